@@ -1,0 +1,44 @@
+"""The one exception family whose message is meant for the person at the keyboard."""
+
+
+class ExperimentError(Exception):
+    """Something the user can put right: its message names the value, the rule and the remedy.
+
+    The command line prints the message without a traceback. Every other exception is a bug in this program and keeps
+    its traceback.
+    """
+
+
+class ConfigError(ExperimentError, ValueError):
+    """A hyperparameter, training option or sweep definition breaks a rule."""
+
+
+class CorpusError(ExperimentError):
+    """A corpus cannot be found, read, checked, or is too short for what is asked of it."""
+
+
+class CheckpointError(ExperimentError):
+    """A file of weights is missing, damaged, or not of the format that was expected."""
+
+
+class TrackingError(ExperimentError):
+    """The MLflow store cannot be reached or does not hold what was asked for."""
+
+
+class DivergedError(ExperimentError):
+    """Training reached a loss that is not finite.
+
+    Attributes:
+        step: the optimisation step at which the loss was found not to be finite.
+        loss: that loss, nats per character.
+    """
+
+    def __init__(self, step: int, loss: float, learning_rate: float) -> None:
+        super().__init__(
+            f"diverged: the loss is {loss} at step {step}; a loss must stay finite; "
+            f"lower learning_rate (now {learning_rate:g})"
+        )
+        self.step, self.loss, self.learning_rate = step, loss, learning_rate
+
+    def __reduce__(self):  # type: ignore[no-untyped-def]  # crosses a process boundary
+        return type(self), (self.step, self.loss, self.learning_rate)
