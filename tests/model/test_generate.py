@@ -1,0 +1,87 @@
+"""Sampling text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.errors import ConfigError
+from gpt_experiments.model import GPT, generate
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT:
+    torch.manual_seed(0)
+    return GPT(ModelConfig(variant=Variant(n_head=2, n_layer=2, n_embed=16, block_size=8), vocab_size=12))
+
+
+PROMPT = torch.tensor([3, 1, 4])
+
+
+def test_the_prompt_is_kept_and_the_length_is_exact_beyond_the_context(model: GPT) -> None:
+    tokens = generate(model, PROMPT, max_new_tokens=30, seed=1, num_samples=5)
+    assert tokens.shape == (5, 33)
+    assert (tokens[:, :3] == PROMPT).all()
+    assert tokens.min() >= 0
+    assert tokens.max() < 12
+    assert len({tuple(row.tolist()) for row in tokens}) == 5
+
+
+def test_the_seed_alone_decides_whatever_torch_has_drawn(model: GPT) -> None:
+    first = generate(model, PROMPT, max_new_tokens=20, seed=7)
+    torch.rand(3)
+    assert torch.equal(first, generate(model, PROMPT, max_new_tokens=20, seed=7))
+    assert not torch.equal(first, generate(model, PROMPT, max_new_tokens=20, seed=8))
+
+
+def test_sampling_leaves_torchs_own_generator_and_the_models_mode_alone(model: GPT) -> None:
+    model.train()
+    torch.manual_seed(5)
+    expected = torch.rand(4)
+    torch.manual_seed(5)
+    generate(model, PROMPT, max_new_tokens=4, seed=0)
+    assert torch.equal(torch.rand(4), expected)
+    assert model.training
+
+
+def test_greedy_takes_the_argmax_and_top_1_is_the_same(model: GPT) -> None:
+    greedy = generate(model, PROMPT, max_new_tokens=5, seed=0, temperature=0)
+    model.eval()
+    for end in range(3, 8):
+        assert greedy[0, end] == model(greedy[:, :end])[0, -1].argmax()
+    assert torch.equal(greedy, generate(model, PROMPT, max_new_tokens=5, seed=9, top_k=1))
+
+
+def test_top_k_keeps_the_likeliest_alone(model: GPT) -> None:
+    model.eval()
+    likeliest = set(model(PROMPT[None])[0, -1].topk(3).indices.tolist())
+    drawn = generate(model, PROMPT, max_new_tokens=1, seed=0, top_k=3, num_samples=400)[:, -1]
+    assert set(drawn.tolist()) == likeliest
+
+
+def test_frequencies_follow_the_softmax_at_the_temperature(model: GPT) -> None:
+    model.eval()
+    expected = (model(PROMPT[None])[0, -1] / 0.5).softmax(0)
+    drawn = generate(model, PROMPT, max_new_tokens=1, seed=0, temperature=0.5, num_samples=20_000)[:, -1]
+    torch.testing.assert_close(drawn.bincount(minlength=12) / 20_000, expected.detach(), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": -1.0}, "temperature must be a finite number of at least 0, but got -1.0"),
+        ({"temperature": float("nan")}, "temperature must be a finite number"),
+        ({"top_k": 0}, "top_k must be at least 1, but got 0"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, but got 0"),
+        ({"num_samples": -2}, "num_samples must be at least 1, but got -2"),
+    ],
+)
+def test_options_out_of_range_are_refused(model: GPT, options: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        generate(model, PROMPT, **{"max_new_tokens": 3, "seed": 0, **options})  # type: ignore[arg-type]
+
+
+def test_an_empty_prompt_is_refused(model: GPT) -> None:
+    with pytest.raises(ConfigError, match="the prompt is empty"):
+        generate(model, PROMPT[:0], max_new_tokens=3, seed=0)
