@@ -1,0 +1,47 @@
+"""What training tells its caller while it runs: plain values that cross a process boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Some steps were taken.
+
+    Attributes:
+        step: optimisation steps done so far.
+        batch_loss: the loss on the last batch, nats per character.
+        tokens_per_second: training tokens over training time so far, evaluations left out.
+    """
+
+    step: int
+    batch_loss: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The exact losses of the present weights, nats per character."""
+
+    step: int
+    train_loss: float
+    val_loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSummary:
+    """A finished training in numbers: losses in nats per character, times in seconds.
+
+    Attributes:
+        train_seconds: time spent in optimisation steps; evaluations are in `eval_seconds`.
+        tokens_per_second: training tokens over `train_seconds`.
+    """
+
+    final_train_loss: float
+    final_val_loss: float
+    best_val_loss: float
+    n_params: int
+    train_seconds: float
+    eval_seconds: float
+    tokens_per_second: float
