@@ -1,0 +1,8 @@
+"""The one part that knows MLflow: what a run is called, how it is written, how it is found again."""
+
+from gpt_experiments.tracking import names
+from gpt_experiments.tracking.models import model_folder
+from gpt_experiments.tracking.recorder import RunRecorder
+from gpt_experiments.tracking.store import FinishedTrial, Store
+
+__all__ = ["FinishedTrial", "RunRecorder", "Store", "model_folder", "names"]

@@ -1,0 +1,41 @@
+"""Every name that this program writes into MLflow, in one place."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+DEFAULT_EXPERIMENT: Final = "gpt-experiments"
+
+Kind = Literal["sweep", "trial", "baseline"]
+
+# Tags
+KIND: Final = "gpt.kind"
+SWEEP: Final = "gpt.sweep"  # the sweep's name
+SWEEP_KEY: Final = "gpt.sweep_key"  # the sweep's identity: what must be equal for two invocations to be one sweep
+VARIANT: Final = "gpt.variant"
+CELL: Final = "gpt.cell"
+OWNER: Final = "gpt.owner"  # the process that writes the run, as host|pid|start time
+FAILURE: Final = "gpt.failure"
+HARDWARE: Final = "gpt.hardware"
+CORPUS: Final = "gpt.corpus"
+CORPUS_DIGEST: Final = "gpt.corpus_digest"  # SHA-256 of the text, whole; a dataset input holds only 36 characters
+VERSIONS: Final = "gpt.versions"
+
+# Metrics over steps, nats per character
+TRAIN_LOSS: Final = "train_loss"
+VAL_LOSS: Final = "val_loss"
+
+# Metrics at the end
+FINAL_TRAIN_LOSS: Final = "final_train_loss"
+FINAL_VAL_LOSS: Final = "final_val_loss"
+BEST_VAL_LOSS: Final = "best_val_loss"
+N_PARAMS: Final = "n_params"
+TRAIN_SECONDS: Final = "train_seconds"
+EVAL_SECONDS: Final = "eval_seconds"
+TOKENS_PER_SECOND: Final = "tokens_per_second"
+
+# Artifacts
+CHECKPOINT_FOLDER: Final = "checkpoint"
+TRACEBACK_FILE: Final = "traceback.txt"
+DEFINITION_FILE: Final = "sweep.yaml"
+PLAN_FILE: Final = "trials.json"

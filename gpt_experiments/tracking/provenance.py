@@ -1,0 +1,98 @@
+"""Who ran what, where: the tags that let a run be understood, and its owner be found, later."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import socket
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+from mlflow.utils import mlflow_tags
+
+import gpt_experiments
+from gpt_experiments.tracking import names
+
+
+def source_tags() -> dict[str, str]:
+    """MLflow's own source and git tags, and the versions that computed the result."""
+    return {
+        mlflow_tags.MLFLOW_USER: _user(),
+        mlflow_tags.MLFLOW_SOURCE_NAME: " ".join(["gpt-experiments", *sys.argv[1:]]),
+        mlflow_tags.MLFLOW_SOURCE_TYPE: "LOCAL",
+        names.VERSIONS: _versions(),
+        names.OWNER: this_process(),
+        **_git_tags(Path(gpt_experiments.__file__).parent),
+    }
+
+
+def this_process() -> str:
+    """This process as a tag: host, process id and start time, which tell it from a later process of the same id."""
+    return _owner_tag(psutil.Process())
+
+
+def is_dead(owner: str) -> bool:
+    """Whether the process that `owner` names has certainly ended; of another host's processes that is never certain."""
+    host, _, rest = owner.partition("|")
+    pid, _, _ = rest.partition("|")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        return _owner_tag(psutil.Process(int(pid))) != owner
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _owner_tag(process: psutil.Process) -> str:
+    return f"{socket.gethostname()}|{process.pid}|{process.create_time():.0f}"
+
+
+@cache
+def _versions() -> str:
+    packages = ["gpt-experiments", "torch", "mlflow", "optuna", "numpy"]
+    found = [f"python {platform.python_version()}"]
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found.append(f"{package} {gpt_experiments.__version__} (not installed)")
+    return ", ".join(found)
+
+
+@cache
+def _git_tags(folder: Path) -> dict[str, str]:
+    """Commit and dirtiness of the checkout that tracks `folder`; nothing for a package installed from a wheel."""
+    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return {}
+    commit, branch = _git(folder, "rev-parse", "HEAD"), _git(folder, "rev-parse", "--abbrev-ref", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--", str(folder))
+    if commit is None or changes is None:
+        return {}
+    return {
+        mlflow_tags.MLFLOW_GIT_COMMIT: commit,
+        mlflow_tags.MLFLOW_GIT_BRANCH: branch or "",
+        mlflow_tags.MLFLOW_GIT_DIRTY: str(bool(changes)).lower(),
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, or None where git, or the checkout, is not there."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user id without a name
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"

@@ -1,0 +1,143 @@
+"""One MLflow run while it is written: buffered losses, artifacts, and an honest end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.tracking import names
+from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.training.events import Evaluation, TrainingSummary
+
+_SECONDS_BETWEEN_WRITES: Final = 5.0  # one write costs about 9 ms whatever it holds
+_DIGEST_LENGTH: Final = 36  # MLflow's limit on a dataset's digest
+_TAG_LENGTH: Final = 5000  # the least that any of MLflow's stores allows
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _told(
+    method: Callable[Concatenate[RunRecorder, _P], _R],
+) -> Callable[Concatenate[RunRecorder, _P], _R]:
+    """Let a method raise a TrackingError, which names the store, instead of what MLflow raises."""
+
+    @wraps(method)
+    def wrapper(self: RunRecorder, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with told_as_tracking_errors(self.uri):
+            return method(self, *args, **kwargs)
+
+    return wrapper
+
+
+class RunRecorder:
+    """Writes to one run; evaluations wait in a buffer for at most a few seconds."""
+
+    def __init__(self, client: MlflowClient, run_id: str, uri: str) -> None:
+        self.run_id = run_id
+        self.uri = uri
+        self._client = client
+        self._buffer: list[Metric] = []
+        self._written_at = time.monotonic()
+
+    @_told
+    def log_params(self, params: Mapping[str, object]) -> None:
+        self._client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in params.items()])
+
+    @_told
+    def log_corpus(self, corpus: Corpus) -> None:
+        """The corpus as the run's dataset input, with its digest, and as tags that a search can use."""
+        profile = {"characters": len(corpus.text), "vocab_size": corpus.vocab_size, "sha256": corpus.digest}
+        dataset = Dataset(
+            name=corpus.name,
+            digest=corpus.digest[:_DIGEST_LENGTH],
+            source_type="local",
+            source=json.dumps({"uri": corpus.source}),
+            profile=json.dumps(profile),
+        )
+        context = [InputTag(key="mlflow.data.context", value="training")]
+        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, context)])
+
+    def log_evaluation(self, evaluation: Evaluation) -> None:
+        now = int(time.time() * 1000)
+        self._buffer += [
+            Metric(names.TRAIN_LOSS, evaluation.train_loss, now, evaluation.step),
+            Metric(names.VAL_LOSS, evaluation.val_loss, now, evaluation.step),
+        ]
+        if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
+            self.flush()
+
+    @_told
+    def flush(self) -> None:
+        """Write what waits in the buffer."""
+        waiting, self._buffer = self._buffer, []
+        if waiting:
+            self._client.log_batch(self.run_id, metrics=waiting)
+        self._written_at = time.monotonic()
+
+    @_told
+    def log_artifacts(self, folder: Path) -> None:
+        """Every file below `folder`, under the same relative paths."""
+        self._client.log_artifacts(self.run_id, str(folder))
+
+    @_told
+    def log_text(self, text: str, artifact: str) -> None:
+        self._client.log_text(self.run_id, text, artifact)
+
+    @_told
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        self._client.log_batch(self.run_id, tags=[RunTag(name, value[:_TAG_LENGTH]) for name, value in tags.items()])
+
+    @_told
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Metrics without steps."""
+        now = int(time.time() * 1000)
+        self.flush()
+        self._client.log_batch(self.run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+
+    def log_summary(self, summary: TrainingSummary) -> None:
+        """The metrics at the end of a training, under the names of its fields."""
+        self.log_metrics(dataclasses.asdict(summary))
+
+    def finish(self) -> None:
+        self._end("FINISHED")
+
+    def fail(self, reason: str, traceback: str | None = None) -> None:
+        """End as FAILED, with the reason as a tag and the traceback as an artifact."""
+        self.set_tags({names.FAILURE: reason})
+        if traceback is not None:
+            self.log_text(traceback, names.TRACEBACK_FILE)
+        self._end("FAILED")
+
+    def kill(self, reason: str) -> None:
+        """End as KILLED: interrupted, not at fault."""
+        self.set_tags({names.FAILURE: reason})
+        self._end("KILLED")
+
+    @_told
+    def reopen(self, tags: Mapping[str, str]) -> None:
+        """Take an ended run up again: RUNNING, owned by the process that `tags` name."""
+        self._client.update_run(self.run_id, status="RUNNING")
+        self.set_tags(tags)
+
+    @_told
+    def download_json(self, artifact: str) -> Any:
+        """An artifact's JSON value, or None where the run has no such artifact."""
+        if artifact not in (file.path for file in self._client.list_artifacts(self.run_id)):
+            return None
+        return json.loads(Path(self._client.download_artifacts(self.run_id, artifact)).read_text(encoding="utf-8"))
+
+    @_told
+    def _end(self, status: str) -> None:
+        self.flush()
+        self._client.set_terminated(self.run_id, status)

@@ -1,0 +1,189 @@
+"""The MLflow store: opened once, asked what has been done, told what begins."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from gpt_experiments.config import Variant
+from gpt_experiments.errors import TrackingError
+from gpt_experiments.tracking import names, provenance
+from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
+from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.tracking.recorder import RunRecorder
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedTrial:
+    """A finished run of one cell: losses in nats per character, parent_run_id of the sweep that trained it."""
+
+    run_id: str
+    parent_run_id: str | None
+    cell: str
+    variant: Variant
+    seed: int
+    final_train_loss: float
+    final_val_loss: float
+    best_val_loss: float
+    train_seconds: float
+    tokens_per_second: float
+
+
+class Store:
+    """One experiment in one MLflow tracking store.
+
+    Args:
+        tracking_uri: where the store is; None takes MLflow's own choice: MLFLOW_TRACKING_URI, else `mlflow.db` in the
+            working directory.
+        experiment: the experiment's name; it is made when missing.
+
+    Raises:
+        TrackingError: the store cannot be reached or read, or the experiment is deleted.
+    """
+
+    def __init__(self, tracking_uri: str | None = None, experiment: str = names.DEFAULT_EXPERIMENT) -> None:
+        self.uri = resolve_uri(tracking_uri)
+        with told_as_tracking_errors(self.uri), opening_lock(self.uri):
+            self._client = MlflowClient(tracking_uri=self.uri)
+            found = self._client.get_experiment_by_name(experiment)
+            self.experiment = found or self._create_experiment(experiment)
+        if self.experiment.lifecycle_stage != "active":
+            raise TrackingError(
+                f"experiment {experiment!r} is deleted; restore it with "
+                f"`mlflow experiments restore -x {self.experiment.experiment_id}`, or choose another --experiment"
+            )
+
+    @classmethod
+    def if_present(cls, tracking_uri: str | None = None, experiment: str = names.DEFAULT_EXPERIMENT) -> Store | None:
+        """The store where it and the experiment exist already; None, with nothing made, where they do not."""
+        uri = resolve_uri(tracking_uri)
+        file = database_file(uri)
+        if file is not None and not file.exists():
+            return None
+        with told_as_tracking_errors(uri):
+            found = MlflowClient(tracking_uri=uri).get_experiment_by_name(experiment)
+        return cls(uri, experiment) if found else None
+
+    def _create_experiment(self, name: str) -> Experiment:
+        # MLflow would put artifacts under whatever directory each later command runs in; one absolute place instead.
+        file = database_file(self.uri)
+        folder = (file.parent / "mlruns" / re.sub(r"[^\w.-]+", "-", name)).as_uri() if file else None
+        return self._client.get_experiment(self._client.create_experiment(name, artifact_location=folder))
+
+    def finished_trials(self) -> dict[str, FinishedTrial]:
+        """Every cell that has a finished run, with the newest such run."""
+        trials: dict[str, FinishedTrial] = {}
+        for run in self._search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FINISHED'"):
+            trial = _finished_trial(run)
+            if trial is not None:
+                trials.setdefault(trial.cell, trial)  # newest first
+        return trials
+
+    def close_abandoned(self) -> list[str]:
+        """End as KILLED every run that a process of this host left RUNNING when it died; their ids."""
+        abandoned = [
+            run.info.run_id
+            for run in self._search("attributes.status = 'RUNNING'")
+            if provenance.is_dead(run.data.tags.get(names.OWNER, ""))
+        ]
+        with told_as_tracking_errors(self.uri):
+            for run_id in abandoned:
+                self._client.set_tag(run_id, names.FAILURE, "abandoned: the process that wrote this run died")
+                self._client.set_terminated(run_id, "KILLED")
+        return abandoned
+
+    def open_sweep(self, name: str, key: str, *, params: Mapping[str, object], notes: Mapping[str, str]) -> RunRecorder:
+        """The parent run of the sweep whose identity is `key`: the one that is there, opened again, or a new one.
+
+        Raises:
+            TrackingError: a living process of this host is running that sweep.
+        """
+        found = self._search(f"tags.`{names.SWEEP_KEY}` = '{key}'", newest=1)
+        if not found:
+            tags = {names.SWEEP_KEY: key, **notes}
+            return self.start_run(kind="sweep", run_name=name, sweep=name, params=params, tags=tags)
+        run = found[0]
+        owner = run.data.tags.get(names.OWNER, "")
+        if run.info.status == "RUNNING" and owner != provenance.this_process() and not provenance.is_dead(owner):
+            host, pid, *_ = [*owner.split("|"), "unknown", "unknown"]
+            raise TrackingError(
+                f"sweep {name!r} is being run by process {pid} on {host} (run {run.info.run_id}); wait until it ends, "
+                f"or stop it there; if that process is gone, set the run's status in MLflow to KILLED"
+            )
+        recorder = RunRecorder(self._client, run.info.run_id, self.uri)
+        recorder.reopen({**provenance.source_tags(), **notes})
+        return recorder
+
+    def start_run(
+        self,
+        *,
+        kind: names.Kind,
+        run_name: str,
+        params: Mapping[str, object],
+        sweep: str | None = None,
+        parent_run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> RunRecorder:
+        """A new run, RUNNING and owned by this process."""
+        all_tags = {names.KIND: kind, **provenance.source_tags(), **(tags or {})}
+        if sweep is not None:
+            all_tags[names.SWEEP] = sweep
+        if parent_run_id is not None:
+            all_tags[MLFLOW_PARENT_RUN_ID] = parent_run_id
+        with told_as_tracking_errors(self.uri):
+            run = self._client.create_run(
+                self.experiment.experiment_id, start_time=int(time.time() * 1000), tags=all_tags, run_name=run_name
+            )
+            recorder = RunRecorder(self._client, run.info.run_id, self.uri)
+            recorder.log_params(params)
+        return recorder
+
+    def _search(self, condition: str, newest: int | None = None) -> list[Run]:
+        """The active runs of the experiment that meet `condition`, newest first."""
+        runs: list[Run] = []
+        token = None
+        with told_as_tracking_errors(self.uri):
+            while True:
+                page = self._client.search_runs(
+                    [self.experiment.experiment_id],
+                    condition,
+                    order_by=["attributes.start_time DESC"],
+                    max_results=newest or 1000,
+                    page_token=token,
+                )
+                runs.extend(page)
+                token = page.token
+                if newest is not None or not token:
+                    return runs
+
+
+def _finished_trial(run: Run) -> FinishedTrial | None:
+    """The run as a finished trial; None where somebody's edit in MLflow took away what makes it one."""
+    tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
+    try:
+        return FinishedTrial(
+            run_id=run.info.run_id,
+            parent_run_id=tags.get(MLFLOW_PARENT_RUN_ID),
+            cell=tags[names.CELL],
+            variant=Variant(
+                n_head=int(params["n_head"]),
+                n_layer=int(params["n_layer"]),
+                n_embed=int(params["n_embed"]),
+                dropout=float(params["dropout"]),
+                block_size=int(params["block_size"]),
+            ),
+            seed=int(params["seed"]),
+            final_train_loss=metrics[names.FINAL_TRAIN_LOSS],
+            final_val_loss=metrics[names.FINAL_VAL_LOSS],
+            best_val_loss=metrics[names.BEST_VAL_LOSS],
+            train_seconds=metrics[names.TRAIN_SECONDS],
+            tokens_per_second=metrics[names.TOKENS_PER_SECOND],
+        )
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,260 @@
+"""A real SQLite store: runs written, found again, closed honestly."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from gpt_experiments.config import Trial, Variant
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import TrackingError
+from gpt_experiments.tracking import Store, model_folder, names, provenance
+from gpt_experiments.training import Evaluation, TrainingSummary
+
+SUMMARY = TrainingSummary(
+    final_train_loss=2.0,
+    final_val_loss=2.2,
+    best_val_loss=2.1,
+    n_params=10,
+    train_seconds=3.0,
+    eval_seconds=1.0,
+    tokens_per_second=99.0,
+)
+
+
+@pytest.fixture
+def store(store_uri: str) -> Store:
+    return Store(store_uri)
+
+
+@pytest.fixture
+def client(store_uri: str) -> MlflowClient:
+    return MlflowClient(tracking_uri=store_uri)
+
+
+def finished_run(store: Store, cell: str, variant: Variant, **options: str) -> str:
+    params = dataclasses.asdict(variant) | {"seed": 5}
+    recorder = store.start_run(
+        kind="trial",
+        run_name="x",
+        params=params,
+        tags={names.CELL: cell},
+        **options,  # type: ignore[arg-type]
+    )
+    recorder.log_summary(SUMMARY)
+    recorder.finish()
+    return recorder.run_id
+
+
+def test_a_run_holds_what_was_written(store: Store, client: MlflowClient, corpus: Corpus, tmp_path: Path) -> None:
+    recorder = store.start_run(
+        kind="trial",
+        run_name="n_head=8 (seed 1)",
+        sweep="mine",
+        parent_run_id="p",
+        params={"n_head": 8},
+        tags={names.VARIANT: "n_head=8"},
+    )
+    assert client.get_run(recorder.run_id).info.status == "RUNNING"
+    recorder.log_corpus(corpus)
+    for step in (0, 10):
+        recorder.log_evaluation(Evaluation(step=step, train_loss=4.0 - step, val_loss=5.0 - step))
+    folder = tmp_path / "files"
+    (folder / "attention").mkdir(parents=True)
+    (folder / "attention" / "layer_1.png").write_bytes(b"png")
+    recorder.log_artifacts(folder)
+    recorder.log_summary(SUMMARY)
+    recorder.finish()
+
+    run = client.get_run(recorder.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "n_head=8 (seed 1)"
+    assert run.data.params == {"n_head": "8"}
+    assert run.data.tags[names.KIND] == "trial"
+    assert run.data.tags[names.SWEEP] == "mine"
+    assert run.data.tags[names.VARIANT] == "n_head=8"
+    assert run.data.tags["mlflow.parentRunId"] == "p"
+    assert "torch" in run.data.tags[names.VERSIONS]
+    for name, value in dataclasses.asdict(SUMMARY).items():
+        assert run.data.metrics[name] == value
+    history = client.get_metric_history(recorder.run_id, "val_loss")
+    assert [(m.step, m.value) for m in history] == [(0, 5.0), (10, -5.0)]
+    dataset = run.inputs.dataset_inputs[0].dataset
+    assert dataset.name == "generated"
+    assert corpus.digest.startswith(dataset.digest)
+    assert json.loads(dataset.profile)["sha256"] == corpus.digest
+    assert [f.path for f in client.list_artifacts(recorder.run_id, "attention")] == ["attention/layer_1.png"]
+
+
+def test_artifacts_lie_in_one_absolute_place_beside_the_database(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    recorder = Store(store.uri).start_run(kind="trial", run_name="x", params={})
+    recorder.log_text("hello", "note.txt")
+    assert list((tmp_path / "mlruns" / "gpt-experiments").rglob("note.txt"))
+
+
+def test_without_an_address_the_store_is_the_one_that_mlflow_ui_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    mlflow.set_tracking_uri(None)
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "README.md").write_text("a note")
+    recorder = Store().start_run(kind="trial", run_name="x", params={})
+    assert (tmp_path / "mlflow.db").exists()
+    assert mlflow.MlflowClient().get_run(recorder.run_id).info.run_name == "x"
+
+
+def test_finished_trials_are_found_by_cell_the_newest_first(store: Store) -> None:
+    variant = Variant(n_layer=1)
+    finished_run(store, "aa", variant)
+    newest = finished_run(store, "aa", variant, parent_run_id="p")
+    finished_run(store, "bb", Variant())
+    store.start_run(kind="trial", run_name="running", params={}, tags={names.CELL: "cc"})
+    store.start_run(kind="trial", run_name="failed", params={}, tags={names.CELL: "dd"}).fail("because")
+
+    found = store.finished_trials()
+    assert found.keys() == {"aa", "bb"}
+    assert found["aa"].run_id == newest
+    assert found["aa"].parent_run_id == "p"
+    assert found["aa"].variant == variant
+    assert found["aa"].seed == 5
+    assert found["aa"].best_val_loss == 2.1
+
+
+def test_a_deleted_run_no_longer_answers(store: Store, client: MlflowClient) -> None:
+    client.delete_run(finished_run(store, "aa", Variant()))
+    assert store.finished_trials() == {}
+
+
+def test_failures_and_interrupts_say_why(store: Store, client: MlflowClient) -> None:
+    failed, killed = (store.start_run(kind="trial", run_name=n, params={}) for n in "ab")
+    failed.fail("out of memory", "Traceback ...")
+    killed.kill("interrupted")
+    run = client.get_run(failed.run_id)
+    assert (run.info.status, run.data.tags[names.FAILURE]) == ("FAILED", "out of memory")
+    assert Path(client.download_artifacts(failed.run_id, "traceback.txt")).read_text() == "Traceback ..."
+    run = client.get_run(killed.run_id)
+    assert (run.info.status, run.data.tags[names.FAILURE]) == ("KILLED", "interrupted")
+
+
+def test_only_runs_of_dead_processes_are_closed(store: Store, client: MlflowClient) -> None:
+    script = (
+        "import sys; from gpt_experiments.tracking import Store;"
+        "print(Store(sys.argv[1]).start_run(kind='trial', run_name='orphan', params={}).run_id)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, store.uri], capture_output=True, text=True, check=True)
+    orphan = done.stdout.strip()
+    mine = store.start_run(kind="trial", run_name="mine", params={}).run_id
+    elsewhere = store.start_run(kind="trial", run_name="far", params={}, tags={names.OWNER: "other-host|1|0"}).run_id
+
+    assert store.close_abandoned() == [orphan]
+    assert client.get_run(orphan).info.status == "KILLED"
+    assert "died" in client.get_run(orphan).data.tags[names.FAILURE]
+    for run_id in (mine, elsewhere):
+        assert client.get_run(run_id).info.status == "RUNNING"
+    assert store.close_abandoned() == []
+
+
+def test_a_sweep_is_opened_again_not_twice_and_not_while_another_process_runs_it(
+    store: Store, client: MlflowClient
+) -> None:
+    first = store.open_sweep("grid", "key", params={"steps": 3}, notes={"a": "1"})
+    first.finish()
+    again = store.open_sweep("grid", "key", params={"steps": 3}, notes={"a": "2"})
+    assert again.run_id == first.run_id
+    run = client.get_run(again.run_id)
+    assert (run.info.status, run.data.tags["a"], run.data.tags[names.SWEEP]) == ("RUNNING", "2", "grid")
+    assert store.open_sweep("grid", "other", params={}, notes={}).run_id != first.run_id
+
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+        owner = provenance._owner_tag(provenance.psutil.Process(other.pid))
+        client.set_tag(first.run_id, names.OWNER, owner)
+        with pytest.raises(TrackingError, match=f"is being run by process {other.pid}"):
+            store.open_sweep("grid", "key", params={}, notes={})
+        other.kill()
+
+
+def test_processes_may_open_a_fresh_store_at_once(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    script = "import sys; from gpt_experiments.tracking import Store; print(Store(sys.argv[1]).experiment.name)"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, uri], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    ended = [(p.communicate(timeout=120), p.returncode) for p in processes]
+    assert [code for _, code in ended] == [0] * 4, [err for (_, err), code in ended if code]
+    assert len({out for (out, _), _ in ended}) == 1
+
+
+def test_looking_without_making(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert Store.if_present(uri) is None
+    assert list(tmp_path.iterdir()) == []
+    Store(uri)
+    assert Store.if_present(uri) is not None
+    assert Store.if_present(uri, "another") is None
+
+
+@pytest.fixture
+def refusing_server() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            """Silent."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_stores_that_cannot_serve_are_told_at_once(tmp_path: Path, refusing_server: str) -> None:
+    with pytest.raises(TrackingError, match=r"no tracking server answers at http://127\.0\.0\.1:9"):
+        Store("http://127.0.0.1:9")
+    with pytest.raises(TrackingError, match=r"the tracking store http://127.* failed"):
+        Store(refusing_server)
+    broken = tmp_path / "broken.db"
+    broken.write_text("this is no database, it is a poem" * 50)
+    with pytest.raises(TrackingError, match=r"broken\.db failed"):
+        Store(f"sqlite:///{broken}")
+    with pytest.raises(TrackingError, match="gibberish"):
+        Store("gibberish://x")
+
+
+def test_a_deleted_experiment_is_told_with_the_way_back(store: Store, client: MlflowClient) -> None:
+    client.delete_experiment(store.experiment.experiment_id)
+    with pytest.raises(TrackingError, match="is deleted; restore it with `mlflow experiments restore -x"):
+        Store(store.uri)
+
+
+def test_models_that_are_not_there_are_told(store: Store, store_uri: str, tmp_path: Path) -> None:
+    recorder = store.start_run(kind="trial", run_name="x", params={})
+    for location in ("0" * 32, recorder.run_id, "models:/nothing/1", "models:/nothing@champion"):
+        with pytest.raises(TrackingError, match="cannot be read from"):
+            model_folder(location, store_uri)
+    with pytest.raises(TrackingError, match="no tracking store at"):
+        model_folder("0" * 32, f"sqlite:///{tmp_path}/absent.db")
+    assert not (tmp_path / "absent.db").exists()
+
+
+def test_the_cell_of_a_run_is_the_trials(store: Store, corpus: Corpus) -> None:
+    trial = Trial(variant=Variant(n_layer=2))
+    finished_run(store, trial.cell(corpus.digest), trial.variant)
+    assert trial.cell(corpus.digest) in store.finished_trials()
