@@ -1,0 +1,1 @@
+"""Sweeps: a definition becomes trials, workers train them, each becomes an MLflow run."""

@@ -1,0 +1,146 @@
+"""Sweep definitions from YAML files, shipped or the user's own, every mistake named by line and field."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gpt_experiments.config import HYPERPARAMETERS, TrainingSetup, Variant
+from gpt_experiments.errors import ConfigError
+from gpt_experiments.sweep.definition import METHODS, Level, Method, Range, SweepDefinition, check_levels, first_seeds
+from gpt_experiments.sweep.yaml_source import FieldPath, YamlSource, read_yaml
+
+_FIELDS = ("name", "description", "method", "baseline", "levels", "training", "seeds", "trials")
+_REQUIRED = ("name", "method", "levels")
+_R = TypeVar("_R")
+
+
+def load_definition(name_or_path: str) -> SweepDefinition:
+    """The shipped definition of that name, or the one in that YAML file.
+
+    Raises:
+        ConfigError: there is none, or it breaks a rule; the message names file, line and field.
+    """
+    shipped = shipped_definitions()
+    path = Path(name_or_path)
+    if name_or_path in shipped:
+        path = shipped[name_or_path]
+    elif path.suffix not in (".yaml", ".yml") and not path.exists():
+        likely = difflib.get_close_matches(name_or_path, shipped, n=1)
+        hint = f"did you mean {likely[0]}? " if likely else ""
+        raise ConfigError(
+            f"there is no sweep {name_or_path!r}; {hint}choose from {', '.join(sorted(shipped))}, "
+            "or give the path of a .yaml file"
+        )
+    return _Reader(read_yaml(path)).definition()
+
+
+def shipped_definitions() -> dict[str, Path]:
+    """The definitions that come with the program, by name: inside an installed wheel, or a checkout's `sweeps/`."""
+    package = Path(__file__).parent.parent
+    folder = package / "definitions"
+    if not folder.is_dir():
+        folder = package.parent / "sweeps"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+class _Reader:
+    """Turns one file's fields into a definition."""
+
+    def __init__(self, source: YamlSource) -> None:
+        self._source, self._fields = source, source.fields
+
+    def definition(self) -> SweepDefinition:
+        self._check_keys((), _FIELDS)
+        for name in _REQUIRED:
+            if name not in self._fields:
+                raise self._source.error((), f"the field {name!r} is missing; it is required")
+        method = self._method()
+        values: dict[str, Any] = {
+            "name": self._text("name"),
+            "method": method,
+            "description": self._text("description") if "description" in self._fields else "",
+            "baseline": self._settings("baseline", Variant),
+            "training": self._settings("training", TrainingSetup),
+            "levels": self._levels(method),
+        }
+        if "seeds" in self._fields:
+            values["seeds"] = self._told(("seeds",), lambda: first_seeds(self._fields["seeds"]))
+        if "trials" in self._fields:
+            values["trials"] = self._fields["trials"]
+        where: FieldPath = ("trials",) if "trials" in self._fields else ("levels",)
+        return self._told(where, lambda: SweepDefinition(**values))
+
+    def _method(self) -> Method:
+        method = self._fields["method"]
+        for known in METHODS:
+            if method == known:
+                return known
+        raise self._source.error(("method",), f"must be one of {', '.join(METHODS)}, but got {method!r}")
+
+    def _text(self, name: str) -> str:
+        value = self._fields[name]
+        if not isinstance(value, str) or not value.strip():
+            raise self._source.error((name,), f"must be a text that is not empty, but got {value!r}")
+        return value.strip()
+
+    def _settings(self, name: str, made_of: Callable[..., _R]) -> _R:
+        """A variant or a training setup from the mapping under `name`, which may be missing."""
+        names = [f.name for f in dataclasses.fields(made_of)]  # type: ignore[arg-type]  # both are dataclasses
+        given = self._mapping((name,), names) if name in self._fields else {}
+        for key, value in given.items():
+            # Alone first, so that an error names the one field that is wrong; heads and width go together.
+            if key not in ("n_head", "n_embed"):
+                self._told((name, key), lambda key=key, value=value: made_of(**{key: value}))
+        return self._told((name,), lambda: made_of(**given))
+
+    def _levels(self, method: Method) -> dict[str, tuple[Level, ...] | Range]:
+        levels: dict[str, tuple[Level, ...] | Range] = {}
+        given = self._mapping(("levels",), HYPERPARAMETERS)
+        for name in HYPERPARAMETERS:
+            if name in given:
+                where: FieldPath = ("levels", name)
+                levels[name] = self._one_hyperparameter(where, given[name])
+                self._told(where, lambda name=name: check_levels(name, levels[name], method))
+        return levels
+
+    def _one_hyperparameter(self, where: FieldPath, given: Any) -> tuple[Level, ...] | Range:
+        if isinstance(given, dict):
+            bounds = self._mapping(where, [f.name for f in dataclasses.fields(Range)])
+            for bound in ("low", "high"):
+                if bound not in bounds:
+                    raise self._source.error(where, f"a range needs low and high; {bound} is missing")
+            return self._told(where, lambda: Range(**bounds))
+        if not isinstance(given, list):
+            raise self._source.error(where, f"must be a list of levels, as [1, 4], but got {given!r}")
+        return tuple(given)
+
+    def _mapping(self, where: FieldPath, known: Iterable[str]) -> Mapping[str, Any]:
+        value: Any = self._fields
+        for part in where:
+            value = value[part]
+        if not isinstance(value, dict):
+            raise self._source.error(where, f"must be a mapping of fields to values, but got {value!r}")
+        self._check_keys(where, known)
+        return value
+
+    def _check_keys(self, where: FieldPath, known: Iterable[str]) -> None:
+        value: Any = self._fields
+        for part in where:
+            value = value[part]
+        names = list(known)
+        for key in value:
+            if key not in names:
+                likely = difflib.get_close_matches(str(key), names, n=1)
+                hint = f"did you mean {likely[0]}? " if likely else ""
+                raise self._source.error((*where, str(key)), f"unknown field; {hint}known are {', '.join(names)}")
+
+    def _told(self, where: FieldPath, make: Callable[[], _R]) -> _R:
+        """What `make` returns; its errors with the file, the line and the field before them."""
+        try:
+            return make()
+        except ConfigError as error:
+            raise self._source.error(where, error) from None

@@ -1,0 +1,251 @@
+"""Runs a whole sweep, or one trial on its own: opens the runs, trains what is missing, closes the runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import yaml
+
+from gpt_experiments.config import Trial, Variant
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import ConfigError
+from gpt_experiments.sweep.definition import SweepDefinition
+from gpt_experiments.sweep.listener import SweepListener, SweepReport, SweepStart, TrialReport
+from gpt_experiments.sweep.plan import PlannedTrial, Schedule, plan_trial, sweep_key
+from gpt_experiments.sweep.pool import WorkerPool
+from gpt_experiments.sweep.search import make_search
+from gpt_experiments.sweep.signals import StopRequest
+from gpt_experiments.sweep.trial_runner import RunContext, TrialRunner, TrialSource, deadline
+from gpt_experiments.tracking import FinishedTrial, RunRecorder, Store, names
+from gpt_experiments.training import describe_device, resolve_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to run, as against what.
+
+    Args:
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        workers: processes at once; None takes one for each CPU core, or one where a GPU trains.
+        timeout: seconds after which no further trial begins; those that run go on to their end.
+        force: train every trial, also those that a finished run answers.
+
+    Raises:
+        ConfigError: workers below 1, or a timeout that is not positive.
+    """
+
+    device: str = "auto"
+    workers: int | None = None
+    timeout: float | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"workers must be at least 1, but got {self.workers}")
+        if self.timeout is not None and not self.timeout > 0:
+            raise ConfigError(f"timeout must be a positive number of seconds, but got {self.timeout:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staffing:
+    """How many processes train, with how many CPU threads each, on what."""
+
+    workers: int
+    threads: int
+    device: str
+    hardware: str
+
+
+def staff(options: RunOptions, trials: int) -> Staffing:
+    """Processes for at most `trials` trials: on a CPU one for each core with one thread each, on a GPU one.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    device = resolve_device(options.device)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = options.workers or (cores if device.type == "cpu" else 1)
+    workers = max(1, min(wanted, trials))
+    threads = max(1, cores // workers) if device.type == "cpu" else 1
+    return Staffing(workers=workers, threads=threads, device=str(device), hardware=describe_device(device))
+
+
+def run_sweep(
+    definition: SweepDefinition, corpus: Corpus, store: Store, options: RunOptions, listener: SweepListener
+) -> SweepReport:
+    """Train every trial of the sweep that no finished run answers; each is a child of the sweep's parent run.
+
+    Raises:
+        ExperimentError: before anything starts, if the device, the corpus or the store cannot serve the sweep.
+    """
+    corpus.require_context(definition.longest_context)
+    staff(options, 1)  # a device that is not there is told before a run is opened
+    _close_abandoned(store, listener)
+    with StopRequest() as stop:
+        parent = store.open_sweep(
+            definition.name,
+            sweep_key(definition, corpus),
+            params=_sweep_params(definition, corpus),
+            notes={names.CORPUS: corpus.name, names.CORPUS_DIGEST: corpus.digest},
+        )
+        try:
+            finished = {} if options.force else store.finished_trials()
+            schedule = _make_schedule(definition, corpus, finished, parent)
+            parent.log_text(yaml.safe_dump(definition.as_dict(), sort_keys=False), names.DEFINITION_FILE)
+            _write_plan(parent, schedule.planned, [])
+            to_train = schedule.total - sum(planned.done is not None for planned in schedule.planned)
+            session = _Session(corpus, store, options, listener, stop, parent.run_id, definition.name)
+            report = session.run(schedule, schedule.total, to_train, definition.training.steps)
+        except BaseException as error:
+            parent.fail(f"{type(error).__name__}: {error}")
+            raise
+        _write_plan(parent, schedule.planned, report.trials)
+        _close_parent(parent, report, schedule.total)
+    listener.sweep_ended(report)
+    return report
+
+
+def run_single(trial: Trial, corpus: Corpus, store: Store, options: RunOptions, listener: SweepListener) -> SweepReport:
+    """Train one trial as a run of its own, unless a finished run answers it; named after what differs from the study.
+
+    Raises:
+        ExperimentError: before anything starts, if the device, the corpus or the store cannot serve the trial.
+    """
+    corpus.require_context(trial.variant.block_size)
+    staff(options, 1)
+    _close_abandoned(store, listener)
+    finished = {} if options.force else store.finished_trials()
+    planned = plan_trial(trial, trial.variant.label(Variant()), corpus, finished)
+    with StopRequest() as stop:
+        session = _Session(corpus, store, options, listener, stop, None, None)
+        report = session.run(_One(planned), 1, int(planned.done is None), trial.training.steps)
+    listener.sweep_ended(report)
+    return report
+
+
+class _One:
+    """A source of a single trial."""
+
+    def __init__(self, planned: PlannedTrial) -> None:
+        self._waiting = [planned]
+
+    def next(self) -> PlannedTrial | None:
+        return self._waiting.pop() if self._waiting else None
+
+    def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
+        """Nobody asks for the value."""
+
+
+@dataclass(frozen=True)
+class _Session:
+    """One invocation: announces itself, runs trials, and reports."""
+
+    corpus: Corpus
+    store: Store
+    options: RunOptions
+    listener: SweepListener
+    stop: StopRequest
+    parent_run_id: str | None
+    sweep: str | None
+
+    def run(self, source: TrialSource, total: int, to_train: int, steps: int) -> SweepReport:
+        started, staffing = time.monotonic(), staff(self.options, to_train)
+        self.listener.sweep_started(
+            SweepStart(
+                name=self.sweep or "train",
+                total=total,
+                to_train=to_train,
+                **dataclasses.asdict(staffing),
+                corpus=self.corpus.name,
+                steps=steps,
+                tracking_uri=self.store.uri,
+                experiment=self.store.experiment.name,
+            )
+        )
+        pool: WorkerPool[int] = WorkerPool(
+            self.corpus, size=staffing.workers, threads=staffing.threads, device_name=staffing.device
+        )
+        may_start = deadline(self.options.timeout)
+        context = RunContext(
+            corpus=self.corpus,
+            store=self.store,
+            listener=self.listener,
+            device=staffing.device,
+            hardware=staffing.hardware,
+            must_stop=lambda: self.stop.requested,
+            may_start=may_start,
+            parent_run_id=self.parent_run_id,
+            sweep=self.sweep,
+        )
+        reports = TrialRunner(context, pool).run(source)
+        return SweepReport(
+            name=self.sweep or "train",
+            parent_run_id=self.parent_run_id,
+            trials=tuple(reports),
+            seconds=time.monotonic() - started,
+            interrupted=self.stop.requested,
+            timed_out=not may_start() and len(reports) < total,
+        )
+
+
+def _make_schedule(
+    definition: SweepDefinition, corpus: Corpus, finished: dict[str, FinishedTrial], parent: RunRecorder
+) -> Schedule:
+    """The sweep's trials; a search that learns begins with the variants that this sweep has finished before."""
+    values: dict[Variant, list[float]] = {}
+    for trial in finished.values():
+        if trial.parent_run_id == parent.run_id:
+            values.setdefault(trial.variant, []).append(trial.best_val_loss)
+    seeds = len(definition.seeds)
+    done = {variant: sum(losses) / seeds for variant, losses in values.items() if len(losses) == seeds}
+    return Schedule(definition, corpus, finished, make_search(definition, done), done)
+
+
+def _close_abandoned(store: Store, listener: SweepListener) -> None:
+    abandoned = store.close_abandoned()
+    if abandoned:
+        listener.notice(f"closed {len(abandoned)} runs as KILLED that a process left RUNNING when it died")
+
+
+def _sweep_params(definition: SweepDefinition, corpus: Corpus) -> dict[str, object]:
+    baseline = " ".join(f"{name}={value:g}" for name, value in dataclasses.asdict(definition.baseline).items())
+    return {
+        "method": definition.method,
+        "baseline": baseline,
+        **dataclasses.asdict(definition.training),
+        "vocab_size": corpus.vocab_size,
+    }
+
+
+def _write_plan(parent: RunRecorder, planned: Iterable[PlannedTrial], reports: Iterable[TrialReport]) -> None:
+    """Which trials the sweep consists of, and the run of each, as an artifact of its parent run."""
+    ended = {report.ticket.cell: report for report in reports}
+    rows = []
+    for p in planned:
+        run_id, outcome = (p.done.run_id, "reused") if p.done else (None, None)
+        if p.cell in ended:
+            run_id, outcome = ended[p.cell].run_id, ended[p.cell].outcome
+        variant = dataclasses.asdict(p.trial.variant)
+        rows.append(
+            {"cell": p.cell, "label": p.label, "seed": p.trial.seed, **variant, "run_id": run_id, "outcome": outcome}
+        )
+    parent.log_text(json.dumps(rows, indent=1), names.PLAN_FILE)
+
+
+def _close_parent(parent: RunRecorder, report: SweepReport, total: int) -> None:
+    losses = [trial.best_val_loss for trial in report.trials if trial.best_val_loss is not None]
+    if losses:
+        parent.log_metrics({names.BEST_VAL_LOSS: min(losses)})
+    if report.interrupted:
+        parent.kill(f"interrupted with {len(losses)} of {total} trials done")
+    elif report.timed_out:
+        parent.kill(f"out of time with {len(losses)} of {total} trials done")
+    elif report.failed:
+        parent.fail(f"{len(report.failed)} of {total} trials failed")
+    else:
+        parent.finish()

@@ -1,0 +1,208 @@
+"""Trains scheduled trials in worker processes and writes each to its MLflow run."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.sweep.listener import SweepListener, TrialReport, TrialTicket
+from gpt_experiments.sweep.plan import PlannedTrial
+from gpt_experiments.sweep.pool import WorkerPool
+from gpt_experiments.sweep.worker import Job, JobDone, JobFailed, Message
+from gpt_experiments.tracking import RunRecorder, Store, names
+from gpt_experiments.training import Evaluation, Progress, TrainingSummary
+
+_SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
+
+
+class TrialSource(Protocol):
+    """Where trials come from, and where their values go."""
+
+    def next(self) -> PlannedTrial | None: ...
+    def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """What all trials of one invocation share.
+
+    Attributes:
+        parent_run_id, sweep: the sweep's run and name; None for a trial on its own.
+        must_stop: whether to end now, trials that run included.
+        may_start: whether a further trial may begin.
+    """
+
+    corpus: Corpus
+    store: Store
+    listener: SweepListener
+    device: str
+    hardware: str
+    must_stop: Callable[[], bool]
+    may_start: Callable[[], bool]
+    parent_run_id: str | None = None
+    sweep: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Running:
+    planned: PlannedTrial
+    ticket: TrialTicket
+    recorder: RunRecorder
+    folder: Path
+
+
+class TrialRunner:
+    """Runs trials until their source is empty or the context says to end; nothing that one trial does stops another."""
+
+    def __init__(self, context: RunContext, pool: WorkerPool[int]) -> None:
+        self._context, self._pool = context, pool
+        self._running: dict[int, _Running] = {}
+        self._reports: list[TrialReport] = []
+        self._folder = Path()
+
+    def run(self, source: TrialSource) -> list[TrialReport]:
+        """How every trial ended, in the order of ending.
+
+        Raises:
+            TrackingError: the store cannot be written; the trials that run are then lost.
+        """
+        with tempfile.TemporaryDirectory(prefix="gpt-experiments-") as folder:
+            self._folder = Path(folder)
+            try:
+                self._fill(source)
+                while self._running and not self._context.must_stop():
+                    for number, message in self._pool.messages(_SECONDS_BETWEEN_LOOKS):
+                        self._take(number, message, source)
+                    self._fill(source)
+            finally:
+                self._pool.close()
+                for number in list(self._running):
+                    self._kill(number)
+        return self._reports
+
+    def _fill(self, source: TrialSource) -> None:
+        """Answer trials from the store and start others, as long as there is room and time."""
+        while self._pool.has_room and not self._context.must_stop() and self._context.may_start():
+            planned = source.next()
+            if planned is None:
+                return
+            if planned.done is not None:
+                self._answer(planned)
+                source.ended(planned, planned.done.best_val_loss)
+            else:
+                self._start(planned)
+
+    def _answer(self, planned: PlannedTrial) -> None:
+        done = planned.done
+        assert done is not None
+        self._end(
+            TrialReport(
+                ticket=self._ticket(planned),
+                outcome="reused",
+                run_id=done.run_id,
+                final_train_loss=done.final_train_loss,
+                final_val_loss=done.final_val_loss,
+                best_val_loss=done.best_val_loss,
+                train_seconds=done.train_seconds,
+                tokens_per_second=done.tokens_per_second,
+            )
+        )
+
+    def _start(self, planned: PlannedTrial) -> None:
+        context, ticket, trial = self._context, self._ticket(planned), planned.trial
+        recorder = context.store.start_run(
+            kind="trial",
+            run_name=f"{planned.label} (seed {trial.seed})",
+            sweep=context.sweep,
+            parent_run_id=context.parent_run_id,
+            params={
+                **dataclasses.asdict(trial.variant),
+                "seed": trial.seed,
+                **dataclasses.asdict(trial.training),
+                "device": context.device,
+                "vocab_size": context.corpus.vocab_size,
+            },
+            tags={
+                names.VARIANT: planned.label,
+                names.CELL: planned.cell,
+                names.HARDWARE: context.hardware,
+                names.CORPUS: context.corpus.name,
+                names.CORPUS_DIGEST: context.corpus.digest,
+            },
+        )
+        folder = self._folder / str(ticket.number)
+        self._running[ticket.number] = _Running(planned=planned, ticket=ticket, recorder=recorder, folder=folder)
+        recorder.log_corpus(context.corpus)
+        self._pool.submit(ticket.number, Job(trial=trial, label=planned.label, folder=folder))
+        context.listener.trial_started(ticket)
+
+    def _take(self, number: int, message: Message, source: TrialSource) -> None:
+        running, listener = self._running[number], self._context.listener
+        match message:
+            case Progress():
+                listener.trial_progress(running.ticket, message)
+            case Evaluation():
+                running.recorder.log_evaluation(message)
+                listener.trial_evaluated(running.ticket, message)
+            case JobDone(summary=summary):
+                self._finish(running, summary)
+                source.ended(running.planned, summary.best_val_loss)
+            case JobFailed(reason=reason, traceback=traceback):
+                running.recorder.fail(reason, traceback)
+                del self._running[number]
+                self._end(
+                    TrialReport(ticket=running.ticket, outcome="failed", run_id=running.recorder.run_id, reason=reason)
+                )
+                source.ended(running.planned, None)
+
+    def _finish(self, running: _Running, summary: TrainingSummary) -> None:
+        running.recorder.log_artifacts(running.folder)
+        running.recorder.log_summary(summary)
+        running.recorder.finish()
+        del self._running[running.ticket.number]
+        shutil.rmtree(running.folder)
+        self._end(
+            TrialReport(
+                ticket=running.ticket,
+                outcome="finished",
+                run_id=running.recorder.run_id,
+                final_train_loss=summary.final_train_loss,
+                final_val_loss=summary.final_val_loss,
+                best_val_loss=summary.best_val_loss,
+                train_seconds=summary.train_seconds,
+                tokens_per_second=summary.tokens_per_second,
+            )
+        )
+
+    def _kill(self, number: int) -> None:
+        running = self._running.pop(number)
+        running.recorder.kill("interrupted before the end of training")
+        self._end(TrialReport(ticket=running.ticket, outcome="interrupted", run_id=running.recorder.run_id))
+
+    def _end(self, report: TrialReport) -> None:
+        self._reports.append(report)
+        self._context.listener.trial_ended(report)
+
+    def _ticket(self, planned: PlannedTrial) -> TrialTicket:
+        return TrialTicket(
+            number=len(self._reports) + len(self._running) + 1,
+            trial=planned.trial,
+            label=planned.label,
+            cell=planned.cell,
+            n_params=planned.n_params,
+        )
+
+
+def deadline(seconds: float | None) -> Callable[[], bool]:
+    """Whether the time that starts now is not yet over; without a limit it never is."""
+    if seconds is None:
+        return lambda: True
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() < end
