@@ -113,6 +113,7 @@ class GPT(nn.Module):
         self.eval()
         x, maps = self._embed(tokens[None]), []
         for block in self.blocks:
+            assert isinstance(block, Block)
             x, weights = block.with_weights(x)
             maps.append(weights[0])
         self.train(was_training)

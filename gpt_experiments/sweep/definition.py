@@ -50,8 +50,7 @@ class Range:
 
     def whole_numbers(self) -> range:
         """The values of a hyperparameter that is a whole number."""
-        assert isinstance(self.low, int) and isinstance(self.high, int)
-        return range(self.low, self.high + 1, int(self.step or 1))
+        return range(int(self.low), int(self.high) + 1, int(self.step or 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +72,7 @@ class SweepDefinition:
     method: Method
     levels: Mapping[str, tuple[Level, ...] | Range]
     description: str = ""
-    baseline: Variant = Variant()
+    baseline: Variant = field(default_factory=Variant)
     training: TrainingSetup = field(default_factory=TrainingSetup)
     seeds: tuple[int, ...] = (DEFAULT_SEED,)
     trials: int | None = None
@@ -93,15 +92,16 @@ class SweepDefinition:
     def longest_context(self) -> int:
         """The largest block_size that a variant can have."""
         levels = self.levels.get("block_size", ())
-        return max(self.baseline.block_size, int(levels.high) if isinstance(levels, Range) else max(levels, default=0))
+        longest = levels.high if isinstance(levels, Range) else max(levels, default=0)
+        return max(self.baseline.block_size, int(longest))
 
     def one_at_a_time(self) -> list[Variant]:
         """The baseline, then each hyperparameter's other levels, in the order of the hyperparameters."""
-        variants = [self.baseline]
+        variants, baseline = [self.baseline], dataclasses.asdict(self.baseline)
         for name in HYPERPARAMETERS:
             levels = self.levels.get(name, ())
             assert not isinstance(levels, Range)
-            variants += [dataclasses.replace(self.baseline, **{name: level}) for level in levels]
+            variants += [Variant(**(baseline | {name: level})) for level in levels]
         return list(dict.fromkeys(variants))
 
     def with_overrides(
@@ -131,13 +131,14 @@ class SweepDefinition:
         }
         return {
             "name": self.name,
-            "description": self.description,
+            **({"description": self.description} if self.description else {}),
             "method": self.method,
             "baseline": dataclasses.asdict(self.baseline),
             "levels": levels,
             "training": dataclasses.asdict(self.training),
             "seeds": len(self.seeds),
-        } | ({} if self.trials is None else {"trials": self.trials})
+            **({} if self.trials is None else {"trials": self.trials}),
+        }
 
     def _check_combinations(self) -> None:
         """Every width must be divisible by every number of heads that it can meet."""
@@ -192,8 +193,8 @@ def check_levels(name: str, levels: tuple[Level, ...] | Range, method: Method) -
 def check_level(name: str, level: Level) -> None:
     """Raise a ConfigError for a value that the hyperparameter cannot have whatever the others are."""
     # A width that any number of heads divides, and one head that divides any width: only the value itself can be wrong.
-    others: dict[str, Any] = {"n_head": {"n_embed": level}, "n_embed": {"n_head": 1}}.get(name, {})
-    Variant(**{name: level, **others})
+    others: dict[str, dict[str, Any]] = {"n_head": {"n_embed": level}, "n_embed": {"n_head": 1}}
+    Variant(**{name: level, **others.get(name, {})})
 
 
 def _check_trials(definition: SweepDefinition) -> None:

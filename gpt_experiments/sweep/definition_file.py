@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,11 +69,11 @@ class _Reader:
             "levels": self._levels(method),
         }
         if "seeds" in self._fields:
-            values["seeds"] = self._told(("seeds",), lambda: first_seeds(self._fields["seeds"]))
+            values["seeds"] = self._told(("seeds",), partial(first_seeds, self._fields["seeds"]))
         if "trials" in self._fields:
             values["trials"] = self._fields["trials"]
         where: FieldPath = ("trials",) if "trials" in self._fields else ("levels",)
-        return self._told(where, lambda: SweepDefinition(**values))
+        return self._told(where, partial(SweepDefinition, **values))
 
     def _method(self) -> Method:
         method = self._fields["method"]
@@ -94,8 +95,8 @@ class _Reader:
         for key, value in given.items():
             # Alone first, so that an error names the one field that is wrong; heads and width go together.
             if key not in ("n_head", "n_embed"):
-                self._told((name, key), lambda key=key, value=value: made_of(**{key: value}))
-        return self._told((name,), lambda: made_of(**given))
+                self._told((name, key), partial(made_of, **{key: value}))
+        return self._told((name,), partial(made_of, **given))
 
     def _levels(self, method: Method) -> dict[str, tuple[Level, ...] | Range]:
         levels: dict[str, tuple[Level, ...] | Range] = {}
@@ -104,7 +105,7 @@ class _Reader:
             if name in given:
                 where: FieldPath = ("levels", name)
                 levels[name] = self._one_hyperparameter(where, given[name])
-                self._told(where, lambda name=name: check_levels(name, levels[name], method))
+                self._told(where, partial(check_levels, name, levels[name], method))
         return levels
 
     def _one_hyperparameter(self, where: FieldPath, given: Any) -> tuple[Level, ...] | Range:
@@ -113,7 +114,7 @@ class _Reader:
             for bound in ("low", "high"):
                 if bound not in bounds:
                     raise self._source.error(where, f"a range needs low and high; {bound} is missing")
-            return self._told(where, lambda: Range(**bounds))
+            return self._told(where, partial(Range, **bounds))
         if not isinstance(given, list):
             raise self._source.error(where, f"must be a list of levels, as [1, 4], but got {given!r}")
         return tuple(given)

@@ -67,23 +67,22 @@ def read_yaml(path: Path) -> YamlSource:
     source = YamlSource(path, value if isinstance(value, dict) else {}, {})
     if not isinstance(node, yaml.MappingNode):
         raise source.error((), "a sweep definition is a mapping, as `name: mine`; this is empty or something else")
-    for where, line, again in _walk(node, ()):
-        if again:
-            raise source.error(where, f"stands here again after line {source.lines[where]}; keep one") from None
-        source.lines[where] = line
+    for where, line in _walk(node, ()):
+        first = source.lines.setdefault(where, line)
+        if first != line:
+            source.lines[where] = line
+            raise source.error(where, f"stands here again after line {first}; keep one")
     return source
 
 
-def _walk(node: yaml.Node, path: FieldPath) -> Iterator[tuple[FieldPath, int, bool]]:
-    """Every field's path, its line, and whether its key was there before."""
+def _walk(node: yaml.Node, path: FieldPath) -> Iterator[tuple[FieldPath, int]]:
+    """Every field's path and its line; a key that stands in a mapping twice comes twice."""
     if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
         for key, value in node.value:
             where = (*path, str(key.value))
-            yield where, key.start_mark.line + 1, key.value in seen
-            seen.add(key.value)
+            yield where, key.start_mark.line + 1
             yield from _walk(value, where)
     elif isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
-            yield (*path, i), item.start_mark.line + 1, False
+            yield (*path, i), item.start_mark.line + 1
             yield from _walk(item, (*path, i))

@@ -1,0 +1,197 @@
+"""Sweep definitions: what the shipped ones say, and what every mistake in a file is answered with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gpt_experiments.config import TrainingSetup, Variant
+from gpt_experiments.errors import ConfigError
+from gpt_experiments.sweep.definition import Range, SweepDefinition
+from gpt_experiments.sweep.definition_file import load_definition, shipped_definitions
+
+GOOD = """\
+name: mine
+method: grid
+levels:
+  n_head: [1, 2]
+  dropout: [0, 0.5]
+training:
+  learning_rate: 3e-4
+seeds: 2
+"""
+
+
+def load(tmp_path: Path, text: str | bytes) -> SweepDefinition:
+    path = tmp_path / "my.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_definition(str(path))
+
+
+def test_the_shipped_sweeps_are_the_studys() -> None:
+    assert shipped_definitions().keys() == {"one-at-a-time", "grid", "quick"}
+    study = load_definition("one-at-a-time")
+    base = Variant()
+    expected = [base]
+    for change in (
+        {"n_head": 1}, {"n_head": 8}, {"n_layer": 1}, {"n_layer": 8}, {"n_embed": 32}, {"n_embed": 128},
+        {"dropout": 0.0}, {"dropout": 0.3}, {"block_size": 32}, {"block_size": 256},
+    ):  # fmt: skip
+        expected.append(Variant(**change))  # type: ignore[arg-type]
+    assert study.one_at_a_time() == expected
+    assert study.training == TrainingSetup()
+    assert load_definition("quick").one_at_a_time() == expected
+    grid = load_definition("grid")
+    assert grid.training == TrainingSetup()
+    for name, levels in grid.levels.items():
+        assert isinstance(levels, tuple)
+        assert set(levels) == {getattr(variant, name) for variant in expected}
+    for name, path in shipped_definitions().items():
+        assert yaml.safe_load(path.read_text())["name"] == name
+        assert load_definition(name).description
+
+
+def test_a_file_is_read_with_the_studys_defaults(tmp_path: Path) -> None:
+    definition = load(tmp_path, GOOD)
+    assert definition.name == "mine"
+    assert definition.baseline == Variant()
+    assert definition.training == TrainingSetup(learning_rate=3e-4)
+    assert definition.levels == {"n_head": (1, 2), "dropout": (0, 0.5)}
+    assert definition.seeds == (1337, 1338)
+    assert definition.trials is None
+
+
+@pytest.mark.parametrize("number", ["3e-4", "3E-04", "0.0003", "3.0e-4", ".3e-3", "+3e-4"])
+def test_numbers_are_numbers_however_they_are_written(tmp_path: Path, number: str) -> None:
+    assert load(tmp_path, GOOD.replace("3e-4", number)).training.learning_rate == pytest.approx(3e-4)
+
+
+def test_a_definition_survives_being_written_and_read_again(tmp_path: Path) -> None:
+    text = "name: r\nmethod: random\nlevels: {n_layer: {low: 1, high: 9, step: 2}, n_head: [1, 2]}\ntrials: 4\n"
+    definition = load(tmp_path, text)
+    assert definition.levels["n_layer"] == Range(low=1, high=9, step=2)
+    assert load(tmp_path, yaml.safe_dump(definition.as_dict())) == definition
+
+
+def test_the_baselines_own_level_counts_once(tmp_path: Path) -> None:
+    text = "name: a\nmethod: one-at-a-time\nlevels: {n_head: [1, 4], dropout: [0.1, 0.3]}\n"
+    assert load(tmp_path, text).one_at_a_time() == [Variant(), Variant(n_head=1), Variant(dropout=0.3)]
+
+
+def test_the_longest_context_is_found_in_lists_ranges_and_the_baseline(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).longest_context == 128
+    assert load_definition("grid").longest_context == 256
+    text = "name: a\nmethod: random\ntrials: 2\nlevels: {block_size: {low: 8, high: 900, log: true}}\n"
+    assert load(tmp_path, text).longest_context == 900
+
+
+def test_overrides_are_validated_and_leave_the_rest(tmp_path: Path) -> None:
+    definition = load(tmp_path, GOOD)
+    changed = definition.with_overrides(steps=7, seeds=3, trials=2)
+    assert (changed.training.steps, changed.seeds, changed.trials) == (7, (1337, 1338, 1339), 2)
+    assert definition.with_overrides() == definition
+    for wrong, message in (
+        ({"steps": 0}, "steps must be at least 1, but got 0"),
+        ({"seeds": 0}, "seeds must be a whole number of at least 1, but got 0"),
+        ({"trials": -1}, "trials must be a whole number of at least 1, but got -1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            definition.with_overrides(**wrong)
+    with pytest.raises(ConfigError, match="trials goes with grid, random and tpe"):
+        load_definition("quick").with_overrides(trials=3)
+
+
+MISTAKES = [
+    (GOOD.replace("name: mine\n", ""), "my.yaml:1: the field 'name' is missing"),
+    (GOOD.replace("mine", "''"), "my.yaml:1: name: must be a text that is not empty, but got ''"),
+    (
+        GOOD.replace("grid", "gird"),
+        "my.yaml:2: method: must be one of one-at-a-time, grid, random, tpe, but got 'gird'",
+    ),
+    (GOOD.replace("seeds:", "seed:"), "my.yaml:8: seed: unknown field; did you mean seeds?"),
+    (GOOD.replace("n_head:", "n_heads:"), "my.yaml:4: levels.n_heads: unknown field; did you mean n_head?"),
+    (GOOD.replace("learning_rate", "lr"), "my.yaml:7: training.lr: unknown field; known are steps, batch_size"),
+    (GOOD.replace("[1, 2]", "[]"), "my.yaml:4: levels.n_head: has no levels"),
+    (GOOD.replace("[1, 2]", "4"), r"my.yaml:4: levels.n_head: must be a list of levels, as \[1, 4\], but got 4"),
+    (GOOD.replace("[1, 2]", "[1, four]"), "my.yaml:4: levels.n_head: n_head must be a whole number, but got 'four'"),
+    (GOOD.replace("[1, 2]", "[1, 2.0]"), "my.yaml:4: levels.n_head: n_head must be a whole number, but got 2.0"),
+    (GOOD.replace("[1, 2]", "[1, 0]"), "my.yaml:4: levels.n_head: n_head must be at least 1, but got 0"),
+    (GOOD.replace("[1, 2]", "[true]"), "my.yaml:4: levels.n_head: n_head must be a whole number, but got True"),
+    (GOOD.replace("[1, 2]", "[1, 1]"), "my.yaml:4: levels.n_head: level 1 stands here twice"),
+    (GOOD.replace("[1, 2]", "[1, 3]"), "my.yaml:3: levels: n_embed=64 is not divisible by n_head=3"),
+    (GOOD.replace("[0, 0.5]", "[0, 0.0]"), "my.yaml:5: levels.dropout: level 0.0 stands here twice"),
+    (GOOD.replace("[0, 0.5]", "['0.1']"), "my.yaml:5: levels.dropout: dropout must be a finite number, but got '0.1'"),
+    (GOOD.replace("[0, 0.5]", "[1]"), "my.yaml:5: levels.dropout: dropout must be at least 0 and below 1, but got 1"),
+    (
+        GOOD.replace("[0, 0.5]", "{low: 0, high: 0.5}"),
+        "my.yaml:5: levels.dropout: a range goes with the methods random",
+    ),
+    (GOOD.replace("3e-4", "-1"), "my.yaml:7: training.learning_rate: learning_rate must be positive, but got -1"),
+    (GOOD.replace("3e-4", ".nan"), "my.yaml:7: training.learning_rate: learning_rate must be a finite number"),
+    (GOOD.replace("seeds: 2", "seeds: many"), "my.yaml:8: seeds: seeds must be a whole number of at least 1"),
+    (GOOD + "trials: 0\n", "my.yaml:9: trials: trials must be a whole number of at least 1, but got 0"),
+    (GOOD + "name: again\n", "my.yaml:9: name: stands here again after line 1; keep one"),
+    (GOOD.replace("grid", "tpe"), "trials is missing; tpe needs the number of variants"),
+    (GOOD + "baseline: 3\n", "my.yaml:9: baseline: must be a mapping of fields to values, but got 3"),
+    (GOOD + "baseline: {n_head: 3}\n", "my.yaml:9: baseline: n_embed=64 is not divisible by n_head=3"),
+    (GOOD + "baseline: {block_size: 0}\n", "my.yaml:9: baseline.block_size: block_size must be at least 1, but got 0"),
+    (GOOD.replace("  n_head: [1, 2]\n  dropout: [0, 0.5]", "  - 1"), "my.yaml:3: levels: must be a mapping of fields"),
+    (GOOD.replace("[1, 2]", "[1, 2"), r"my.yaml:\d+: this is not YAML"),
+    ("", "my.yaml:1: a sweep definition is a mapping"),
+    ("- 1\n- 2\n", "my.yaml:1: a sweep definition is a mapping"),
+    ("just text", "my.yaml:1: a sweep definition is a mapping"),
+    ("name: \x07\n", "my.yaml: this is not YAML"),
+    (b"name: \xff\n", r"my.yaml is not UTF-8 text \(byte 6\)"),
+    ("name: !!python/object:os.system x\n", "my.yaml:1: this is not YAML: could not determine a constructor"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES, ids=[message[:60] for _, message in MISTAKES])
+def test_every_mistake_is_told_with_file_line_and_field(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as told:
+        load(tmp_path, text)
+    assert str(told.value).startswith(str(tmp_path))
+
+
+RANGES = [
+    ("{low: 4, high: 4}", "low must be below high, but got low=4 and high=4"),
+    ("{low: 1}", "a range needs low and high; high is missing"),
+    ("{low: 1, high: 8, steps: 2}", "unknown field; did you mean step?"),
+    ("{low: 1, high: 8, step: 0}", "step must be positive, but got 0"),
+    ("{low: 1, high: 8, step: 2, log: true}", "log goes with a positive low and without a step"),
+    ("{low: 1, high: 8.5}", "high must be a whole number, but got 8.5"),
+    ("{low: 0, high: 8}", "n_layer must be at least 1, but got 0"),
+    ("{low: 1, high: 8, log: maybe}", "log must be true or false, but got 'maybe'"),
+    ("{low: one, high: 8}", "low must be a finite number, but got 'one'"),
+    ("{low: 1, high: 99999999}", "a range may have at most 10,000 values"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), RANGES)
+def test_ranges_are_checked(tmp_path: Path, given: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"my\.yaml:4: levels\.n_layer(\.\w+)?: {re.escape(message)}"):
+        load(tmp_path, f"name: r\nmethod: random\ntrials: 3\nlevels: {{n_layer: {given}}}\n")
+
+
+def test_indivisible_pairs_are_refused_where_the_method_lets_them_meet(tmp_path: Path) -> None:
+    levels = "levels: {n_head: [1, 8], n_embed: [12, 64]}\n"
+    load(tmp_path, f"name: a\nmethod: one-at-a-time\n{levels}")  # 8 heads meet 64 alone, and width 12 four heads
+    with pytest.raises(ConfigError, match="n_embed=12 is not divisible by n_head=8, and grid lets them meet"):
+        load(tmp_path, f"name: a\nmethod: grid\n{levels}")
+    inside = "levels: {n_head: [4], n_embed: {low: 32, high: 40, step: 2}}\n"
+    with pytest.raises(ConfigError, match="n_embed=34 is not divisible by n_head=4"):
+        load(tmp_path, f"name: a\nmethod: tpe\ntrials: 2\n{inside}")
+
+
+def test_names_and_paths_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="no sweep 'one-at-time'; did you mean one-at-a-time.*grid, one-at-a-time, qui"
+    ):
+        load_definition("one-at-time")
+    with pytest.raises(ConfigError, match=r"absent\.yaml cannot be read \(No such file"):
+        load_definition(str(tmp_path / "absent.yaml"))
+    with pytest.raises(ConfigError, match="cannot be read .*directory"):
+        load_definition(str(tmp_path))

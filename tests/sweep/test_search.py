@@ -1,0 +1,133 @@
+"""What is tried next: real Optuna studies."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from gpt_experiments.config import Variant
+from gpt_experiments.sweep.definition import Range, SweepDefinition
+from gpt_experiments.sweep.search import Search, make_search
+
+
+def drain(search: Search, limit: int = 1000) -> list[Variant]:
+    asked = []
+    while len(asked) < limit and (variant := search.ask()) is not None:
+        asked.append(variant)
+    return asked
+
+
+def definition(method: str, **changes: object) -> SweepDefinition:
+    levels = {"n_head": (1, 2, 4), "n_layer": (1, 2), "dropout": (0.0, 0.1)}
+    return SweepDefinition(name="x", **({"method": method, "levels": levels} | changes))  # type: ignore[arg-type]
+
+
+def test_a_grid_gives_every_cell_once_then_nothing() -> None:
+    search = make_search(definition("grid"), {})
+    assert search.planned == 12
+    asked = drain(search)
+    assert len(set(asked)) == len(asked) == 12
+    assert {v.n_head for v in asked} == {1, 2, 4}
+    assert {(v.n_embed, v.block_size) for v in asked} == {(64, 128)}
+    assert search.ask() is None
+
+
+def test_a_grids_order_depends_on_nothing_that_happens() -> None:
+    """Any number under way, told in any order, failures among them: the i-th cell is the i-th cell."""
+    expected = drain(make_search(definition("grid"), {}))
+    for seed in range(5):
+        dice, search = random.Random(seed), make_search(definition("grid"), {})
+        asked: list[Variant] = []
+        under_way: list[Variant] = []
+        while len(asked) < 12:
+            if under_way and dice.random() < 0.5:
+                search.tell(under_way.pop(dice.randrange(len(under_way))), dice.choice([None, 2.0]))
+            else:
+                variant = search.ask()
+                assert variant is not None
+                asked.append(variant)
+                under_way.append(variant)
+        for variant in under_way:
+            search.tell(variant, 1.0)
+        assert search.ask() is None
+        assert asked == expected
+
+
+def test_a_grid_with_more_trials_begins_with_the_same_ones() -> None:
+    few, more = (drain(make_search(definition("grid", trials=n), {})) for n in (5, 8))
+    assert len(few) == 5
+    assert more[:5] == few
+    assert len(drain(make_search(definition("grid", trials=99), {}))) == 12
+
+
+def test_an_extended_grid_gives_every_new_cell() -> None:
+    wider = {"n_head": (1, 2, 4, 8), "n_layer": (1, 2), "dropout": (0.0, 0.1)}
+    before, after = drain(make_search(definition("grid"), {})), drain(make_search(definition("grid", levels=wider), {}))
+    assert len(set(after) - set(before)) == 4
+    assert set(before) < set(after)
+
+
+def test_random_is_the_same_every_time_and_never_repeats() -> None:
+    ranges = {"n_layer": Range(low=1, high=5), "dropout": Range(low=0.0, high=0.5), "n_head": (1, 2)}
+    wanted = definition("random", levels=ranges, trials=20)
+    first, second = drain(make_search(wanted, {})), drain(make_search(wanted, {}))
+    assert first == second
+    assert len(set(first)) == 20
+    assert drain(make_search(definition("random", levels=ranges, trials=30), {}))[:20] == first
+    assert {v.n_layer for v in first} <= set(range(1, 6))
+    assert all(0 <= v.dropout <= 0.5 for v in first)
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_a_space_that_is_exhausted_ends_the_search(method: str) -> None:
+    search = make_search(definition(method, trials=50), {})
+    assert len(set(drain(search))) == 12
+    assert search.ask() is None
+
+
+def test_tpe_learns_where_the_low_losses_are() -> None:
+    ranges = {"dropout": Range(low=0.0, high=0.9), "n_layer": Range(low=1, high=12)}
+    search = make_search(definition("tpe", levels=ranges, trials=60), {})
+    asked = []
+    while (variant := search.ask()) is not None:
+        asked.append(variant)
+        search.tell(variant, (variant.dropout - 0.2) ** 2 + 0.01 * abs(variant.n_layer - 6))
+    late = asked[-20:]
+    assert sum(abs(v.dropout - 0.2) for v in late) / 20 < 0.15
+    assert sum(abs(v.dropout - 0.2) for v in asked[:10]) / 10 > 0.15
+
+
+def test_tpe_counts_and_never_repeats_what_was_done_before() -> None:
+    first = make_search(definition("tpe", trials=6), {})
+    done = {}
+    for i in range(4):
+        variant = first.ask()
+        assert variant is not None
+        first.tell(variant, None if i == 3 else float(i))
+        if i < 3:
+            done[variant] = float(i)
+    rest = drain(make_search(definition("tpe", trials=6), done))
+    assert len(rest) == 3
+    assert not set(rest) & set(done)
+
+
+def test_several_may_be_under_way_at_once_with_tpe() -> None:
+    search = make_search(definition("tpe", trials=9), {})
+    asked = [search.ask() for _ in range(4)]
+    assert len(set(asked)) == 4
+    for variant in reversed(asked):
+        assert variant is not None
+        search.tell(variant, 2.5)
+    assert len(drain(search)) == 5
+
+
+def test_optuna_says_nothing_and_writes_nothing(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for method in ("grid", "random", "tpe"):
+        drain(make_search(definition(method, trials=4), {}))
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
