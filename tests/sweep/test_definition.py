@@ -187,11 +187,9 @@ def test_indivisible_pairs_are_refused_where_the_method_lets_them_meet(tmp_path:
 
 
 def test_names_and_paths_that_lead_nowhere_are_told(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match="no sweep 'one-at-time'; did you mean one-at-a-time.*grid, one-at-a-time, qui"
-    ):
+    with pytest.raises(ConfigError, match=r"did you mean one-at-a-time\? choose from grid, one-at-a-time, quick"):
         load_definition("one-at-time")
     with pytest.raises(ConfigError, match=r"absent\.yaml cannot be read \(No such file"):
         load_definition(str(tmp_path / "absent.yaml"))
-    with pytest.raises(ConfigError, match="cannot be read .*directory"):
+    with pytest.raises(ConfigError, match=r"cannot be read .*directory"):
         load_definition(str(tmp_path))
