@@ -101,7 +101,10 @@ def run_sweep(
             to_train = schedule.total - sum(planned.done is not None for planned in schedule.planned)
             session = _Session(corpus, store, options, listener, stop, parent.run_id, definition.name)
             report = session.run(schedule, schedule.total, to_train, definition.training.steps)
-        except BaseException as error:
+        except KeyboardInterrupt:
+            parent.kill("interrupted twice")
+            raise
+        except Exception as error:
             parent.fail(f"{type(error).__name__}: {error}")
             raise
         _write_plan(parent, schedule.planned, report.trials)

@@ -114,7 +114,7 @@ class Store:
             host, pid, *_ = [*owner.split("|"), "unknown", "unknown"]
             raise TrackingError(
                 f"sweep {name!r} is being run by process {pid} on {host} (run {run.info.run_id}); wait until it ends, "
-                f"or stop it there; if that process is gone, set the run's status in MLflow to KILLED"
+                "or stop it there; if that process is gone, delete that run in MLflow: its trials stay, and are reused"
             )
         recorder = RunRecorder(self._client, run.info.run_id, self.uri)
         recorder.reopen({**provenance.source_tags(), **notes})
