@@ -1,0 +1,55 @@
+# Every target runs in .venv, which is made when it is first needed, and brought up to date when what it is made
+# from has changed. Another Python: make PYTHON=python3.12 sweep
+
+PYTHON ?= python3
+VENV := .venv
+VENV_PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help sweep ui test test-all lint setup
+
+help: ## say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+sweep: $(READY) ## train the eleven variants at a small budget, each as an MLflow run
+	@$(VENV_PYTHON) -m gpt_experiments sweep quick
+	@echo
+	@echo "That was the quick look. The full sweep, every variant for 3,000 steps:"
+	@echo "  $(VENV_PYTHON) -m gpt_experiments sweep one-at-a-time"
+	@echo "To look at the runs: make ui"
+
+ui: $(READY) ## show the runs of this folder in MLflow's pages
+	@$(VENV_PYTHON) -m mlflow ui
+
+test: $(READY) ## run the tests that take no more than a few seconds each
+	$(VENV_PYTHON) -m pytest -m "not slow and not network"
+
+test-all: test ## run every test; needs the package index
+	$(VENV_PYTHON) -m pytest -m "slow or network"
+
+lint: $(READY) ## check style, format, types and the direction of imports
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+setup: $(READY) ## only make .venv
+
+# Bytecode is left to the first import, because compiling all of it would double the time; so it has to be kept then,
+# also where the environment says not to, or every start would compile PyTorch again.
+unexport PYTHONDONTWRITEBYTECODE
+
+# A .venv that works is kept, with the build of PyTorch that is in it; one whose making was cut short is made anew.
+$(READY): setup.cfg pyproject.toml constraints.txt
+	@if ! $(VENV_PYTHON) -c 'import pip' 2> /dev/null; then \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+	    echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version 2> /dev/null || echo missing);" \
+	      "name a newer one, as in: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
+	    exit 1; \
+	  }; \
+	  $(PYTHON) -m venv --clear $(VENV); \
+	fi
+	@echo "Setting up $(VENV): a few minutes the first time, most of it PyTorch and MLflow ..."
+	@$(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	@touch $@

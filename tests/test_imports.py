@@ -1,0 +1,27 @@
+"""What is loaded when: the command line answers before anything heavy is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "mlflow", "optuna", "matplotlib", "pandas", "numpy", "scipy")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["sweep", "--help"], ["train", "--help"]])
+def test_help_waits_for_nothing_heavy(arguments: list[str]) -> None:
+    program = f"""
+import sys
+from gpt_experiments.cli import main
+sys.argv = ["gpt-experiments", *{arguments!r}]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("loaded:", *[name for name in {HEAVY!r} if name in sys.modules])
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.splitlines()[-1].split() == ["loaded:"]
