@@ -81,6 +81,8 @@ class TrialRunner:
                     for number, message in self._pool.messages(_SECONDS_BETWEEN_LOOKS):
                         self._take(number, message, source)
                     self._fill(source)
+                if self._running:
+                    self._context.listener.notice("stopping: the trials that run are ended, what is finished stays")
             finally:
                 self._pool.close()
                 for number in list(self._running):

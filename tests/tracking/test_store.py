@@ -219,10 +219,10 @@ def refusing_server() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Silent."""
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def test_stores_that_cannot_serve_are_told_at_once(tmp_path: Path, refusing_server: str) -> None:

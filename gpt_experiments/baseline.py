@@ -1,0 +1,108 @@
+"""A pre-trained notebook-format model as an MLflow run of its own: evaluated, sampled, drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gpt_experiments.artifacts import write_model_files
+from gpt_experiments.config import AttentionScale, Variant
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.model import save_checkpoint
+from gpt_experiments.model_source import load_notebook
+from gpt_experiments.tracking import RunRecorder, Store, names
+from gpt_experiments.training import describe_device, exact_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineReport:
+    """What a pre-trained model scores: losses in nats per character over as much of each split as there is validation.
+
+    Attributes:
+        variant: read off the file; its dropout is not recorded there.
+    """
+
+    run_id: str
+    variant: Variant
+    n_params: int
+    train_loss: float
+    val_loss: float
+    sample: str
+
+
+def run_baseline(
+    path: Path, corpus: Corpus, store: Store, device: torch.device, *, attention_scale: AttentionScale, seed: int
+) -> BaselineReport:
+    """Evaluate the file's model on the corpus, and leave losses, sample, attention and checkpoint in a run.
+
+    Raises:
+        ExperimentError: the file, the corpus or the store cannot serve; a file that is refused leaves no run behind.
+    """
+    checkpoint = load_notebook(path, corpus, attention_scale=attention_scale)
+    model = checkpoint.model.to(device)
+    corpus.require_context(model.config.variant.block_size)
+    params = dataclasses.asdict(model.config.variant) | {
+        "dropout": "not recorded",
+        "attention_scale": attention_scale,
+        "seed": seed,
+        "device": str(device),
+        "vocab_size": corpus.vocab_size,
+    }
+    tags = {
+        names.VARIANT: path.name,
+        names.HARDWARE: describe_device(device),
+        names.CORPUS: corpus.name,
+        names.CORPUS_DIGEST: corpus.digest,
+    }
+    recorder = store.start_run(kind="baseline", run_name=path.name, params=params, tags=tags)
+    with _ended_honestly(recorder), tempfile.TemporaryDirectory() as temporary:
+        recorder.log_corpus(corpus)
+        started, part = time.perf_counter(), len(corpus.val)
+        train_loss = exact_loss(model, torch.from_numpy(corpus.train[:part]).to(device))
+        val_loss = exact_loss(model, torch.from_numpy(corpus.val).to(device))
+        seconds = time.perf_counter() - started
+        folder = Path(temporary)
+        write_model_files(model, corpus, path.name, folder, seed=seed)
+        save_checkpoint(checkpoint, folder / names.CHECKPOINT_FOLDER)
+        recorder.log_artifacts(folder)
+        n_params = model.config.n_params
+        recorder.log_metrics(
+            {
+                names.FINAL_TRAIN_LOSS: train_loss,
+                names.FINAL_VAL_LOSS: val_loss,
+                names.BEST_VAL_LOSS: val_loss,
+                names.N_PARAMS: n_params,
+                names.EVAL_SECONDS: seconds,
+            }
+        )
+        sample = (folder / "sample.txt").read_text(encoding="utf-8")
+    return BaselineReport(
+        run_id=recorder.run_id,
+        variant=model.config.variant,
+        n_params=n_params,
+        train_loss=train_loss,
+        val_loss=val_loss,
+        sample=sample,
+    )
+
+
+@contextmanager
+def _ended_honestly(recorder: RunRecorder) -> Iterator[None]:
+    """A block that ends the run: FINISHED, KILLED by Ctrl-C, or FAILED with the reason and the traceback."""
+    try:
+        yield
+    except Exception as error:
+        recorder.fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+        raise
+    except BaseException:
+        recorder.kill("interrupted")
+        raise
+    recorder.finish()

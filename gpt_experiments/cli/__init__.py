@@ -1,0 +1,56 @@
+"""The command line: it parses, calls, and prints; heavy imports wait inside the commands until they are needed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from gpt_experiments import __version__
+from gpt_experiments.cli.attention import attention
+from gpt_experiments.cli.baseline import baseline
+from gpt_experiments.cli.data import data
+from gpt_experiments.cli.ending import INTERRUPTED
+from gpt_experiments.cli.generate import generate
+from gpt_experiments.cli.sweep import sweep
+from gpt_experiments.cli.train import train
+from gpt_experiments.errors import ConfigError, ExperimentError
+
+
+class _Misuse(click.ClickException):
+    """A wrong value, told as one message."""
+
+    exit_code = 2
+
+
+class _Program(click.Group):
+    """Prints an ExperimentError as one message; exit status 2 for a wrong value, 1 for work that failed."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ExperimentError as error:
+            told = _Misuse if isinstance(error, ConfigError) else click.ClickException
+            raise told(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gpt-experiments")
+def program() -> None:
+    """Find out what a transformer's hyperparameters do.
+
+    Trains variants of a small character-level GPT, each as an MLflow run. Begin with `sweep quick`, then `mlflow ui`.
+    """
+
+
+for command in (sweep, train, baseline, attention, generate, data):
+    program.add_command(command)
+
+
+def main() -> None:
+    """Run the program with the arguments of this process."""
+    program(prog_name="gpt-experiments")

@@ -1,0 +1,46 @@
+"""`attention`: heatmaps of a trained model on a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpt_experiments.cli.options import data_option, open_corpus, tracking_options
+
+
+@click.command()
+@click.argument("model")
+@click.option("--text", metavar="TEXT", help="What to look at.  [default: the study's text]")
+@click.option(
+    "--output",
+    default="attention",
+    show_default=True,
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the figures go.",
+)
+@data_option
+@tracking_options
+def attention(
+    model: str, text: str | None, output: Path, data: str | None, tracking_uri: str | None, experiment: str
+) -> None:
+    """Draw where each head of MODEL looks.
+
+    One figure a layer with a panel for each head, and one with the mean over heads for every layer. MODEL is a run id,
+    a models:/ URI, a checkpoint folder, or a notebook-format .pth file (whose vocabulary is that of --data).
+    """
+    from gpt_experiments.artifacts import STUDY_TEXT, write_attention
+    from gpt_experiments.errors import ConfigError
+    from gpt_experiments.model_source import load_model
+
+    text = STUDY_TEXT if text is None else text
+    loaded = load_model(model, tracking_uri=tracking_uri, open_corpus=lambda: open_corpus(data))
+    block_size = loaded.model.config.variant.block_size
+    if not text:
+        raise ConfigError("--text is empty; give at least one character")
+    if len(text) > block_size:
+        click.echo(f"--text has {len(text)} characters; the first {block_size} fit the model's context.", err=True)
+    label = str(loaded.provenance.get("label", Path(model).name))
+    for path in write_attention(loaded.model, loaded.tokenizer, text, label, output):
+        click.echo(path)

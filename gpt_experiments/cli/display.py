@@ -1,0 +1,148 @@
+"""Chooses how a sweep is shown: live on a terminal, one plain line an event elsewhere, or nearly nothing."""
+
+from __future__ import annotations
+
+import io
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from gpt_experiments.cli.live import LiveDisplay
+from gpt_experiments.cli.messages import NextCommands, print_ending, result, start_lines, summary, trial_name
+from gpt_experiments.cli.scoreboard import Scoreboard
+from gpt_experiments.cli.tables import UNBROKEN, about, literal
+
+if TYPE_CHECKING:
+    from gpt_experiments.sweep.listener import SweepReport, SweepStart, TrialReport, TrialTicket
+    from gpt_experiments.training.events import Evaluation, Progress
+
+
+class QuietDisplay:
+    """Tells of failures as they happen, and of the sweep in one line at its end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = _unbroken(console)
+        self._total = 0
+
+    def __enter__(self) -> QuietDisplay:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nothing to restore."""
+
+    def sweep_started(self, start: SweepStart) -> None:
+        self._total = start.total
+
+    def trial_started(self, ticket: TrialTicket) -> None:
+        """Not worth a line here."""
+
+    def trial_progress(self, ticket: TrialTicket, progress: Progress) -> None:
+        """Not worth a line here."""
+
+    def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
+        """Not worth a line here."""
+
+    def trial_ended(self, report: TrialReport) -> None:
+        if report.outcome == "failed":
+            self._print(f"failed {trial_name(report.ticket, with_seed=True)}: {result(report)}")
+
+    def notice(self, text: str) -> None:
+        """Not worth a line here."""
+
+    def sweep_ended(self, report: SweepReport) -> None:
+        self._print(summary(report, self._total))
+
+    def _print(self, text: str) -> None:
+        self._console.print(literal(text))
+
+
+class PlainDisplay:
+    """Tells of every start, evaluation, end and notice in one line, for a log or another program to read."""
+
+    def __init__(self, console: Console, next_commands: NextCommands) -> None:
+        self._console, self._next_commands = _unbroken(console), next_commands
+        self._board: Scoreboard | None = None
+
+    def __enter__(self) -> PlainDisplay:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nothing to restore."""
+
+    def sweep_started(self, start: SweepStart) -> None:
+        self._board = Scoreboard(start, self._console.get_time)
+        for word, text in start_lines(start):
+            self._print(f"{word} {text}")
+
+    def trial_started(self, ticket: TrialTicket) -> None:
+        self._known.trial_started(ticket)
+        self._print(f"started {trial_name(ticket, with_seed=True)}: {ticket.n_params:,} parameters")
+
+    def trial_progress(self, ticket: TrialTicket, progress: Progress) -> None:
+        self._known.trial_progress(ticket, progress)
+
+    def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
+        self._known.trial_evaluated(ticket, evaluation)
+        name, steps = trial_name(ticket, with_seed=True), ticket.trial.training.steps
+        losses = f"train loss {evaluation.train_loss:.4f}, val loss {evaluation.val_loss:.4f}"
+        self._print(f"evaluated {name}: step {evaluation.step:,} of {steps:,}, {losses}")
+
+    def trial_ended(self, report: TrialReport) -> None:
+        trial = self._known.trial_ended(report)
+        told = result(report, trial)
+        left = "" if report.outcome == "interrupted" else about(self._known.seconds_left())
+        ahead = f", {left} left" if left else ""
+        name = trial_name(report.ticket, with_seed=True)
+        self._print(f"{report.outcome} {name}: {told} [{self._known.ended} of {self._known.total}{ahead}]")
+
+    def notice(self, text: str) -> None:
+        self._print(f"notice: {text}")
+
+    def sweep_ended(self, report: SweepReport) -> None:
+        print_ending(self._console, report, self._known.total, self._next_commands)
+
+    @property
+    def _known(self) -> Scoreboard:
+        assert self._board is not None, "a sweep tells of its start before anything else"
+        return self._board
+
+    def _print(self, text: str) -> None:
+        self._console.print(literal(text))
+
+
+Display = LiveDisplay | PlainDisplay | QuietDisplay
+
+
+def make_display(
+    *,
+    quiet: bool,
+    next_commands: NextCommands = lambda report: (),
+    console: Console | None = None,
+) -> Display:
+    """The display that fits where the output goes; a sweep listener, to be used as a context manager.
+
+    Args:
+        quiet: only failures and the final line.
+        next_commands: returns, of the sweep's report, the commands to type next, each with what it does.
+        console: where to print; None takes standard output.
+    """
+    screen = console or _standard_output()
+    if quiet:
+        return QuietDisplay(screen)
+    return LiveDisplay(screen, next_commands) if screen.is_interactive else PlainDisplay(screen, next_commands)
+
+
+def _standard_output() -> Console:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name that the encoding lacks must not end a sweep
+    # Rich takes FORCE_COLOR for a terminal; cursor movements would then end up in log files.
+    return Console(force_terminal=sys.stdout.isatty())
+
+
+def _unbroken(console: Console) -> Console:
+    """The same stream without colours and without a right margin."""
+    return Console(
+        file=console.file, width=UNBROKEN, force_terminal=False, color_system=None, get_time=console.get_time
+    )

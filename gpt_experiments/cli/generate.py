@@ -1,0 +1,59 @@
+"""`generate`: text from a trained model."""
+
+from __future__ import annotations
+
+import click
+
+from gpt_experiments.cli.options import data_option, device_option, open_corpus, tracking_options
+
+
+@click.command()
+@click.argument("model")
+@click.option("--prompt", default="\n", metavar="TEXT", help="Text to continue.  [default: a newline]")
+@click.option("--max-new-tokens", default=300, show_default=True, help="Characters to generate.")
+@click.option("--temperature", default=1.0, show_default=True, help="0 takes the likeliest character every time.")
+@click.option("--top-k", type=int, metavar="K", help="Sample among the K likeliest characters alone.")
+@click.option("--num-samples", default=1, show_default=True, help="Samples to draw at once.")
+@click.option("--seed", default=1337, show_default=True, help="Equal seeds give equal text.")
+@device_option
+@data_option
+@tracking_options
+def generate(
+    model: str,
+    prompt: str,
+    max_new_tokens: int,
+    temperature: float,
+    top_k: int | None,
+    num_samples: int,
+    seed: int,
+    device: str,
+    data: str | None,
+    tracking_uri: str | None,
+    experiment: str,
+) -> None:
+    """Generate text with MODEL.
+
+    MODEL is a run id, a models:/ URI, a checkpoint folder, or a notebook-format .pth file (whose vocabulary is that of
+    --data).
+    """
+    import torch
+
+    from gpt_experiments.model import generate as generate_tokens
+    from gpt_experiments.model_source import load_model
+    from gpt_experiments.training import resolve_device
+
+    target = resolve_device(device)
+    loaded = load_model(model, tracking_uri=tracking_uri, open_corpus=lambda: open_corpus(data))
+    tokens = generate_tokens(
+        loaded.model.to(target),
+        torch.from_numpy(loaded.tokenizer.encode(prompt)),
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        num_samples=num_samples,
+        seed=seed,
+    )
+    for number, sample in enumerate(tokens.numpy(), start=1):
+        if num_samples > 1:
+            click.echo(f"--- sample {number} ---")
+        click.echo(loaded.tokenizer.decode(sample))

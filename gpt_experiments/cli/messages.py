@@ -1,0 +1,120 @@
+"""What the displays say of a sweep in words, from its first line to the commands to type next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+
+from gpt_experiments.cli.tables import best_first, format_seconds, literal, results_table, several_seeds
+
+if TYPE_CHECKING:
+    from gpt_experiments.cli.scoreboard import RunningTrial
+    from gpt_experiments.sweep.listener import SweepReport, SweepStart, TrialReport, TrialTicket
+
+NextCommands = Callable[["SweepReport"], Sequence[tuple[str, str]]]
+
+_MOST_FAILURES: Final = 10
+
+
+def trial_name(ticket: TrialTicket, *, with_seed: bool) -> str:
+    """`n_head=8`, or `n_head=8 (seed 1337)`, which is also its MLflow run's name."""
+    return f"{ticket.label} (seed {ticket.trial.seed})" if with_seed else ticket.label
+
+
+def start_lines(start: SweepStart) -> list[tuple[str, str]]:
+    """A sweep's head: pairs of a word and what it stands for."""
+    done = start.total - start.to_train
+    counts = [(start.to_train, "to train"), (done, "already done")]
+    todo = ", ".join(f"{count} {what}" for count, what in counts if count)
+    workers = f"{start.workers} with {counted(start.threads, 'thread')} each"
+    return [
+        ("sweep", f"{start.name}: {counted(start.total, 'trial')} of {counted(start.steps, 'step')}, {todo}"),
+        ("device", f"{start.device}, {start.hardware}"),
+        *([("workers", workers)] if start.to_train else []),
+        ("corpus", start.corpus),
+        ("tracking", f"{start.tracking_uri}, experiment {start.experiment}"),
+    ]
+
+
+def counted(count: int, what: str) -> str:
+    """`1 trial`, `3,000 trials`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def result(report: TrialReport, trial: RunningTrial | None = None) -> str:
+    """How a trial ended, after its name; `trial` says how far it was."""
+    if report.reason is not None:
+        return report.reason
+    if report.best_val_loss is None:
+        return f"at step {trial.step:,} of {trial.steps:,}" if trial else "before its first step"
+    time = "" if report.outcome == "reused" or report.train_seconds is None else format_seconds(report.train_seconds)
+    return f"best val loss {report.best_val_loss:.4f}" + (f", {time}" if time else "")
+
+
+def summary(report: SweepReport, total: int) -> str:
+    """The sweep in one line; `total` is the number of trials that it had in the beginning."""
+    cut_short = report.interrupted or report.timed_out
+    outcomes = Counter(trial.outcome for trial in report.trials)
+    counts = [
+        (outcomes["finished"], "trained"),
+        (outcomes["reused"], "reused"),
+        (outcomes["failed"], "failed"),
+        (outcomes["interrupted"], "interrupted"),
+        (total - len(report.trials) if cut_short else 0, "not started"),
+    ]
+    told = ", ".join(f"{count} {what}" for count, what in counts if count) or "no trials"
+    time = format_seconds(report.seconds)
+    if cut_short:
+        text = f"{report.name}: {'interrupted' if report.interrupted else 'out of time'} after {time}: {told}"
+    else:
+        text = f"{report.name}: {told} in {time}"
+    scored = best_first(report.trials)
+    if not scored:
+        return text
+    name = trial_name(scored[0].ticket, with_seed=several_seeds(report.trials))
+    return f"{text}; best val loss {scored[0].best_val_loss:.4f} nats/char: {name}"
+
+
+def print_ending(console: Console, report: SweepReport, total: int, next_commands: NextCommands) -> None:
+    """The table of results, failures with their reasons, the summary, and what to type next."""
+    console.print()
+    if report.trials:
+        console.print(results_table(report.trials, console.width))
+        console.print()
+    if report.failed:
+        _print_failures(console, report)
+    console.print(literal(summary(report, total), "bold"))
+    commands = next_commands(report)
+    if commands:
+        _print_commands(console, commands)
+
+
+def _print_failures(console: Console, report: SweepReport) -> None:
+    with_seed = several_seeds(report.trials)
+    console.print(literal("Failed:", "red"))
+    for trial in report.failed[:_MOST_FAILURES]:
+        text = f"{trial_name(trial.ticket, with_seed=with_seed)}: {result(trial)}"
+        console.print(Padding(literal(text), (0, 0, 0, 2), expand=False))
+    left_out = len(report.failed) - _MOST_FAILURES
+    if left_out > 0:
+        console.print(literal(f"  ... {left_out} more; the tag gpt.failure of each MLflow run has its reason"))
+    console.print()
+
+
+def _print_commands(console: Console, commands: Sequence[tuple[str, str]]) -> None:
+    """Each command on an unbroken line, so that it can be copied; what it does beside it where all of them fit."""
+    console.print()
+    console.print(literal("Next:", "bold"))
+    longest = max(cell_len(command) for command, _ in commands)
+    beside = all(2 + longest + 3 + cell_len(purpose) <= console.width for _, purpose in commands)
+    for command, purpose in commands:
+        if beside:
+            console.print(literal(f"  {command:{longest}}   ", "cyan") + literal(purpose, "dim"))
+        else:
+            console.print(literal(f"  {purpose}", "dim"))
+            console.print(literal(f"    {command}", "cyan"), soft_wrap=True)

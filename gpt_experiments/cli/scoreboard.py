@@ -1,0 +1,146 @@
+"""What is known of a sweep while it runs: what has ended, how far each trial is, and how long it may still take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+if TYPE_CHECKING:
+    from gpt_experiments.sweep.listener import SweepStart, TrialReport, TrialTicket
+    from gpt_experiments.training.events import Evaluation, Progress
+
+
+@dataclass(kw_only=True)
+class RunningTrial:
+    """A trial under way; times are on the scoreboard's clock.
+
+    Attributes:
+        heard_at: when its latest event came; None before the first.
+        paced_from: when its first progress came, and at which step that was: the first steps of a process are slow,
+            and no part of its pace.
+        batch_loss, train_loss, val_loss: the latest, nats per character; None until known.
+    """
+
+    ticket: TrialTicket
+    started_at: float
+    step: int = 0
+    heard_at: float | None = None
+    paced_from: tuple[float, int] | None = None
+    batch_loss: float | None = None
+    tokens_per_second: float | None = None
+    train_loss: float | None = None
+    val_loss: float | None = None
+    evaluated_step: int | None = None
+
+    @property
+    def steps(self) -> int:
+        return self.ticket.trial.training.steps
+
+    @property
+    def phase(self) -> str:
+        """`starting` before its first event, `saving` after its last evaluation, `training` in between."""
+        if self.heard_at is None:
+            return "starting"
+        return "saving" if self.evaluated_step == self.steps else "training"
+
+    def seconds_left(self, now: float) -> float | None:
+        """From its own pace so far, evaluations included; None while it has none."""
+        if self.heard_at is None or self.paced_from is None or self.step == self.paced_from[1]:
+            return None
+        since, from_step = self.paced_from
+        seconds_per_step = (self.heard_at - since) / (self.step - from_step)
+        return max(0.0, seconds_per_step * (self.steps - self.step) - (now - self.heard_at))
+
+
+class Scoreboard:
+    """Keeps the score of one sweep.
+
+    Args:
+        clock: returns seconds; only differences count.
+
+    Attributes:
+        running: trials under way, by number, in the order of starting.
+        seeds: of the trials seen so far.
+        label_width: cells of the longest label that has started, or of the longest that names one hyperparameter.
+    """
+
+    def __init__(self, start: SweepStart, clock: Callable[[], float]) -> None:
+        self.start, self._clock = start, clock
+        self.running: dict[int, RunningTrial] = {}
+        self.outcomes: Counter[str] = Counter()
+        self.seeds: set[int] = set()
+        self.label_width = len("block_size=256")
+        self._started_at = clock()
+        self._durations: list[float] = []  # of the trials that were trained here, seconds
+
+    @property
+    def now(self) -> float:
+        return self._clock()
+
+    @property
+    def ended(self) -> int:
+        """Trials that have ended in any way, reused ones included."""
+        return self.outcomes.total()
+
+    @property
+    def total(self) -> int:
+        return self.start.total
+
+    @property
+    def part_done(self) -> float:
+        """From 0 to 1: trials that have ended, and of each running trial the part that is done."""
+        under_way = sum(trial.step / trial.steps for trial in self.running.values())
+        return (self.ended + under_way) / max(1, self.total)
+
+    @property
+    def seconds(self) -> float:
+        """Since the sweep began."""
+        return self.now - self._started_at
+
+    def trial_started(self, ticket: TrialTicket) -> None:
+        self.seeds.add(ticket.trial.seed)
+        self.label_width = max(self.label_width, cell_len(ticket.label))
+        self.running[ticket.number] = RunningTrial(ticket=ticket, started_at=self.now)
+
+    def trial_progress(self, ticket: TrialTicket, progress: Progress) -> None:
+        trial = self._hear(ticket, progress.step)
+        trial.batch_loss, trial.tokens_per_second = progress.batch_loss, progress.tokens_per_second
+        if trial.paced_from is None:
+            trial.paced_from = self.now, progress.step
+
+    def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
+        trial = self._hear(ticket, evaluation.step)
+        trial.train_loss, trial.val_loss = evaluation.train_loss, evaluation.val_loss
+        trial.evaluated_step = evaluation.step
+
+    def trial_ended(self, report: TrialReport) -> RunningTrial | None:
+        """Note the end; returns how far the trial was, None for one that never ran."""
+        self.outcomes[report.outcome] += 1
+        self.seeds.add(report.ticket.trial.seed)
+        trial = self.running.pop(report.ticket.number, None)
+        if trial is not None and report.outcome == "finished":
+            self._durations.append(self.now - trial.started_at)
+        return trial
+
+    def seconds_left(self) -> float | None:
+        """A rough figure, as if every trial that waits took the mean time of those known; None when unknown."""
+        now = self.now
+        waiting = max(0, self.total - self.ended - len(self.running))
+        known = [(trial, left) for trial in self.running.values() if (left := trial.seconds_left(now)) is not None]
+        durations = [*self._durations, *(now - trial.started_at + left for trial, left in known)]
+        if not durations or not waiting + len(self.running):
+            return None
+        longest = max((left for _, left in known), default=0.0)
+        mean = sum(durations) / len(durations)
+        unknown = waiting + len(self.running) - len(known)
+        work = unknown * mean + sum(left for _, left in known)
+        return max(longest, work / min(self.start.workers, waiting + len(self.running)))
+
+    def _hear(self, ticket: TrialTicket, step: int) -> RunningTrial:
+        trial = self.running[ticket.number]
+        trial.step, trial.heard_at = step, self.now
+        return trial

@@ -1,0 +1,111 @@
+"""`sweep`: train every variant of a definition."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from gpt_experiments.cli.options import data_option, device_option, open_corpus, quiet_option, tracking_options
+
+if TYPE_CHECKING:
+    from gpt_experiments.corpus import Corpus
+    from gpt_experiments.sweep.definition import SweepDefinition
+    from gpt_experiments.sweep.runner import RunOptions
+
+
+@click.command()
+@click.argument("definition", metavar="NAME_OR_FILE")
+@click.option("--steps", type=int, metavar="N", help="Optimisation steps, instead of the definition's.")
+@click.option("--seeds", type=int, metavar="K", help="Seeds a variant, instead of the definition's.")
+@click.option("--trials", type=int, metavar="N", help="Variants to try, of a grid, random or tpe sweep.")
+@click.option("--workers", type=int, metavar="N", help="Processes at once. Default: one a CPU core; one on a GPU.")
+@click.option("--timeout", type=float, metavar="S", help="Start no further trial after S seconds.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of the time; train nothing.")
+@click.option("--force", is_flag=True, help="Train every trial, also those that a finished run answers.")
+@device_option
+@data_option
+@tracking_options
+@quiet_option
+def sweep(
+    definition: str,
+    steps: int | None,
+    seeds: int | None,
+    trials: int | None,
+    workers: int | None,
+    timeout: float | None,
+    dry_run: bool,
+    force: bool,
+    device: str,
+    data: str | None,
+    tracking_uri: str | None,
+    experiment: str,
+    quiet: bool,
+) -> None:
+    """Train every variant of a sweep as MLflow runs.
+
+    NAME_OR_FILE is one-at-a-time, grid, quick, or the path of a YAML file. Run it again and it continues: a trial that
+    a finished run answers is not trained again.
+    """
+    from gpt_experiments.sweep.definition_file import load_definition
+
+    wanted = load_definition(definition).with_overrides(steps=steps, seeds=seeds, trials=trials)
+
+    from gpt_experiments.sweep.runner import RunOptions  # not earlier: a mistyped name is told before torch is loaded
+
+    options = RunOptions(device=device, workers=workers, timeout=timeout, force=force)
+    corpus = open_corpus(data, quiet=quiet)
+    if dry_run:
+        _print_plan(wanted, corpus, options, tracking_uri, experiment)
+        return
+
+    from gpt_experiments.cli.display import make_display
+    from gpt_experiments.cli.ending import exit_status, next_commands
+    from gpt_experiments.sweep.runner import run_sweep
+    from gpt_experiments.tracking import Store
+
+    store = Store(tracking_uri, experiment)
+    with make_display(quiet=quiet, next_commands=partial(next_commands, tracking_uri=tracking_uri)) as display:
+        report = run_sweep(wanted, corpus, store, options, display)
+    sys.exit(exit_status(report))
+
+
+def _print_plan(
+    definition: SweepDefinition, corpus: Corpus, options: RunOptions, tracking_uri: str | None, experiment: str
+) -> None:
+    """The plan as a table, with times from a few steps timed here; nothing is written anywhere."""
+    from rich.console import Console
+
+    from gpt_experiments.cli.messages import counted
+    from gpt_experiments.cli.tables import UNBROKEN, PlanRow, format_seconds, plan_table
+    from gpt_experiments.sweep.dry_run import dry_run
+
+    console = Console() if sys.stdout.isatty() else Console(width=UNBROKEN)
+    click.echo("Timing a few steps ...", err=True)
+    plan = dry_run(definition, corpus, options, tracking_uri, experiment)
+    rows = [
+        PlanRow(
+            label=p.label,
+            seed=p.trial.seed,
+            n_params=p.n_params,
+            status="to train" if p.done is None else "done",
+            seconds=seconds,
+        )
+        for p, seconds in plan.rows
+    ]
+    console.print(plan_table(rows))
+    to_train = sum(row.status == "to train" for row in rows)
+    console.print(
+        f"{definition.name}: {len(rows)} trials of {definition.training.steps:,} steps on {corpus.name}, "
+        f"{len(rows) - to_train} done, {to_train} to train",
+        highlight=False,
+    )
+    if plan.note:
+        console.print(plan.note, highlight=False)
+    console.print(
+        f"about {format_seconds(plan.seconds)} with {counted(plan.staffing.workers, 'worker')} of "
+        f"{counted(plan.staffing.threads, 'thread')} on {plan.staffing.hardware}",
+        highlight=False,
+    )

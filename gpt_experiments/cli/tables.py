@@ -1,0 +1,224 @@
+"""Tables for the screen, of a plan and of results, and how numbers are written in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
+
+from rich import box
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from gpt_experiments.sweep.listener import TrialReport
+
+OUTCOME_STYLES: Final = {"finished": "green", "reused": "cyan", "failed": "red", "interrupted": "yellow"}
+
+UNBROKEN: Final = 10_000  # characters; a file has no right margin
+_GAP: Final = 2  # blank cells between columns
+_WIDEST_LABEL: Final = 32  # in a table that is short of room; a longer one wraps between two settings
+
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRow:
+    """One trial of a plan; `seconds` is what training it would take by itself, None when unknown or done."""
+
+    label: str
+    seed: int
+    n_params: int
+    status: Literal["done", "to train"]
+    seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column that may give way: where there is no room, the one with the highest `expendable` goes first.
+
+    Attributes:
+        header: of one line or more.
+        expendable: 0 stays always.
+        at_least: the least width, cells on the screen.
+    """
+
+    header: str
+    cells: Sequence[str]
+    expendable: int = 0
+    left: bool = False
+    style: str = ""
+    at_least: int = 0
+
+    @cached_property
+    def width(self) -> int:
+        """Cells on the screen that the widest line takes."""
+        return max([self.at_least, *map(cell_len, [*self.header.splitlines(), *self.cells])])
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration as a person would say it: '0.4 s', '45 s', '12 min', '1 h 05 min'."""
+    if seconds < 0.95:
+        return f"{max(seconds, 0):.1f} s"
+    if round(seconds) < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def about(seconds: float | None) -> str:
+    """An estimate of a duration, as '~12 min'; nothing when it is unknown."""
+    return "" if seconds is None else f"~{format_seconds(max(1.0, seconds))}"
+
+
+def literal(text: str, style: str = "") -> Text:
+    """The text as it stands: no markup in it counts, and what could steer a terminal becomes a question mark."""
+    safe = text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+    return Text(safe, style)
+
+
+def number_column(header: str, values: Sequence[float | None], spec: str, *, expendable: int = 0) -> Column:
+    """A column of numbers in the given format, blank where there is none."""
+    cells = ["" if value is None else format(value, spec) for value in values]
+    return Column(header=header, cells=cells, expendable=expendable)
+
+
+def fitting(columns: Sequence[Column], width: int) -> list[Column]:
+    """The columns that fit into `width` cells side by side; those that never give way are kept even if they do not."""
+    kept = list(columns)
+    while _total_width(kept) > width and any(column.expendable for column in kept):
+        kept.remove(max(kept, key=lambda column: column.expendable))
+    return kept
+
+
+def aligned(columns: Sequence[Column], width: int) -> Text:
+    """The columns side by side, one line a row, drawn in a tenth of a table's time.
+
+    Columns of less importance are left out where `width` cells are too few, and then the first column is cut.
+    """
+    kept = fitting(columns, width)
+    excess = max(0, _total_width(kept) - width)
+    widths = [column.width - (excess if column is kept[0] else 0) for column in kept]
+    lines = [_aligned_line([column.header for column in kept], kept, widths, "dim")]
+    lines += [_aligned_line(cells, kept, widths, "") for cells in zip(*(column.cells for column in kept), strict=True)]
+    return Text("\n", no_wrap=True).join(lines)
+
+
+def _aligned_line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int], style: str) -> Text:
+    line = Text(no_wrap=True)
+    for cell, column, width in zip(cells, columns, widths, strict=True):
+        piece = literal(cell, style or column.style)
+        piece.truncate(max(1, width), overflow="ellipsis")
+        blank = " " * (width - piece.cell_len)
+        gap = " " * _GAP if line else ""
+        line.append(gap if column.left else gap + blank).append_text(piece).append(blank if column.left else "")
+    return line
+
+
+def _total_width(columns: Sequence[Column]) -> int:
+    return sum(column.width for column in columns) + _GAP * (len(columns) - 1)
+
+
+def _make_table(columns: Sequence[Column], row_styles: Sequence[str], gaps: Mapping[int, int]) -> Table:
+    """The columns side by side, one style a row; `gaps` says in front of which row how many were left out."""
+    # The box puts one blank between columns, the padding another.
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    for column in columns:
+        header = Text("\n").join(literal(line) for line in column.header.splitlines())
+        table.add_column(header, justify="left" if column.left else "right", no_wrap=not column.left)
+    rows = list(zip(*(column.cells for column in columns), strict=True))
+    labels = [column.header for column in columns].index("variant")
+    for position in range(len(rows) + 1):
+        if left_out := gaps.get(position):
+            table.add_row(*[""] * labels, f"... {left_out} more", style="dim")
+        if position < len(rows):
+            table.add_row(*map(literal, rows[position]), style=row_styles[position])
+    return table
+
+
+def plan_table(rows: Sequence[PlanRow]) -> Table:
+    """The trials of a plan in their order; of more than 60, the first 25 and the last 5."""
+    first, left_out, last = _shortened(rows, most=60, first=25, last=5)
+    shown = [*first, *last]
+    columns = [
+        Column(header="variant", cells=[row.label for row in shown], left=True),
+        Column(header="seed", cells=[str(row.seed) for row in shown]),
+        Column(header="params", cells=[f"{row.n_params:,}" for row in shown]),
+        Column(header="status", cells=[row.status for row in shown], left=True),
+        Column(header="time", cells=[about(row.seconds) for row in shown]),
+    ]
+    styles = ["dim" if row.status == "done" else "" for row in shown]
+    return _make_table(columns, styles, {len(first): left_out})
+
+
+def best_first(reports: Sequence[TrialReport]) -> list[TrialReport]:
+    """The trials that have a validation loss, by the best that each reached."""
+    scored = [(report.best_val_loss, report) for report in reports if report.best_val_loss is not None]
+    return [report for _, report in sorted(scored, key=lambda pair: pair[0])]
+
+
+def several_seeds(reports: Sequence[TrialReport]) -> bool:
+    return len({report.ticket.trial.seed for report in reports}) > 1
+
+
+def results_table(reports: Sequence[TrialReport], width: int) -> Table:
+    """Trials by their best validation loss, the failed and the interrupted below.
+
+    Of more than 30, the best 20 and the worst 3 of those that have a loss, and the first 5 of the others.
+
+    Args:
+        width: cells that there are for it; where they are few, columns of less importance are left out.
+    """
+    scored = best_first(reports)
+    others = sorted((r for r in reports if r.best_val_loss is None), key=lambda r: r.outcome != "failed")
+    many = len(reports) > 30
+    best, scored_out, worst = _shortened(
+        list(enumerate(scored, start=1)), most=23 if many else len(scored), first=20, last=3
+    )
+    unscored, unscored_out, _ = _shortened(others, most=5 if many else len(others), first=5, last=0)
+    ranked = [*best, *worst]
+    shown = [*(report for _, report in ranked), *unscored]
+    ranks = [*(str(rank) for rank, _ in ranked), *("" for _ in unscored)]
+    styles = ["" if report.best_val_loss is not None else OUTCOME_STYLES[report.outcome] for report in shown]
+    if scored:
+        styles[0] = "bold green"
+    columns = _result_columns(
+        shown,
+        ranks,
+        with_seed=several_seeds(reports),
+        with_outcome=any(report.outcome != "finished" for report in reports),
+    )
+    label_width = next(column.width for column in columns if column.left)
+    room = width + max(0, label_width - _WIDEST_LABEL)
+    return _make_table(fitting(columns, room), styles, {len(best): scored_out, len(shown): unscored_out})
+
+
+def _result_columns(
+    shown: Sequence[TrialReport], ranks: Sequence[str], *, with_seed: bool, with_outcome: bool
+) -> list[Column]:
+    columns = [
+        Column(header="#", cells=ranks),
+        Column(header="variant", cells=[r.ticket.label for r in shown], left=True),
+    ]
+    if with_seed:
+        columns.append(Column(header="seed", cells=[str(r.ticket.trial.seed) for r in shown]))
+    columns += [
+        number_column("params", [r.ticket.n_params for r in shown], ",", expendable=1),
+        number_column("train loss\nnats/char", [r.final_train_loss for r in shown], ".4f", expendable=3),
+        number_column("val loss\nnats/char", [r.final_val_loss for r in shown], ".4f", expendable=2),
+        number_column("best val\nnats/char", [r.best_val_loss for r in shown], ".4f"),
+        number_column("time\ns", [r.train_seconds for r in shown], ",.1f", expendable=4),
+        number_column("tokens/s", [r.tokens_per_second for r in shown], ",.0f", expendable=5),
+    ]
+    if with_outcome:
+        columns.append(Column(header="outcome", cells=[r.outcome for r in shown], left=True))
+    return columns
+
+
+def _shortened(rows: Sequence[_Row], *, most: int, first: int, last: int) -> tuple[list[_Row], int, list[_Row]]:
+    """The first rows, how many are left out, the last rows; up to `most` rows are all among the first."""
+    if len(rows) <= most:
+        return list(rows), 0, []
+    return list(rows[:first]), len(rows) - first - last, list(rows[len(rows) - last :])

@@ -1,0 +1,187 @@
+"""The program as a user types it: help, options, errors, and the commands on real models."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from mlflow import MlflowClient
+
+from gpt_experiments.cli import program
+from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.model import Checkpoint, from_notebook_state_dict, save_checkpoint
+from gpt_experiments.tracking import Store, names
+from gpt_experiments.training import exact_loss
+from tests.reference.plain_gpt import PlainGPT
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(program, [str(argument) for argument in arguments])
+
+
+def refused(result: Result, status: int, *parts: str) -> None:
+    assert result.exit_code == status, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    for part in parts:
+        assert part in result.output
+
+
+OPTIONS = {
+    "attention": "data experiment output text tracking_uri",
+    "baseline": "attention_scale data device experiment seed tracking_uri",
+    "data": "data",
+    "generate": "data device experiment max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
+    "sweep": "data device dry_run experiment force quiet seeds steps timeout tracking_uri trials workers",
+    "train": (
+        "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
+        "learning_rate n_embed n_head n_layer precision quiet seed steps tracking_uri weight_decay"
+    ),
+}
+
+
+def test_the_options_are_these_and_change_only_on_purpose() -> None:
+    found = {
+        name: " ".join(sorted(p.name or "" for p in command.params if isinstance(p, click.Option)))
+        for name, command in program.commands.items()
+    }
+    assert found == OPTIONS
+
+
+@pytest.mark.parametrize("command", [[], *[[name] for name in OPTIONS]])
+def test_help_explains_and_loads_nothing_heavy(command: list[str]) -> None:
+    script = (
+        "import sys; sys.argv = ['gpt-experiments', *sys.argv[1:]]\n"
+        "from gpt_experiments.cli import program\n"
+        "try: program(prog_name='gpt-experiments')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'mlflow', 'optuna', 'matplotlib', 'numpy', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *command, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage: gpt-experiments")
+    for option in program.commands[command[0]].params if command else []:
+        assert isinstance(option, click.Argument) or option.help, option.name
+
+
+def test_misuse_is_exit_status_2_and_names_value_rule_and_remedy(tmp_path: Path) -> None:
+    refused(run("train", "--n-head", 6), 2, "n_embed=64 is not divisible by n_head=6", "choose n_head from 1, 2, 4")
+    refused(run("train", "--dropout", 1), 2, "dropout must be at least 0 and below 1, but got 1")
+    refused(run("train", "--steps", "many"), 2, "'many' is not a valid integer")
+    refused(run("train", "--seed", -1), 2, "seed must be at least 0, but got -1")
+    refused(run("sweep"), 2, "Missing argument 'NAME_OR_FILE'")
+    refused(run("sweep", "gird"), 2, "gird", "grid")
+    refused(run("sweep", "quick", "--workers", 0), 2, "workers must be at least 1, but got 0")
+    refused(run("sweep", "quick", "--steps", -5), 2, "steps must be at least 1, but got -5")
+
+
+def test_work_that_cannot_be_done_is_exit_status_1(tmp_path: Path) -> None:
+    refused(run("data", "--data", tmp_path / "absent.txt"), 1, "absent.txt")
+    refused(run("generate", tmp_path / "nothing"), 1, "is no model", "give a run id")
+    store = f"sqlite:///{tmp_path}/absent.db"
+    refused(run("generate", "0" * 32, "--tracking-uri", store), 1, "no tracking store at")
+    assert not (tmp_path / "absent.db").exists()
+
+
+@pytest.fixture
+def text_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def notebook(tmp_path: Path, corpus: Corpus) -> Path:
+    torch.manual_seed(0)
+    variant = Variant(n_head=3, n_layer=2, n_embed=24, dropout=0.2, block_size=40)
+    path = tmp_path / "model_weights.pth"
+    torch.save(PlainGPT(ModelConfig(variant=variant, vocab_size=corpus.vocab_size)).state_dict(), path)
+    return path
+
+
+def test_data_says_what_the_corpus_is(text_file: Path, corpus: Corpus) -> None:
+    result = run("data", "--data", text_file)
+    assert result.exit_code == 0
+    assert f"{len(corpus.text):,} characters, {corpus.vocab_size} distinct" in result.output
+    assert corpus.digest in result.output
+
+
+def test_baseline_evaluates_samples_and_draws_a_notebook_file(
+    notebook: Path, text_file: Path, store_uri: str, corpus: Corpus
+) -> None:
+    result = run("baseline", notebook, "--data", text_file, "--tracking-uri", store_uri, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+
+    client, store = MlflowClient(tracking_uri=store_uri), Store(store_uri)
+    (found,) = client.search_runs([store.experiment.experiment_id])
+    assert found.info.status == "FINISHED"
+    assert found.data.tags[names.KIND] == "baseline"
+    assert (found.data.params["n_head"], found.data.params["dropout"]) == ("3", "not recorded")
+    plain_state = torch.load(notebook, weights_only=True)
+    expected = exact_loss(from_notebook_state_dict(plain_state), torch.from_numpy(corpus.val))
+    assert found.data.metrics[names.FINAL_VAL_LOSS] == pytest.approx(expected)
+    assert f"validation loss {expected:.4f}" in result.output
+    files = {f.path for f in client.list_artifacts(found.info.run_id)}
+    assert files == {"sample.txt", "attention", "checkpoint"}
+
+    again = run("generate", found.info.run_id, "--tracking-uri", store_uri, "--max-new-tokens", 40)
+    assert again.exit_code == 0, again.output
+    direct = run("generate", notebook, "--data", text_file, "--max-new-tokens", 40)
+    assert direct.output.endswith(again.output)
+    assert len(again.output.strip("\n")) >= 30
+
+
+def test_baseline_refuses_what_does_not_fit_and_leaves_no_run(notebook: Path, tmp_path: Path, store_uri: str) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("abc \n" * 500)
+    result = run("baseline", notebook, "--data", other, "--tracking-uri", store_uri)
+    refused(result, 1, "distinct characters, but other has 5", "--data")
+    store = Store(store_uri)
+    assert MlflowClient(tracking_uri=store_uri).search_runs([store.experiment.experiment_id]) == []
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, notebook: Path, corpus: Corpus) -> Path:
+    model = from_notebook_state_dict(torch.load(notebook, weights_only=True))
+    save_checkpoint(Checkpoint(model=model, tokenizer=corpus.tokenizer), tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def test_generate_draws_samples_from_a_checkpoint(checkpoint: Path) -> None:
+    result = run("generate", checkpoint, "--num-samples", 2, "--prompt", "ba", "--max-new-tokens", 20, "--top-k", 3)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("--- sample") == 2
+    assert result.output.count("\nba") == 2
+    same = run("generate", checkpoint, "--num-samples", 2, "--prompt", "ba", "--max-new-tokens", 20, "--top-k", 3)
+    assert same.output == result.output
+    refused(run("generate", checkpoint, "--prompt", "naïve"), 1, "'ï'", "LATIN SMALL LETTER I WITH DIAERESIS")
+    refused(run("generate", checkpoint, "--temperature", -1), 2, "temperature must be a finite number of at least 0")
+
+
+def test_attention_draws_every_layer_and_the_mean(checkpoint: Path, tmp_path: Path) -> None:
+    result = run("attention", checkpoint, "--text", "barber", "--output", tmp_path / "maps")
+    assert result.exit_code == 0, result.output
+    assert {p.name for p in (tmp_path / "maps").iterdir()} == {"layer_1.png", "layer_2.png", "mean.png"}
+    long = run("attention", checkpoint, "--text", "barber " * 20, "--output", tmp_path / "long")
+    assert "the first 40 fit the model's context" in long.output
+    refused(run("attention", checkpoint, "--text", "", "--output", tmp_path / "x"), 2, "--text is empty")
+
+
+def test_a_registered_model_is_a_model(checkpoint: Path, store_uri: str) -> None:
+    recorder = Store(store_uri).start_run(kind="trial", run_name="x", params={})
+    recorder.log_artifacts(checkpoint.parent)
+    recorder.finish()
+    client = MlflowClient(tracking_uri=store_uri)
+    client.create_registered_model("tiny")
+    version = client.create_model_version("tiny", source=f"runs:/{recorder.run_id}/mine", run_id=recorder.run_id)
+    client.set_registered_model_alias("tiny", "champion", version.version)
+    for uri in ("models:/tiny/1", "models:/tiny@champion"):
+        result = run("generate", uri, "--tracking-uri", store_uri, "--max-new-tokens", 12)
+        assert result.exit_code == 0, result.output
+    refused(run("generate", "models:/tiny/2", "--tracking-uri", store_uri), 1, "models:/tiny/2 cannot be read")
