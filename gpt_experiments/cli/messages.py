@@ -37,7 +37,7 @@ def start_lines(start: SweepStart) -> list[tuple[str, str]]:
         ("device", f"{start.device}, {start.hardware}"),
         *([("workers", workers)] if start.to_train else []),
         ("corpus", start.corpus),
-        ("tracking", f"{start.tracking_uri}, experiment {start.experiment}"),
+        ("tracking", f"{start.experiment} in {start.tracking_uri}"),
     ]
 
 
