@@ -5,18 +5,23 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
 import psutil
 from mlflow.utils import mlflow_tags
 
 import gpt_experiments
 from gpt_experiments.tracking import names
+
+# A process's start time is counted from the boot, which the system dates anew when its clock is set.
+_SECONDS_OF_DOUBT: Final = 60
 
 
 def source_tags() -> dict[str, str]:
@@ -38,14 +43,14 @@ def this_process() -> str:
 
 def is_dead(owner: str) -> bool:
     """Whether the process that `owner` names has certainly ended; of another host's processes that is never certain."""
-    host, _, rest = owner.partition("|")
-    pid, _, _ = rest.partition("|")
-    if host != socket.gethostname() or not pid.isdigit():
+    match = re.fullmatch(r"(.*)\|(\d+)\|(\d+)", owner)
+    if match is None or match[1] != socket.gethostname():
         return False
     try:
-        return _owner_tag(psutil.Process(int(pid))) != owner
+        started = psutil.Process(int(match[2])).create_time()
     except psutil.NoSuchProcess:
         return True
+    return abs(started - int(match[3])) > _SECONDS_OF_DOUBT
 
 
 def _owner_tag(process: psutil.Process) -> str:

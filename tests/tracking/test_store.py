@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -162,7 +164,10 @@ def test_only_runs_of_dead_processes_are_closed(store: Store, client: MlflowClie
     mine = store.start_run(kind="trial", run_name="mine", params={}).run_id
     elsewhere = store.start_run(kind="trial", run_name="far", params={}, tags={names.OWNER: "other-host|1|0"}).run_id
 
-    assert store.close_abandoned() == [orphan]
+    reused_pid = f"{socket.gethostname()}|{os.getpid()}|12345"
+    other = store.start_run(kind="trial", run_name="old", params={}, tags={names.OWNER: reused_pid}).run_id
+
+    assert set(store.close_abandoned()) == {orphan, other}
     assert client.get_run(orphan).info.status == "KILLED"
     assert "died" in client.get_run(orphan).data.tags[names.FAILURE]
     for run_id in (mine, elsewhere):
