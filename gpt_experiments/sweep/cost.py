@@ -14,7 +14,7 @@ from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.training import time_trial
 
-_TIMED_VARIANTS: Final = 8
+_TIMED_VARIANTS: Final = 6
 # Seconds on one CPU core, for putting variants in order only: of an attention weight, and of a multiply-add.
 _SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT = 3e-8, 4e-11
 
@@ -27,7 +27,7 @@ def step_cost(trial: Trial, vocab_size: int) -> float:
 def estimate_seconds(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> list[float]:
     """Seconds that each trial would take here, one at a time.
 
-    Up to eight variants are timed for a few steps each; of more, eight spread evenly over the cost are timed, and the
+    Up to six variants are timed for a few steps each; of more, six spread evenly over the cost are timed, and the
     others follow by non-negative least squares from their arithmetic.
     """
     distinct: dict[Variant, Trial] = {}

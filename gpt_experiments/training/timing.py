@@ -13,7 +13,7 @@ from gpt_experiments.training.batches import training_batches
 from gpt_experiments.training.evaluation import exact_loss
 from gpt_experiments.training.step import make_optimizer, training_step
 
-_TIMED_STEPS = 3
+_TIMED_STEPS = 2
 _EVALUATED_PART = 10  # one tenth of the validation split
 
 
