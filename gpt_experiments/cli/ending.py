@@ -1,7 +1,8 @@
-"""How a command that trained ends: its exit status, and what to type next."""
+"""How a command ends: the exit status of one that trained, and what to type next."""
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
@@ -37,7 +38,28 @@ def next_commands(report: SweepReport, *, tracking_uri: str | None) -> list[tupl
         best = min(scored, key=lambda trial: trial.best_val_loss or 0.0).run_id
         commands.append((f"{program} generate {best}{where}", "text from the best model"))
         commands.append((f"{program} attention {best}{where}", "where its heads look"))
+    if len(scored) > 1:
+        commands.append((f"{program} register{where}", "put the best one into the model registry"))
     return commands
+
+
+def model_commands(model: str, prompt: str, *, tracking_uri: str | None) -> list[tuple[str, str]]:
+    """Commands for a registered model, given as its `models:/` URI, each with what it does."""
+    python, quoted = _python(), shlex.quote(model)
+    where = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
+    # `mlflow models serve` takes the store from the environment alone, and starts uvicorn by its name.
+    store = f"MLFLOW_TRACKING_URI={shlex.quote(tracking_uri)} " if tracking_uri else ""
+    folder = Path(sys.executable).parent
+    beside = shutil.which("uvicorn") == str(folder / "uvicorn")
+    path = "" if beside else f'PATH={shlex.quote(str(folder))}:"$PATH" '
+    serve = f"{store}{path}{python} -m mlflow models serve -m {quoted} --env-manager local -p 5001"
+    request = json.dumps({"inputs": [prompt], "params": {"max_new_tokens": 200}})
+    post = f"curl -s 127.0.0.1:5001/invocations -H 'Content-Type: application/json' -d {shlex.quote(request)}"
+    return [
+        (f"{python} -m gpt_experiments generate {quoted} --prompt {shlex.quote(prompt)}{where}", "text from it"),
+        (serve, "serve it"),
+        (post, "ask the server, from another terminal"),
+    ]
 
 
 def _python() -> str:

@@ -91,7 +91,7 @@ def print_ending(console: Console, report: SweepReport, total: int, next_command
     console.print(literal(summary(report, total), "bold"))
     commands = next_commands(report)
     if commands:
-        _print_commands(console, commands)
+        print_commands(console, commands)
 
 
 def _print_failures(console: Console, report: SweepReport) -> None:
@@ -106,7 +106,7 @@ def _print_failures(console: Console, report: SweepReport) -> None:
     console.print()
 
 
-def _print_commands(console: Console, commands: Sequence[tuple[str, str]]) -> None:
+def print_commands(console: Console, commands: Sequence[tuple[str, str]]) -> None:
     """Each command on an unbroken line, so that it can be copied; what it does beside it where all of them fit."""
     console.print()
     console.print(literal("Next:", "bold"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import urllib.error
 import urllib.request
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ from urllib.parse import unquote
 
 import mlflow
 from filelock import FileLock
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 
 from gpt_experiments.errors import TrackingError
 
@@ -29,14 +31,20 @@ def resolve_uri(tracking_uri: str | None) -> str:
     Raises:
         TrackingError: a server that does not answer, told within seconds, where MLflow's client tries for minutes.
     """
-    for logger in ("mlflow", "alembic"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
+    _quieten_mlflow()
     uri = tracking_uri or mlflow.get_tracking_uri()
     if uri.startswith(_SQLITE):
         return _SQLITE + str(Path(uri.removeprefix(_SQLITE)).absolute())
     if uri.startswith(("http://", "https://")):
         _require_answer(uri)
     return uri
+
+
+def _quieten_mlflow() -> None:
+    """Leave its warnings, but neither its chatter nor a progress bar for each small file; what the user set, stays."""
+    for logger in ("mlflow", "alembic"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    os.environ.setdefault(MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.name, "false")
 
 
 def database_file(uri: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import mlflow
@@ -13,22 +14,38 @@ from gpt_experiments.tracking.connection import database_file, resolve_uri
 from gpt_experiments.tracking.failures import first_line
 
 
-def model_folder(location: str, tracking_uri: str | None = None) -> Path:
+def model_folder(location: str, tracking_uri: str | None = None, *, into: Path | None = None) -> Path:
     """A local folder that holds the checkpoint of a run, or the files of a registered model.
 
     Args:
         location: a run id, or `models:/NAME/VERSION`, or `models:/NAME@ALIAS`.
+        into: an existing folder, below which it is put; None takes a temporary one that stays.
 
     Raises:
         TrackingError: no such store, run, model, version or alias, or the run has no checkpoint.
     """
+    artifact_uri = location if location.startswith("models:/") else f"runs:/{location}/{names.CHECKPOINT_FOLDER}"
+    return _download(artifact_uri, tracking_uri, into)
+
+
+def run_text(run_id: str, artifact: str, tracking_uri: str | None = None) -> str:
+    """One of a run's artifacts, a text in UTF-8.
+
+    Raises:
+        TrackingError: no such store, run or artifact.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return _download(f"runs:/{run_id}/{artifact}", tracking_uri, Path(folder)).read_text(encoding="utf-8")
+
+
+def _download(artifact_uri: str, tracking_uri: str | None, into: Path | None) -> Path:
     uri = resolve_uri(tracking_uri)
     file = database_file(uri)
     if file is not None and not file.exists():
         raise TrackingError(f"no tracking store at {file}; give --tracking-uri, or run where the store is")
-    artifact_uri = location if location.startswith("models:/") else f"runs:/{location}/{names.CHECKPOINT_FOLDER}"
+    folder = str(into) if into else None
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=artifact_uri, tracking_uri=uri))
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=artifact_uri, dst_path=folder, tracking_uri=uri))
     except (MlflowException, OSError) as error:
         raise TrackingError(
             f"{artifact_uri} cannot be read from {uri} ({first_line(error)}); give the id of a finished run or a "

@@ -21,6 +21,14 @@ CORPUS: Final = "gpt.corpus"
 CORPUS_DIGEST: Final = "gpt.corpus_digest"  # SHA-256 of the text, whole; a dataset input holds only 36 characters
 VERSIONS: Final = "gpt.versions"
 
+# Tags of a registered version, beside variant, cell and corpus
+RUN: Final = "gpt.run"
+SCORE: Final = "gpt.final_val_loss"  # what a champion is challenged on, nats per character
+
+# Model registry
+DEFAULT_MODEL: Final = "gpt-experiments"
+CHAMPION: Final = "champion"
+
 # Metrics over steps, nats per character
 TRAIN_LOSS: Final = "train_loss"
 VAL_LOSS: Final = "val_loss"
@@ -36,6 +44,8 @@ TOKENS_PER_SECOND: Final = "tokens_per_second"
 
 # Artifacts
 CHECKPOINT_FOLDER: Final = "checkpoint"
+MODEL_FOLDER: Final = "model"  # the checkpoint again, as what MLflow loads and serves; only of a registered run
+SAMPLE_FILE: Final = "sample.txt"
 TRACEBACK_FILE: Final = "traceback.txt"
 DEFINITION_FILE: Final = "sweep.yaml"
 PLAN_FILE: Final = "trials.json"

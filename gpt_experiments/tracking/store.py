@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from gpt_experiments.config import Variant
@@ -16,7 +18,9 @@ from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names, provenance
 from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
 from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.tracking.model_run import ModelRun, read_model_run
 from gpt_experiments.tracking.recorder import RunRecorder
+from gpt_experiments.tracking.sweep_cells import SweepTrials, pick_sweep, read_plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,34 @@ class Store:
                 trials.setdefault(trial.cell, trial)  # newest first
         return trials
 
+    def sweep_trials(self, reference: str | None = None) -> SweepTrials:
+        """The cells of the sweep of that name or parent run id, the newest such; None takes the newest sweep of all.
+
+        Raises:
+            TrackingError: there is no such sweep, or its plan cannot be read.
+        """
+        parent = pick_sweep(self._search(f"tags.`{names.KIND}` = 'sweep'"), reference, self.experiment.name)
+        failed = self._search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FAILED'")
+        failures = {run.info.run_id: run.data.tags.get(names.FAILURE, "") for run in failed}
+        rows = RunRecorder(self._client, parent.info.run_id, self.uri).download_json(names.PLAN_FILE)
+        return read_plan(parent, rows, self.finished_trials(), failures)
+
+    def kind_of_run(self, run_id: str) -> str | None:
+        """What kind of run that is, `sweep`, `trial` or `baseline`; None of a run that another program made.
+
+        Raises:
+            TrackingError: there is no such run.
+        """
+        return self._run(run_id).data.tags.get(names.KIND)
+
+    def model_run(self, run_id: str) -> ModelRun:
+        """The run of that id, of whichever experiment, as one that has left a model.
+
+        Raises:
+            TrackingError: there is no such run, or it is not a finished trial or baseline.
+        """
+        return read_model_run(self._run(run_id))
+
     def close_abandoned(self) -> list[str]:
         """End as KILLED every run that a process of this host left RUNNING when it died; their ids."""
         abandoned = [
@@ -143,6 +175,17 @@ class Store:
             recorder = RunRecorder(self._client, run.info.run_id, self.uri)
             recorder.log_params(params)
         return recorder
+
+    def _run(self, run_id: str) -> Run:
+        with told_as_tracking_errors(self.uri):
+            try:
+                return self._client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                    raise
+                raise TrackingError(
+                    f"{self.uri} holds no run {run_id}; give an id that `mlflow ui` shows, or correct --tracking-uri"
+                ) from error
 
     def _search(self, condition: str, newest: int | None = None) -> list[Run]:
         """The active runs of the experiment that meet `condition`, newest first."""

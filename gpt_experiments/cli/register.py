@@ -1,0 +1,42 @@
+"""`register`: the best model to the model registry."""
+
+from __future__ import annotations
+
+import click
+
+from gpt_experiments.cli.options import tracking_options
+
+
+@click.command()
+@click.argument("reference", metavar="[SWEEP | RUN]", required=False)
+@click.option("--name", default="gpt-experiments", show_default=True, metavar="NAME", help="Of the registered model.")
+@click.option("--force", is_flag=True, help="Make it the champion even if it is not better than the present one.")
+@tracking_options
+def register(reference: str | None, name: str, force: bool, tracking_uri: str | None, experiment: str) -> None:
+    """Register the best model of a sweep.
+
+    The variant with the lowest mean validation loss over its seeds, after the last step; of its trials the best one.
+    It becomes a new version in MLflow's model registry, and `champion` if it is better than the version that is.
+    SWEEP is a sweep's name or run id, by default the newest; a trial's or a baseline's RUN id registers that run.
+    """
+    from rich.console import Console
+
+    from gpt_experiments.cli.ending import model_commands
+    from gpt_experiments.cli.messages import print_commands
+    from gpt_experiments.errors import TrackingError
+    from gpt_experiments.registration import register_model
+    from gpt_experiments.tracking import Store
+
+    store = Store.if_present(tracking_uri, experiment)
+    if store is None:
+        raise TrackingError(
+            f"there is nothing to register: no experiment {experiment!r} in {tracking_uri or 'the tracking store'}; "
+            "run a sweep first, or correct --experiment, --tracking-uri or MLFLOW_TRACKING_URI"
+        )
+    done = register_model(reference, store, name, force=force)
+    for sentence in done.told:
+        click.echo(sentence[0].upper() + sentence[1:] + ".")
+    version = "@champion" if done.is_champion else f"/{done.version.version}"
+    print_commands(
+        Console(), model_commands(f"models:/{name}{version}", done.example_prompt, tracking_uri=tracking_uri)
+    )

@@ -1,0 +1,115 @@
+"""What a registered model's page says of it: a card in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gpt_experiments.config import HYPERPARAMETERS
+from gpt_experiments.selection import Choice
+from gpt_experiments.tracking import ModelRun
+
+_SETTINGS: Final = (
+    *HYPERPARAMETERS,
+    "attention_scale",
+    *("seed", "steps", "batch_size", "learning_rate", "weight_decay", "beta1", "beta2", "precision"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenFrom:
+    """The sweep whose best model this is, and how it was chosen."""
+
+    sweep: str
+    run_id: str
+    choice: Choice
+
+
+def model_card(run: ModelRun, *, vocabulary: str, sample: str, origin: ChosenFrom | None) -> str:
+    """The card: data, configuration, losses, a sample, limits, origin; always below 5,000 characters.
+
+    Args:
+        vocabulary: every character that the model knows.
+        sample: text that the model wrote.
+        origin: None where the run was named, not chosen.
+    """
+    sections = [
+        f"# {_cut(run.label, 200)}",
+        f"A character-level GPT of {run.n_params:,} parameters. It continues a text, one character at a time.",
+        _data(run, len(vocabulary)),
+        "## Configuration\n\n" + _table(run.params),
+        _losses(run, len(vocabulary)),
+        "## Sample\n\n" + "\n".join(f"    {line}" for line in _cut(sample, 400).splitlines()),
+        _limits(run, len(vocabulary), origin),
+        _origin(run, origin),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def bits(nats: float) -> float:
+    """Nats as bits."""
+    return nats / math.log(2)
+
+
+def _data(run: ModelRun, vocab_size: int) -> str:
+    split = (
+        "The first 90 % of it were trained on, the rest is the validation split."
+        if run.kind == "trial"
+        else "It was evaluated on this text; what its weights were trained on, and for how long, is not recorded."
+    )
+    return (
+        f"## Data\n\n{_cut(run.corpus, 200)}: {vocab_size} distinct characters, SHA-256 `{run.corpus_digest}`. {split}"
+    )
+
+
+def _table(params: Mapping[str, str]) -> str:
+    rows = [f"| {name} | {_cut(params[name], 40)} |" for name in _SETTINGS if name in params]
+    return "\n".join(["| setting | value |", "| --- | --- |", *rows])
+
+
+def _losses(run: ModelRun, vocab_size: int) -> str:
+    losses = [("training", run.train_loss), ("validation", run.val_loss), ("guessing at random", math.log(vocab_size))]
+    rows = [f"| {name} | {nats:.4f} | {bits(nats):.4f} |" for name, nats in losses]
+    table = "\n".join(["| loss | nats per character | bits per character |", "| --- | --- | --- |", *rows])
+    note = "Exact, over the whole validation split and as much of the training split."
+    if run.kind == "trial":
+        note += f" The weights are those after the last step; the lowest validation loss was {run.best_val_loss:.4f}."
+    return f"## Losses\n\n{table}\n\n{note}"
+
+
+def _limits(run: ModelRun, vocab_size: int, origin: ChosenFrom | None) -> str:
+    limits = [
+        f"It knows {vocab_size} characters and refuses a prompt with any other.",
+        f"It sees the last {run.params.get('block_size', '?')} characters; what stood before them it has forgotten.",
+        "It imitates the style of one text. What it writes is made up, and nothing filters it.",
+    ]
+    if origin and origin.choice.n_variants > 1:
+        limits.append(
+            f"Its validation loss is that by which it was chosen among {origin.choice.n_variants} variants, "
+            "so it flatters it a little; there is no third split."
+        )
+    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+
+
+def _origin(run: ModelRun, origin: ChosenFrom | None) -> str:
+    lines = [f"- run `{run.run_id}`" + (f", cell `{run.cell}`" if run.cell else "")]
+    if origin:
+        choice = origin.choice
+        seeds = "1 seed" if choice.n_seeds == 1 else f"{choice.n_seeds} seeds"
+        lines.append(
+            f"- best of sweep {_cut(origin.sweep, 200)} (run `{origin.run_id}`): the lowest mean validation loss, "
+            f"{choice.mean_val_loss:.4f} over {seeds}; of those the trial with the lowest"
+        )
+    elif run.sweep:
+        lines.append(f"- a trial of sweep {_cut(run.sweep, 200)}")
+    details = [("trained on", run.hardware), ("with", run.versions), ("git commit", run.commit)]
+    if run.kind == "baseline":
+        details[0] = ("evaluated on", run.hardware)
+    lines += [f"- {name} {_cut(value, 300)}" for name, value in details if value]
+    return "## Origin\n\n" + "\n".join(lines)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,0 +1,80 @@
+"""A run that left a model, a trial or a baseline, with all that can be said of that model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlflow.entities import Run
+from mlflow.utils import mlflow_tags
+
+from gpt_experiments.errors import TrackingError
+from gpt_experiments.tracking import names
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRun:
+    """A finished trial or baseline; losses in nats per character.
+
+    Attributes:
+        label: the variant's, or a pre-trained file's name.
+        cell, sweep: None for a baseline; sweep also for a trial on its own.
+        params: what the run was told, as text.
+        train_loss, val_loss: of the model that the run's checkpoint holds.
+        best_val_loss: the lowest on the way there.
+    """
+
+    run_id: str
+    kind: str
+    label: str
+    cell: str | None
+    sweep: str | None
+    corpus: str
+    corpus_digest: str
+    params: Mapping[str, str]
+    n_params: int
+    train_loss: float
+    val_loss: float
+    best_val_loss: float
+    hardware: str | None
+    versions: str | None
+    commit: str | None
+
+
+def read_model_run(run: Run) -> ModelRun:
+    """The run as one that left a model.
+
+    Raises:
+        TrackingError: it is deleted, of another kind, did not finish, or lacks what makes it one.
+    """
+    tags, metrics, run_id = run.data.tags, run.data.metrics, run.info.run_id
+    kind = tags.get(names.KIND)
+    if run.info.lifecycle_stage != "active":
+        raise TrackingError(f"run {run_id} is deleted; restore it with `mlflow runs restore --run-id {run_id}`")
+    if kind not in ("trial", "baseline"):
+        raise TrackingError(f"run {run_id} has no model: its {names.KIND} is {kind!r}; give a trial's or a baseline's")
+    if run.info.status != "FINISHED":
+        reason = f" ({tags[names.FAILURE].splitlines()[0]})" if tags.get(names.FAILURE) else ""
+        raise TrackingError(f"run {run_id} is {run.info.status}{reason}; only a FINISHED run has a model; train again")
+    try:
+        return ModelRun(
+            run_id=run_id,
+            kind=kind,
+            label=tags[names.VARIANT],
+            cell=tags.get(names.CELL),
+            sweep=tags.get(names.SWEEP),
+            corpus=tags[names.CORPUS],
+            corpus_digest=tags[names.CORPUS_DIGEST],
+            params=dict(run.data.params),
+            n_params=int(metrics[names.N_PARAMS]),
+            train_loss=metrics[names.FINAL_TRAIN_LOSS],
+            val_loss=metrics[names.FINAL_VAL_LOSS],
+            best_val_loss=metrics[names.BEST_VAL_LOSS],
+            hardware=tags.get(names.HARDWARE),
+            versions=tags.get(names.VERSIONS),
+            commit=tags.get(mlflow_tags.MLFLOW_GIT_COMMIT),
+        )
+    except KeyError as error:
+        raise TrackingError(
+            f"run {run_id} lacks {error}, without which its model cannot be described; register another, or train again"
+        ) from error

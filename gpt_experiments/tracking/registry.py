@@ -1,0 +1,119 @@
+"""MLflow's model registry: the versions of one model, and which of them is the champion."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from gpt_experiments.errors import ConfigError
+from gpt_experiments.tracking import names
+from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.tracking.model_package import write_model_package
+from gpt_experiments.tracking.model_run import ModelRun
+
+_DESCRIPTION_LENGTH: Final = 5000  # MLflow's column in every database
+_ABOUT: Final = "Character-level GPTs, each the best of a sweep. Every version's description is its model card."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredVersion:
+    """One version; what its tags do not say, of a version that another program made, is None.
+
+    Attributes:
+        val_loss: of the registered weights on the corpus's validation split, nats per character.
+    """
+
+    version: str
+    run_id: str | None
+    label: str | None
+    val_loss: float | None
+    corpus: str | None
+    corpus_digest: str | None
+
+
+class ModelRegistry:
+    """The versions of the model `name` in the registry that belongs to a tracking store.
+
+    Raises:
+        ConfigError: MLflow takes no such name.
+    """
+
+    def __init__(self, uri: str, name: str) -> None:
+        if not name.strip() or set(name) & set("/:@'\"`") or not name.isprintable():
+            raise ConfigError(
+                f"a model's name must not be empty or hold / : @ or quotes, but got {name!r}; "
+                f"the default is {names.DEFAULT_MODEL}"
+            )
+        self.uri, self.name = uri, name
+        self._client = MlflowClient(tracking_uri=uri)
+
+    def of_run(self, run_id: str) -> RegisteredVersion | None:
+        """The newest version that was made from that run."""
+        with told_as_tracking_errors(self.uri):
+            versions = self._client.search_model_versions(f"name = '{self.name}' and run_id = '{run_id}'")
+        newest = max(versions, key=lambda version: int(version.version), default=None)
+        return _read_version(newest) if newest else None
+
+    def champion(self) -> RegisteredVersion | None:
+        """The version that has the alias `champion`."""
+        with told_as_tracking_errors(self.uri):
+            for model in self._client.search_registered_models(f"name = '{self.name}'"):
+                if number := model.aliases.get(names.CHAMPION):
+                    return _read_version(self._client.get_model_version(self.name, number))
+        return None
+
+    def add(self, run: ModelRun, checkpoint: Path, *, card: str, example_prompt: str) -> RegisteredVersion:
+        """A new version with the run's checkpoint, which the run then holds as an MLflow model too."""
+        tags = {
+            names.RUN: run.run_id,
+            names.VARIANT: run.label,
+            names.CELL: run.cell,
+            names.SWEEP: run.sweep,
+            names.CORPUS: run.corpus,
+            names.CORPUS_DIGEST: run.corpus_digest,
+            names.SCORE: repr(run.val_loss),
+        }
+        with told_as_tracking_errors(self.uri), tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / names.MODEL_FOLDER
+            write_model_package(checkpoint, example_prompt, folder)
+            self._client.log_artifacts(run.run_id, str(folder), names.MODEL_FOLDER)
+            if not self._client.search_registered_models(f"name = '{self.name}'"):
+                self._client.create_registered_model(self.name, description=_ABOUT)
+            version = self._client.create_model_version(
+                self.name,
+                source=f"runs:/{run.run_id}/{names.MODEL_FOLDER}",
+                run_id=run.run_id,
+                tags={name: value for name, value in tags.items() if value is not None},
+                description=card[:_DESCRIPTION_LENGTH],
+            )
+        return _read_version(version)
+
+    def crown(self, version: RegisteredVersion) -> None:
+        """Give the version the alias `champion`, taking it from the one that has it."""
+        with told_as_tracking_errors(self.uri):
+            self._client.set_registered_model_alias(self.name, names.CHAMPION, version.version)
+
+
+def _read_version(version: ModelVersion) -> RegisteredVersion:
+    tags = version.tags
+    return RegisteredVersion(
+        version=str(version.version),
+        run_id=version.run_id,
+        label=tags.get(names.VARIANT),
+        val_loss=_score(tags),
+        corpus=tags.get(names.CORPUS),
+        corpus_digest=tags.get(names.CORPUS_DIGEST),
+    )
+
+
+def _score(tags: Mapping[str, str]) -> float | None:
+    try:
+        return float(tags[names.SCORE])
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,72 @@
+"""A registered model as MLflow loads and serves it: prompts in, texts out.
+
+MLflow copies this file into the model and runs it there, with the parts of the package that it imports beside it. So
+it stands alone: it must import nothing else of `gpt_experiments.tracking`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import torch
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from gpt_experiments.errors import ConfigError, ExperimentError
+from gpt_experiments.model import Checkpoint, generate, load_checkpoint
+
+PROMPT_COLUMN: Final = "prompt"
+CHECKPOINT_ARTIFACT: Final = "checkpoint"
+DEFAULT_PARAMS: Final[dict[str, int | float]] = {"max_new_tokens": 300, "temperature": 1.0, "top_k": 0, "seed": 1337}
+
+
+class TextGenerator(PythonModel):
+    """Continues each prompt by itself, so the other rows of a request never change its text."""
+
+    _checkpoint: Checkpoint
+
+    def load_context(self, context: PythonModelContext) -> None:
+        self._checkpoint = load_checkpoint(Path(context.artifacts[CHECKPOINT_ARTIFACT]))
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[str]:
+        """Each prompt with its continuation, in the order of the rows.
+
+        Args:
+            params: `max_new_tokens`, `temperature`, `top_k` (0 samples among all characters) and `seed`.
+
+        Raises:
+            MlflowException: INVALID_PARAMETER_VALUE, which a server answers with HTTP 400: a prompt that is empty, no
+                text, or has a character that the model does not know; a parameter that is out of range.
+        """
+        settings = DEFAULT_PARAMS | (params or {})
+        texts = []
+        for number, prompt in enumerate(model_input[PROMPT_COLUMN], start=1):
+            try:
+                texts.append(self._continue(prompt, settings))
+            except ExperimentError as error:
+                where = f"prompt {number} of {len(model_input)}: " if len(model_input) > 1 else ""
+                raise MlflowException.invalid_parameter_value(f"{where}{error}") from error
+        return texts
+
+    def _continue(self, prompt: Any, settings: dict[str, Any]) -> str:
+        if not isinstance(prompt, str):
+            raise ConfigError(f"the prompt must be a text, but got {prompt!r}")
+        if settings["top_k"] < 0:
+            raise ConfigError(f"top_k must be at least 0, but got {settings['top_k']}; 0 samples among all characters")
+        tokens = generate(
+            self._checkpoint.model,
+            torch.from_numpy(self._checkpoint.tokenizer.encode(prompt)),
+            max_new_tokens=settings["max_new_tokens"],
+            temperature=settings["temperature"],
+            top_k=settings["top_k"] or None,
+            seed=settings["seed"],
+        )
+        return self._checkpoint.tokenizer.decode(tokens[0].numpy())
+
+
+set_model(TextGenerator())
