@@ -80,9 +80,10 @@ def _losses(run: ModelRun, vocab_size: int) -> str:
 
 
 def _limits(run: ModelRun, vocab_size: int, origin: ChosenFrom | None) -> str:
+    block_size = _cut(run.params.get("block_size", "?"), 40)
     limits = [
         f"It knows {vocab_size} characters and refuses a prompt with any other.",
-        f"It sees the last {run.params.get('block_size', '?')} characters; what stood before them it has forgotten.",
+        f"It sees the last {block_size} characters; what stood before them it has forgotten.",
         "It imitates the style of one text. What it writes is made up, and nothing filters it.",
     ]
     if origin and origin.choice.n_variants > 1:

@@ -69,7 +69,9 @@ def test_equal_means_go_to_fewer_parameters_then_to_the_label_that_sorts_first()
     assert choice.noticed == ("small ties with big; it wins because it has the fewest parameters, 800",)
     choice = choose_best([done("n_head=8", 1, 1.5), done("n_head=1", 1, 1.5)])
     assert choice.label == "n_head=1"
-    assert choice.noticed == ("n_head=1 ties with n_head=8; it wins because it has no more parameters, and sorts first",)
+    assert choice.noticed == (
+        "n_head=1 ties with n_head=8; it wins because it has no more parameters, and sorts first",
+    )
 
 
 def test_equal_trials_of_the_winner_go_to_the_smaller_seed() -> None:
@@ -84,7 +86,9 @@ def test_of_many_incomplete_variants_the_rivals_are_told_and_the_rest_counted() 
 
 
 def test_nothing_finished_is_told_with_the_reasons() -> None:
-    with pytest.raises(TrackingError, match=r"none of the 2 trials is finished \(a: seed 1 failed \(diverged\); b: seed"):
+    with pytest.raises(
+        TrackingError, match=r"none of the 2 trials is finished \(a: seed 1 failed \(diverged\); b: seed"
+    ):
         choose_best([lacking("a", 1), lacking("b", 1)])
     with pytest.raises(TrackingError, match="its plan is empty"):
         choose_best([])

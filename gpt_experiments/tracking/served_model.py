@@ -44,23 +44,31 @@ class TextGenerator(PythonModel):
                 text, or has a character that the model does not know; a parameter that is out of range.
         """
         settings = DEFAULT_PARAMS | (params or {})
-        texts = []
-        for number, prompt in enumerate(model_input[PROMPT_COLUMN], start=1):
-            try:
-                texts.append(self._continue(prompt, settings))
-            except ExperimentError as error:
-                where = f"prompt {number} of {len(model_input)}: " if len(model_input) > 1 else ""
-                raise MlflowException.invalid_parameter_value(f"{where}{error}") from error
-        return texts
+        prompts = list(model_input[PROMPT_COLUMN])
+        try:
+            # All are read before any is continued, so that a mistake in the last is told at once.
+            tokens = [self._encode(prompt, number, len(prompts)) for number, prompt in enumerate(prompts, start=1)]
+            return [self._continue(prompt, settings) for prompt in tokens]
+        except ExperimentError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
 
-    def _continue(self, prompt: Any, settings: dict[str, Any]) -> str:
-        if not isinstance(prompt, str):
-            raise ConfigError(f"the prompt must be a text, but got {prompt!r}")
+    def _encode(self, prompt: Any, number: int, count: int) -> torch.Tensor:
+        """The prompt's tokens (T,); an error names the prompt by its number where there are several."""
+        try:
+            if not isinstance(prompt, str):
+                raise ConfigError(f"the prompt must be a text, but got {prompt!r}")
+            return torch.from_numpy(self._checkpoint.tokenizer.encode(prompt))
+        except ExperimentError as error:
+            if count == 1:
+                raise
+            raise ConfigError(f"prompt {number} of {count}: {error}") from error
+
+    def _continue(self, prompt: torch.Tensor, settings: dict[str, Any]) -> str:
         if settings["top_k"] < 0:
             raise ConfigError(f"top_k must be at least 0, but got {settings['top_k']}; 0 samples among all characters")
         tokens = generate(
             self._checkpoint.model,
-            torch.from_numpy(self._checkpoint.tokenizer.encode(prompt)),
+            prompt,
             max_new_tokens=settings["max_new_tokens"],
             temperature=settings["temperature"],
             top_k=settings["top_k"] or None,

@@ -37,6 +37,7 @@ OPTIONS = {
     "baseline": "attention_scale data device experiment seed tracking_uri",
     "data": "data",
     "generate": "data device experiment max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
+    "register": "experiment force name tracking_uri",
     "sweep": "data device dry_run experiment force quiet seeds steps timeout tracking_uri trials workers",
     "train": (
         "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
@@ -173,9 +174,16 @@ def test_attention_draws_every_layer_and_the_mean(checkpoint: Path, tmp_path: Pa
     refused(run("attention", checkpoint, "--text", "", "--output", tmp_path / "x"), 2, "--text is empty")
 
 
-def test_a_registered_model_is_a_model(checkpoint: Path, store_uri: str) -> None:
+def _alone(checkpoint: Path, folder: Path) -> Path:
+    folder.mkdir()
+    checkpoint.rename(folder / checkpoint.name)
+    return folder
+
+
+def test_a_registered_model_is_a_model(checkpoint: Path, store_uri: str, tmp_path: Path) -> None:
     recorder = Store(store_uri).start_run(kind="trial", run_name="x", params={})
-    recorder.log_artifacts(checkpoint.parent)
+    # Below a folder of its own: the test's folder holds the store's artifacts too.
+    recorder.log_artifacts(_alone(checkpoint, tmp_path / "files"))
     recorder.finish()
     client = MlflowClient(tracking_uri=store_uri)
     client.create_registered_model("tiny")

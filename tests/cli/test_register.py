@@ -1,0 +1,93 @@
+"""`register` as a user types it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from mlflow import MlflowClient
+
+from gpt_experiments.cli import program
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.tracking import Store
+from tests.registered import add_run, add_sweep
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(program, [str(argument) for argument in arguments])
+
+
+def commands(result: Result) -> list[list[str]]:
+    """What a shell would make of the lines that begin with a command."""
+    _, _, after = result.output.partition("Next:")
+    return [shlex.split(line) for line in after.splitlines() if "models:/" in line or "curl" in line]
+
+
+def test_it_says_what_it_did_and_the_commands_it_prints_work(store_uri: str, corpus: Corpus) -> None:
+    add_sweep(Store(store_uri), corpus, {2: [2.5], 4: [2.0]})
+    result = run("register", "--tracking-uri", store_uri)
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[0].startswith("Sweep mine: the best of 2 variants is n_head=4, mean validation loss 2.0000 nats")
+    assert lines[2:4] == [
+        "Registered it as version 1 of gpt-experiments.",
+        "Version 1 is the champion: there was none.",
+    ]
+
+    generate, serve, post = commands(result)
+    assert generate[1:4] == ["-m", "gpt_experiments", "generate"]
+    text = run(*generate[3:], "--max-new-tokens", 20)
+    assert text.exit_code == 0, text.output
+    assert text.output.startswith("KING HENRY:")
+    assert f"MLFLOW_TRACKING_URI={store_uri}" in serve
+    assert " ".join(serve).endswith(
+        "-m mlflow models serve -m models:/gpt-experiments@champion --env-manager local -p 5001"
+    )
+    assert post[-1] == '{"inputs": ["KING HENRY:"], "params": {"max_new_tokens": 200}}'
+
+
+def test_where_the_champion_stays_the_commands_name_the_version(store_uri: str, corpus: Corpus) -> None:
+    store = Store(store_uri)
+    first, second = add_run(store, corpus, 2.0), add_run(store, corpus, 2.5)
+    options = ("--tracking-uri", store_uri, "--name", "m")
+    run("register", first, *options)
+    stays = run("register", second, *options)
+    assert "Version 1 stays the champion" in stays.output
+    assert "models:/m/2" in commands(stays)[0]
+    assert "models:/m@champion" in commands(run("register", second, *options, "--force"))[0]
+    assert str(MlflowClient(tracking_uri=store_uri).get_model_version_by_alias("m", "champion").version) == "2"
+
+
+def test_a_character_that_the_model_does_not_know_is_told(store_uri: str, corpus: Corpus) -> None:
+    run("register", add_run(Store(store_uri), corpus, 2.0), "--tracking-uri", store_uri)
+    for prompt, told in (("naïve", "'ï' (LATIN SMALL LETTER I WITH DIAERESIS)"), ("", "the prompt is empty")):
+        result = run("generate", "models:/gpt-experiments@champion", "--prompt", prompt, "--tracking-uri", store_uri)
+        assert result.exit_code in (1, 2)
+        assert told in result.output
+
+
+def test_mistakes_are_told_and_make_no_store(store_uri: str, tmp_path: Path) -> None:
+    result = run("register", "--tracking-uri", f"sqlite:///{tmp_path}/absent.db")
+    assert (result.exit_code, "there is nothing to register" in result.output) == (1, True)
+    assert not (tmp_path / "absent.db").exists()
+    result = run("register", "--tracking-uri", store_uri, "--experiment", "absent")
+    assert (result.exit_code, "no experiment 'absent'" in result.output) == (1, True)
+    Store(store_uri)
+    result = run("register", "nothing", "--tracking-uri", store_uri)
+    assert (result.exit_code, "holds no sweep; run one" in result.output) == (1, True)
+    result = run("register", "--tracking-uri", store_uri, "--name", "a:b")
+    assert (result.exit_code, "but got 'a:b'" in result.output) == (2, True)
+
+
+def test_serving_needs_no_path_where_this_pythons_programs_are_on_it(
+    store_uri: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = add_run(Store(store_uri), corpus, 2.0)
+    folder = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert f"PATH={folder}:$PATH" in commands(run("register", run_id, "--tracking-uri", store_uri))[1]
+    monkeypatch.setenv("PATH", folder)
+    assert "PATH=" not in " ".join(commands(run("register", run_id, "--tracking-uri", store_uri))[1])

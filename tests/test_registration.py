@@ -1,0 +1,228 @@
+"""From a sweep in a real store to a version in its model registry, and who is champion."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from gpt_experiments.config import Trial
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import ConfigError, TrackingError
+from gpt_experiments.registration import register_model
+from gpt_experiments.sweep.runner import run_sweep
+from gpt_experiments.tracking import Store, names
+from tests.registered import BASELINE, add_run, add_sweep
+from tests.sweep.test_runner import ON_CPU, Recorder, define
+
+OTHER_TEXT = "a text of another kind, with other words in it.\n" * 40
+
+
+@pytest.fixture
+def store(store_uri: str) -> Store:
+    return Store(store_uri)
+
+
+@pytest.fixture
+def client(store_uri: str) -> MlflowClient:
+    return MlflowClient(tracking_uri=store_uri)
+
+
+def champion(client: MlflowClient) -> str:
+    return str(client.get_model_version_by_alias("m", names.CHAMPION).version)
+
+
+def test_the_best_trial_of_the_newest_sweep_becomes_a_version_with_card_tags_and_alias(
+    store: Store, client: MlflowClient, corpus: Corpus
+) -> None:
+    add_sweep(store, corpus, {2: [1.0]}, name="older")
+    sweep = add_sweep(store, corpus, {2: [2.5, 2.25], 4: [2.5, 2.0], 8: [1.0, "failed"]})
+    done = register_model(None, store, "m")
+
+    version = client.get_model_version("m", "1")
+    run = client.get_run(done.version.run_id or "")
+    assert (run.data.params["n_head"], run.data.params["seed"]) == ("4", "2")
+    assert version.run_id == run.info.run_id
+    assert version.tags == {
+        names.RUN: run.info.run_id,
+        names.VARIANT: "n_head=4",
+        names.CELL: run.data.tags[names.CELL],
+        names.SWEEP: "mine",
+        names.CORPUS: "generated",
+        names.CORPUS_DIGEST: corpus.digest,
+        names.SCORE: "2.0",
+    }
+    for part in ("# n_head=4", corpus.digest, "| 2.0000 | 2.8854 |", f"run `{sweep}`", "2.2500 over 2 seeds"):
+        assert part in version.description
+    assert (champion(client), done.is_new, done.is_champion) == ("1", True, True)
+    assert done.told == (
+        "sweep mine: the best of 3 variants is n_head=4, mean validation loss 2.2500 nats per character over 2 seeds",
+        f"its best trial is seed 2, run {run.info.run_id}: validation loss 2.0000 nats, 2.8854 bits per character",
+        "n_head=8 with a lower mean of 1.0000 so far cannot win: "
+        "seed 2 failed (DivergedError: diverged: the loss is nan at step 3)",
+        "registered it as version 1 of m",
+        "version 1 is the champion: there was none",
+    )
+
+
+def test_a_sweep_that_was_really_trained_is_read_as_its_runner_wrote_it(
+    store: Store, client: MlflowClient, corpus: Corpus, tmp_path: Path
+) -> None:
+    report = run_sweep(define(tmp_path), corpus, store, ON_CPU, Recorder())
+    done = register_model(None, store, "m")
+    losses = {trial.run_id: trial.final_val_loss for trial in report.trials}
+    assert done.version.run_id in losses
+    assert done.version.val_loss == min(loss for loss in losses.values() if loss is not None)
+    files = {file.path for file in client.list_artifacts(done.version.run_id, names.MODEL_FOLDER)}
+    assert {"model/MLmodel", "model/artifacts", "model/code", "model/requirements.txt"} <= files
+
+
+def test_a_sweep_is_found_by_name_and_by_run_id(store: Store, corpus: Corpus) -> None:
+    first = add_sweep(store, corpus, {2: [2.0]}, name="first")
+    add_sweep(store, corpus, {4: [1.0]}, name="second")
+    by_name, by_id = register_model("first", store, "m"), register_model(first, store, "m")
+    assert by_name.version == by_id.version
+    assert by_name.version.label == "baseline"
+    assert (by_name.is_new, by_id.is_new) == (True, False)
+
+
+def test_a_cell_that_another_sweep_trained_counts_and_one_that_is_planned_does_not(
+    store: Store, corpus: Corpus
+) -> None:
+    add_sweep(store, corpus, {2: [2.0, 2.0]}, name="first")
+    add_sweep(store, corpus, {2: ["reused", "reused"], 4: ["interrupted", "planned"]}, name="second")
+    done = register_model("second", store, "m")
+    assert done.version.label == "baseline"
+    assert done.told[2] == "n_head=4 cannot win: seed 1 was interrupted, seed 2 is not trained yet"
+
+
+def test_a_trial_and_a_baseline_are_registered_by_their_run_ids(
+    store: Store, client: MlflowClient, corpus: Corpus
+) -> None:
+    trial, baseline = add_run(store, corpus, 2.0), add_run(store, corpus, 1.5, kind="baseline")
+    assert register_model(trial, store, "m").version.run_id == trial
+    done = register_model(baseline, store, "m")
+    assert (done.version.version, done.is_champion) == ("2", True)
+    card = client.get_model_version("m", "2").description
+    assert "what its weights were trained on, and for how long, is not recorded" in card
+    assert names.CELL not in client.get_model_version("m", "2").tags
+
+
+def test_the_same_run_makes_no_second_version(store: Store, client: MlflowClient, corpus: Corpus) -> None:
+    run_id = add_run(store, corpus, 2.0)
+    register_model(run_id, store, "m")
+    again = register_model(run_id, store, "m")
+    assert not again.is_new
+    assert again.told[1:] == (
+        "it is version 1 of m already; one run makes one version",
+        "version 1 is the champion already",
+    )
+    assert len(client.search_model_versions("name = 'm'")) == 1
+    assert register_model(run_id, store, "another").is_new
+
+
+def test_only_a_lower_loss_takes_the_alias_unless_forced(store: Store, client: MlflowClient, corpus: Corpus) -> None:
+    trials = [Trial(variant=BASELINE, seed=seed) for seed in range(4)]
+    losses = [2.0, 2.0, 1.75, 3.0]
+    runs = [add_run(store, corpus, loss, trial=trial) for loss, trial in zip(losses, trials, strict=True)]
+    register_model(runs[0], store, "m")
+
+    equal = register_model(runs[1], store, "m")
+    assert (equal.is_champion, champion(client)) == (False, "1")
+    assert equal.told[-1] == (
+        "version 1 stays the champion: its validation loss, 2.0000, is not lower than that of version 1, "
+        "the champion so far, 2.0000; --force makes version 2 it"
+    )
+    lower = register_model(runs[2], store, "m")
+    assert (lower.is_champion, champion(client)) == (True, "3")
+    assert lower.told[-1].startswith("version 3 is now the champion: its validation loss, 1.7500, is lower than")
+
+    forced = register_model(runs[3], store, "m", force=True)
+    assert (forced.is_champion, champion(client)) == (True, "4")
+    assert "as --force says, although its validation loss, 3.0000, is not lower" in forced.told[-1]
+    crowned_again = register_model(runs[2], store, "m")
+    assert (crowned_again.is_new, crowned_again.is_champion, champion(client)) == (False, True, "3")
+
+
+def test_a_champion_of_another_corpus_is_not_comparable(store: Store, client: MlflowClient, corpus: Corpus) -> None:
+    other = Corpus.from_text(OTHER_TEXT, name="other words")
+    first, second = add_run(store, corpus, 2.0), add_run(store, other, 0.5)
+    register_model(first, store, "m")
+    stays = register_model(second, store, "m")
+    assert (stays.is_champion, champion(client)) == (False, "1")
+    assert "learned another text, generated, so its loss cannot be compared with one on other words" in stays.told[-1]
+    assert (register_model(second, store, "m", force=True).is_champion, champion(client)) == (True, "2")
+
+
+def test_a_champion_that_another_program_made_is_not_comparable(
+    store: Store, client: MlflowClient, corpus: Corpus
+) -> None:
+    client.create_registered_model("m")
+    client.create_model_version("m", source="s3://somewhere/else")
+    client.set_registered_model_alias("m", names.CHAMPION, "1")
+    stays = register_model(add_run(store, corpus, 2.0), store, "m")
+    assert (stays.is_champion, champion(client)) == (False, "1")
+    assert "does not say what it scored on which corpus" in stays.told[-1]
+
+
+def test_the_example_prompt_is_of_characters_that_the_model_knows(store: Store, corpus: Corpus) -> None:
+    assert register_model(add_run(store, corpus, 2.0), store, "m").example_prompt == "KING HENRY:"
+    quiet = Corpus.from_text("ba be co da\n" * 40, name="quiet")
+    assert register_model(add_run(store, quiet, 2.0), store, "m").example_prompt == "ba be co"
+
+
+def test_what_cannot_be_registered_is_told_and_leaves_nothing(
+    store: Store, client: MlflowClient, corpus: Corpus
+) -> None:
+    with pytest.raises(TrackingError, match="holds no sweep; run one"):
+        register_model(None, store, "m")
+    with pytest.raises(TrackingError, match=f"holds no run {'0' * 32}"):
+        register_model("0" * 32, store, "m")
+    with pytest.raises(ConfigError, match="must not be empty or hold / : @ or quotes, but got 'a/b'"):
+        register_model(None, store, "a/b")
+
+    add_sweep(store, corpus, {2: ["failed"]})
+    with pytest.raises(TrackingError, match=r"sweep 'mine' has no model to register: none of the 1 trials is finished"):
+        register_model("mine", store, "m")
+    with pytest.raises(TrackingError, match="'yours' is no sweep of experiment 'gpt-experiments'; give one of mine"):
+        register_model("yours", store, "m")
+    parent = store.start_run(kind="sweep", run_name="x", sweep="planless", params={"vocab_size": 3})
+    parent.finish()
+    with pytest.raises(TrackingError, match=r"trials\.json of sweep 'planless' .* is missing or damaged"):
+        register_model("planless", store, "m")
+
+    running = store.start_run(kind="trial", run_name="x", params={})
+    with pytest.raises(TrackingError, match="is RUNNING; only a FINISHED run has a model"):
+        register_model(running.run_id, store, "m")
+    running.fail("out of memory")
+    with pytest.raises(TrackingError, match=r"is FAILED \(out of memory\)"):
+        register_model(running.run_id, store, "m")
+    deleted = add_run(store, corpus, 2.0)
+    client.delete_run(deleted)
+    with pytest.raises(TrackingError, match=f"is deleted; restore it with `mlflow runs restore --run-id {deleted}`"):
+        register_model(deleted, store, "m")
+    with pytest.raises(TrackingError, match="checkpoint cannot be read"):
+        register_model(add_run(store, corpus, 2.0, checkpoint=False), store, "m")
+    foreign = client.create_run(store.experiment.experiment_id).info.run_id
+    with pytest.raises(TrackingError, match=r"has no model: its gpt\.kind is None"):
+        register_model(foreign, store, "m")
+    assert client.search_registered_models() == []
+
+
+def test_a_sweep_that_is_still_running_is_told(store: Store, client: MlflowClient, corpus: Corpus) -> None:
+    sweep = add_sweep(store, corpus, {2: [2.0]})
+    client.update_run(sweep, status="RUNNING")
+    assert "sweep mine is still running: this is the best so far" in register_model("mine", store, "m").told
+
+
+def test_registering_writes_nothing_into_the_working_directory(
+    store: Store, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_id = add_run(store, corpus, 2.0, trial=Trial(variant=dataclasses.replace(BASELINE, n_head=4)))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    register_model(run_id, store, "m")
+    assert list(Path.cwd().iterdir()) == []
+    assert capfd.readouterr() == ("", "")
