@@ -35,7 +35,7 @@ def register(reference: str | None, name: str, force: bool, tracking_uri: str | 
         )
     done = register_model(reference, store, name, force=force)
     for sentence in done.told:
-        click.echo(sentence[0].upper() + sentence[1:] + ".")
+        click.echo(sentence)
     version = "@champion" if done.is_champion else f"/{done.version.version}"
     print_commands(
         Console(), model_commands(f"models:/{name}{version}", done.example_prompt, tracking_uri=tracking_uri)

@@ -15,7 +15,10 @@ from urllib.parse import unquote
 
 import mlflow
 from filelock import FileLock
-from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+from mlflow.environment_variables import (
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
+)
 
 from gpt_experiments.errors import TrackingError
 
@@ -41,10 +44,11 @@ def resolve_uri(tracking_uri: str | None) -> str:
 
 
 def _quieten_mlflow() -> None:
-    """Leave its warnings, but neither its chatter nor a progress bar for each small file; what the user set, stays."""
+    """Leave its warnings, but no link for each run and no progress bar for each file, unless the user asked for them."""
     for logger in ("mlflow", "alembic"):
         logging.getLogger(logger).setLevel(logging.WARNING)
     os.environ.setdefault(MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.name, "false")
+    os.environ.setdefault(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.name, "true")
 
 
 def database_file(uri: str) -> Path | None:

@@ -31,10 +31,10 @@ def test_it_says_what_it_did_and_the_commands_it_prints_work(store_uri: str, cor
     result = run("register", "--tracking-uri", store_uri)
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
-    assert lines[0].startswith("Sweep mine: the best of 2 variants is n_head=4, mean validation loss 2.0000 nats")
+    assert lines[0].startswith("sweep mine: the best of 2 variants is n_head=4, mean validation loss 2.0000 nats")
     assert lines[2:4] == [
-        "Registered it as version 1 of gpt-experiments.",
-        "Version 1 is the champion: there was none.",
+        "registered it as version 1 of gpt-experiments",
+        "version 1 is the champion: there was none",
     ]
 
     generate, serve, post = commands(result)
@@ -55,7 +55,7 @@ def test_where_the_champion_stays_the_commands_name_the_version(store_uri: str, 
     options = ("--tracking-uri", store_uri, "--name", "m")
     run("register", first, *options)
     stays = run("register", second, *options)
-    assert "Version 1 stays the champion" in stays.output
+    assert "version 1 stays the champion" in stays.output
     assert "models:/m/2" in commands(stays)[0]
     assert "models:/m@champion" in commands(run("register", second, *options, "--force"))[0]
     assert str(MlflowClient(tracking_uri=store_uri).get_model_version_by_alias("m", "champion").version) == "2"
