@@ -44,7 +44,7 @@ def resolve_uri(tracking_uri: str | None) -> str:
 
 
 def _quieten_mlflow() -> None:
-    """Leave its warnings, but no link for each run and no progress bar for each file, unless the user asked for them."""
+    """Leave its warnings, but no link for each run and no progress bar for each file, unless the user asked for it."""
     for logger in ("mlflow", "alembic"):
         logging.getLogger(logger).setLevel(logging.WARNING)
     os.environ.setdefault(MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.name, "false")
