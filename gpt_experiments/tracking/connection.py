@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import urllib.error
 import urllib.request
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from tempfile import gettempdir
@@ -31,6 +33,7 @@ def resolve_uri(tracking_uri: str | None) -> str:
     """
     for logger in ("mlflow", "alembic"):
         logging.getLogger(logger).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for files of a megabyte
     uri = tracking_uri or mlflow.get_tracking_uri()
     if uri.startswith(_SQLITE):
         return _SQLITE + str(Path(uri.removeprefix(_SQLITE)).absolute())
@@ -42,6 +45,17 @@ def resolve_uri(tracking_uri: str | None) -> str:
 def database_file(uri: str) -> Path | None:
     """The file of a SQLite store; None for every other kind of store."""
     return Path(unquote(uri.removeprefix(_SQLITE))) if uri.startswith(_SQLITE) else None
+
+
+@contextmanager
+def as_default_store(uri: str) -> Iterator[None]:
+    """Within it `uri` is MLflow's default store: a registered model's address is looked up in no other."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 def opening_lock(uri: str) -> FileLock | nullcontext[None]:

@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names
-from gpt_experiments.tracking.connection import database_file, resolve_uri
+from gpt_experiments.tracking.connection import as_default_store, database_file, resolve_uri
 from gpt_experiments.tracking.failures import first_line
 
 
@@ -28,7 +28,8 @@ def model_folder(location: str, tracking_uri: str | None = None) -> Path:
         raise TrackingError(f"no tracking store at {file}; give --tracking-uri, or run where the store is")
     artifact_uri = location if location.startswith("models:/") else f"runs:/{location}/{names.CHECKPOINT_FOLDER}"
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=artifact_uri, tracking_uri=uri))
+        with as_default_store(uri):
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=artifact_uri, tracking_uri=uri))
     except (MlflowException, OSError) as error:
         raise TrackingError(
             f"{artifact_uri} cannot be read from {uri} ({first_line(error)}); give the id of a finished run or a "
