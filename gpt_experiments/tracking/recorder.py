@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.failures import told_as_tracking_errors
-from gpt_experiments.training.events import Evaluation, TrainingSummary
+from gpt_experiments.training.events import Evaluation
 
 _SECONDS_BETWEEN_WRITES: Final = 5.0  # one write costs about 9 ms whatever it holds
 _DIGEST_LENGTH: Final = 36  # MLflow's limit on a dataset's digest
@@ -104,10 +103,6 @@ class RunRecorder:
         now = int(time.time() * 1000)
         self.flush()
         self._client.log_batch(self.run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
-
-    def log_summary(self, summary: TrainingSummary) -> None:
-        """The metrics at the end of a training, under the names of its fields."""
-        self.log_metrics(dataclasses.asdict(summary))
 
     def finish(self) -> None:
         self._end("FINISHED")
