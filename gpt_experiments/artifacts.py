@@ -21,8 +21,6 @@ from gpt_experiments.training import SplitLoss, TrainingResult
 SAMPLE_LENGTH: Final = 300
 STUDY_TEXT: Final = "First Citizen:\nBefore we proceed"
 SPEAKER_TEXT: Final = "KING HENRY:"
-POSITIONS_FILE: Final = "loss_by_position.csv"
-HEADS_FILE: Final = "attention/heads.csv"
 _OWN_TEXT_LENGTH: Final = 32
 
 
@@ -62,7 +60,7 @@ def write_model_files(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sample.txt").write_text(sample_text(model, corpus.tokenizer, seed=seed), encoding="utf-8")
     rows = [{"characters_seen": seen, "val_loss": loss} for seen, loss in enumerate(val.by_position, start=1)]
-    _write_csv(rows, folder / POSITIONS_FILE)
+    _write_csv(rows, folder / "loss_by_position.csv")
     shown = False
     for text, subfolder in ((STUDY_TEXT, ""), (SPEAKER_TEXT, "king_henry")):
         if set(text) <= set(corpus.tokenizer.vocabulary):
@@ -77,7 +75,7 @@ def write_model_files(
 def _write_head_scores(model: GPT, corpus: Corpus, label: str, folder: Path) -> dict[str, float]:
     measured = head_scores(model, corpus)
     rows = [{"repeat_length": measured.repeat_length} | row for row in measured.rows()]
-    _write_csv(rows, folder / HEADS_FILE)
+    _write_csv(rows, folder / "attention/heads.csv")
     maps = {name: tensor.numpy() for name, tensor in measured.scores.items()}
     save_png(head_score_maps(maps, title=f"{label}: what each head does"), folder / "attention" / "scores.png")
     return {

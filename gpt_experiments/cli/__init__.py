@@ -13,6 +13,7 @@ from gpt_experiments.cli.baseline import baseline
 from gpt_experiments.cli.data import data
 from gpt_experiments.cli.ending import INTERRUPTED
 from gpt_experiments.cli.generate import generate
+from gpt_experiments.cli.report import report
 from gpt_experiments.cli.sweep import sweep
 from gpt_experiments.cli.train import train
 from gpt_experiments.errors import ConfigError, ExperimentError
@@ -47,7 +48,7 @@ def program() -> None:
     """
 
 
-for command in (sweep, train, baseline, attention, generate, data):
+for command in (sweep, report, train, baseline, attention, generate, data):
     program.add_command(command)
 
 

@@ -36,6 +36,10 @@ TOKENS_PER_SECOND: Final = "tokens_per_second"
 
 # Artifacts
 CHECKPOINT_FOLDER: Final = "checkpoint"
+SAMPLE_FILE: Final = "sample.txt"
+POSITIONS_FILE: Final = "loss_by_position.csv"
+HEADS_FILE: Final = "attention/heads.csv"
+REPORT_FOLDER: Final = "report"
 TRACEBACK_FILE: Final = "traceback.txt"
 DEFINITION_FILE: Final = "sweep.yaml"
 PLAN_FILE: Final = "trials.json"

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.tracking import names
@@ -85,9 +86,14 @@ class RunRecorder:
         self._written_at = time.monotonic()
 
     @_told
-    def log_artifacts(self, folder: Path) -> None:
-        """Every file below `folder`, under the same relative paths."""
-        self._client.log_artifacts(self.run_id, str(folder))
+    def log_artifacts(self, folder: Path, below: str | None = None) -> None:
+        """Every file below `folder`, under the same relative paths, in the artifact folder `below`."""
+        self._client.log_artifacts(self.run_id, str(folder), below)
+
+    @_told
+    def describe(self, markdown: str) -> None:
+        """What MLflow shows first of the run."""
+        self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, markdown[:_TAG_LENGTH])
 
     @_told
     def log_text(self, text: str, artifact: str) -> None:
