@@ -118,7 +118,7 @@ def _difference(
     if level not in present or base not in present:
         return pd.Series(dtype=float)
     table = paired(results, name, level, base, column)
-    return table.mean(axis=1) if table.shape[1] else pd.Series(dtype=float)
+    return table.mean(axis=1) if table.size else pd.Series(dtype=float)
 
 
 def _compare(

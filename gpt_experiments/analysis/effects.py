@@ -62,7 +62,7 @@ def effects(results: SweepResults) -> list[Effect]:
         base = results.base_level(name)
         for level in results.levels(name):
             pairs = paired(results, name, level, base) if level != base else None
-            if pairs is not None and len(pairs):
+            if pairs is not None and pairs.size:
                 found.append((name, level, base, pairs))
     estimates = [estimate(pairs.mean(axis=1)) for *_, pairs in found]
     corrected = adjusted([each.p_value for each in estimates])

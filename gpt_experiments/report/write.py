@@ -51,7 +51,7 @@ def write_report(
     folder = folder or Path(f"report-{results.name}")
     extras = Extras(
         attention=attention_pictures(attention or compared_runs(results), store.uri),
-        importances=_importances(results),
+        importances=importances_of(results),
     )
     document = make_document(results, extras)
     write_files(document, folder)
@@ -66,6 +66,7 @@ def write_files(document: Document, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for picture in document.pictures():
         save_png(picture.figure, folder / f"{picture.name}.png")
+        picture.figure.set_layout_engine("none")  # it is laid out; the next drawing would do it all again
         save_svg(picture.figure, folder / f"{picture.name}.svg")
     for table in document.tables():
         (table.shown if table.data is None else table.data).to_csv(folder / f"{table.name}.csv", index=False)
@@ -73,7 +74,7 @@ def write_files(document: Document, folder: Path) -> None:
     (folder / "report.md").write_text(render_markdown(document), encoding="utf-8")
 
 
-def _importances(results: SweepResults) -> dict[str, float] | None:
+def importances_of(results: SweepResults) -> dict[str, float] | None:
     """Of sets that no exact method fits: neither a full factorial nor one hyperparameter at a time."""
     rows = results.finished
     exact = results.is_factorial or results.method == "one-at-a-time"
