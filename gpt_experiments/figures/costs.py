@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
@@ -15,7 +17,8 @@ from gpt_experiments.figures import style
 
 _WIDTH: Final = 820
 _HEIGHT: Final = 470
-_MOST_LABELS: Final = 16  # of more points only those on the front are named
+_WIDE: Final = 50  # dearest over cheapest: from here on an axis has room for powers of ten alone
+_MOST_LABELS: Final = 16  # of more points only those on the front are named, by number
 
 
 def cost_scatter(variants: pd.DataFrame, column: str, *, title: str, unit: str) -> Figure:
@@ -30,7 +33,7 @@ def cost_scatter(variants: pd.DataFrame, column: str, *, title: str, unit: str) 
     ordered = variants.sort_values([column, "final_val_loss"])
     best_so_far = ordered["final_val_loss"].cummin()
     front = ordered[ordered["final_val_loss"] < best_so_far.shift(fill_value=np.inf)]
-    named = ordered if len(ordered) <= _MOST_LABELS else front
+    few = len(ordered) <= _MOST_LABELS
     with style.figure_style():
         figure, (axes,) = style.new_chart(_WIDTH, _HEIGHT, title=title)
         axes.step(
@@ -39,18 +42,35 @@ def cost_scatter(variants: pd.DataFrame, column: str, *, title: str, unit: str) 
         )  # fmt: skip
         axes.scatter(ordered[column], ordered["final_val_loss"], s=26, color=style.BLUE, zorder=2)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        wide = float(ordered[column].max() / ordered[column].min()) > _WIDE
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.14, y=0.1)
         axes.set_xlabel(unit)
         axes.set_ylabel("validation loss (nats per character)")
         style.light_grid(axes, "both")
-        axes.legend(loc="upper right", frameon=False)
+        if few:
+            axes.legend(loc="upper right", frameon=False)
+            named = list(ordered["label"])
+        else:
+            named = _numbered_legend(figure, front["label"])
         figure.canvas.draw()  # so that places are known
         figure.set_layout_engine("none")
-        _name_points(axes, list(zip(named[column], named["final_val_loss"], named["label"], strict=True)))
+        points = (ordered if few else front).assign(name=named)
+        _name_points(axes, list(zip(points[column], points["final_val_loss"], points["name"], strict=True)))
     return figure
+
+
+def _numbered_legend(figure: Figure, labels: Iterable[str]) -> list[str]:
+    """Names too long to stand beside their points go into a list, and only their numbers to the points."""
+    told = [f"{number}  {label}" for number, label in enumerate(labels, start=1)]
+    handles = [Line2D([], [], linestyle="") for _ in told]
+    figure.legend(
+        handles, told, loc="outside right center", title="Pareto front", frameon=False, handlelength=0,
+        fontsize=style.TICK_SIZE, alignment="left",
+    )  # fmt: skip
+    return [str(number) for number in range(1, len(told) + 1)]
 
 
 def _name_points(axes: Axes, points: list[tuple[float, float, str]]) -> None:

@@ -72,21 +72,23 @@ def interactions(names: Sequence[str], means: Mapping[tuple[str, str], pd.DataFr
     count = len(names) - 1
     with style.figure_style():
         figure, grid = style.new_chart(
-            max(_WIDTH, _PANEL * count), 60 + _PANEL * count, title="Interactions", rows=count, columns=count
+            max(_WIDTH, _PANEL * (count + 1)), 60 + _PANEL * count, title="Interactions", rows=count, columns=count + 1
         )
         drawn = []
         for i, colour in enumerate(names[1:]):
-            for j, across in enumerate(names[:-1]):
-                axes = grid[i * count + j]
-                if j > i:
-                    axes.set_axis_off()
-                    continue
+            row = grid[i * (count + 1) : (i + 1) * (count + 1)]
+            for axes, across in zip(row, names[: i + 1], strict=False):
                 _draw_pair(axes, means[across, colour], across, colour)
                 drawn.append(axes)
                 if i == count - 1:
                     axes.set_xlabel(across)
-                if j == 0:
-                    axes.set_ylabel("loss")
+            row[0].set_ylabel("loss")
+            for empty in row[i + 1 :]:
+                empty.set_axis_off()
+            curves = row[i].get_lines()
+            row[i + 1].legend(
+                curves, [str(c.get_label()) for c in curves], title=colour, loc="upper left", frameon=False
+            )
         _share_scale(drawn)
     return figure
 
@@ -94,9 +96,6 @@ def interactions(names: Sequence[str], means: Mapping[tuple[str, str], pd.DataFr
 def _draw_pair(axes: Axes, frame: pd.DataFrame, across: str, colour: str) -> None:
     for (level, rows), (shade, marker) in zip(frame.groupby(colour), style.SERIES, strict=False):
         _draw_levels(axes, rows[across].to_list(), rows["loss"].to_list(), shade, marker, f"{level:g}")
-    axes.legend(
-        title=colour, fontsize=style.TICK_SIZE - 1, title_fontsize=style.TICK_SIZE - 1, frameon=False, handlelength=1
-    )
 
 
 def _draw_levels(

@@ -14,7 +14,6 @@ from gpt_experiments.figures import style
 
 _WIDTH: Final = 820
 _ROW: Final = 34  # pixels a variant
-_MOST_BARS: Final = 40
 
 
 def variant_bars(variants: pd.DataFrame) -> Figure:
@@ -22,37 +21,34 @@ def variant_bars(variants: pd.DataFrame) -> Figure:
 
     Args:
         variants: `label`, `final_train_loss`, `final_val_loss`, nats per character, best first, and `half_width`: of
-            the 95 % interval of the validation loss, NaN where there is none. Of more than 40 the best 30 and the
-            worst 10.
+            the 95 % interval of the validation loss, NaN where there is none.
     """
-    shown = variants if len(variants) <= _MOST_BARS else pd.concat([variants.head(30), variants.tail(10)])
-    n = len(shown)
-    which = f": the best 30 and the worst 10 of {len(variants)} variants" if n < len(variants) else ""
+    n = len(variants)
     with style.figure_style():
-        figure, (axes,) = style.new_chart(_WIDTH, 110 + _ROW * n, title=f"Loss after the last step{which}")
+        figure, (axes,) = style.new_chart(_WIDTH, 110 + _ROW * n, title="Loss after the last step")
         y = np.arange(n)
         bars = (
-            ("validation", shown["final_val_loss"], style.VERMILLION, -0.19),
-            ("training", shown["final_train_loss"], style.BLUE, 0.19),
+            ("validation", variants["final_val_loss"], style.VERMILLION, -0.19),
+            ("training", variants["final_train_loss"], style.BLUE, 0.19),
         )
         for name, losses, colour, offset in bars:
             axes.barh(y + offset, losses, height=0.36, color=colour, label=name)
-        for i, (loss, half) in enumerate(zip(shown["final_val_loss"], shown["half_width"], strict=True)):
+        for i, (loss, half) in enumerate(zip(variants["final_val_loss"], variants["half_width"], strict=True)):
             interval = "" if math.isnan(half) else f" ± {half:.4f}"
             axes.text(loss, i - 0.19, f" {loss:.4f}{interval}", va="center", size=style.TICK_SIZE)
-        for i, loss in enumerate(shown["final_train_loss"]):
+        for i, loss in enumerate(variants["final_train_loss"]):
             axes.text(loss, i + 0.19, f" {loss:.4f}", va="center", size=style.TICK_SIZE, color=style.MUTED)
         axes.errorbar(
-            shown["final_val_loss"],
+            variants["final_val_loss"],
             y - 0.19,
-            xerr=shown["half_width"].to_numpy(),
+            xerr=variants["half_width"].to_numpy(),
             fmt="none",
             ecolor=style.INK,
             elinewidth=1,
         )
-        axes.set_yticks(y, labels=list(shown["label"]))
+        axes.set_yticks(y, labels=list(variants["label"]))
         axes.set_ylim(n - 0.4, -0.6)
-        axes.set_xlim(0, float(shown["final_val_loss"].max()) * 1.2)
+        axes.set_xlim(0, float(variants["final_val_loss"].max()) * 1.2)
         axes.set_xlabel("loss (nats per character)")
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         style.light_grid(axes, "x")

@@ -81,7 +81,8 @@ def _missing_lead(results: SweepResults) -> list[str]:
 
 
 def _variants(results: SweepResults, extras: Extras) -> Section:
-    blocks: list[Block] = [tables.summary(results), pictures.bars(results)]
+    bars = pictures.bars(results)
+    blocks: list[Block] = [tables.summary(results), *([bars] if bars else [])]
     if len(results.seeds) == 1:
         blocks.append(Paragraph(text="More seeds, which turn differences into evidence, are added by:"))
         blocks.append(Command(text=findings.more_seeds_command(results)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import pandas as pd
 
@@ -22,8 +23,13 @@ from gpt_experiments.figures import (
 )
 from gpt_experiments.report.document import Picture
 
+_MOST_BARS: Final = 40
 
-def bars(results: SweepResults) -> Picture:
+
+def bars(results: SweepResults) -> Picture | None:
+    """A bar for each variant; None where they are too many for a reader."""
+    if len(results.by_variant) > _MOST_BARS:
+        return None
     half_widths = {
         label: estimate(rows[LOSS]).half_width for label, rows in results.finished.groupby("label", sort=False)
     }

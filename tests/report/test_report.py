@@ -108,7 +108,8 @@ def test_a_full_grid_is_shown_by_effects_and_interactions(tmp_path: Path) -> Non
     shares = pd.read_csv(tmp_path / "variance-shares.csv")
     assert shares["share"].sum() == pytest.approx(1)
     assert shares["term"].iloc[0] == "n_embed"
-    assert "the best 30 and the worst 10 of 243 variants" in page.lower()
+    assert "The best 30 and the worst 10 of 243 variants" in page
+    assert "variants.png" not in names
     assert len(pd.read_csv(tmp_path / "summary.csv")) == 243
 
 
