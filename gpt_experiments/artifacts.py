@@ -1,19 +1,22 @@
-"""The files that a trained model leaves behind: its loss curve, a sample, its attention, its checkpoint."""
+"""The files that a trained model leaves behind: losses, a sample, its attention, its checkpoint."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus, Tokenizer
-from gpt_experiments.figures import attention_heads, attention_mean, loss_curve, save_png
-from gpt_experiments.model import GPT, Checkpoint, generate, save_checkpoint
-from gpt_experiments.training import TrainingResult
+from gpt_experiments.figures import attention_heads, attention_mean, head_score_maps, loss_curve, save_png
+from gpt_experiments.model import GPT, Checkpoint, generate, head_scores, save_checkpoint
+from gpt_experiments.training import SplitLoss, TrainingResult
 
 SAMPLE_LENGTH: Final = 300
 STUDY_TEXT: Final = "First Citizen:\nBefore we proceed"
@@ -21,12 +24,17 @@ SPEAKER_TEXT: Final = "KING HENRY:"
 _OWN_TEXT_LENGTH: Final = 32
 
 
-def write_trial_files(result: TrainingResult, trial: Trial, corpus: Corpus, label: str, folder: Path) -> None:
-    """All files of a finished trial, below `folder`, which is made, under the names that its run shows."""
+def write_trial_files(
+    result: TrainingResult, trial: Trial, corpus: Corpus, label: str, folder: Path
+) -> dict[str, float]:
+    """All files of a finished trial, below `folder`, which is made, under the names that its run shows.
+
+    Returns the scores of its attention heads as metrics.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     figure = loss_curve(result.evaluations, title=label, uniform_loss=math.log(corpus.vocab_size))
     save_png(figure, folder / "loss_curve.png")
-    write_model_files(result.model, corpus, label, folder, seed=trial.seed)
+    head_metrics = write_model_files(result.model, corpus, label, result.val, folder, seed=trial.seed)
     provenance = {
         "label": label,
         "seed": trial.seed,
@@ -36,15 +44,23 @@ def write_trial_files(result: TrainingResult, trial: Trial, corpus: Corpus, labe
     }
     checkpoint = Checkpoint(model=result.model, tokenizer=corpus.tokenizer, provenance=provenance)
     save_checkpoint(checkpoint, folder / "checkpoint")
+    return head_metrics
 
 
-def write_model_files(model: GPT, corpus: Corpus, label: str, folder: Path, *, seed: int) -> None:
-    """What can be said of a model without its training: `sample.txt`, and `attention/` on the study's two texts.
+def write_model_files(
+    model: GPT, corpus: Corpus, label: str, val: SplitLoss, folder: Path, *, seed: int
+) -> dict[str, float]:
+    """What can be said of a model without its training, below `folder`.
 
-    A corpus that lacks a character of those texts is shown on the beginning of its own validation split instead.
+    `sample.txt`; `loss_by_position.csv`; `attention/` with heatmaps on the study's two texts and the scores of every
+    head. A corpus that lacks a character of those texts is shown on the beginning of its own validation split instead.
+
+    Returns the scores as metrics, named as `attention/layer_1/head_2/entropy`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sample.txt").write_text(sample_text(model, corpus.tokenizer, seed=seed), encoding="utf-8")
+    rows = [{"characters_seen": seen, "val_loss": loss} for seen, loss in enumerate(val.by_position, start=1)]
+    _write_csv(rows, folder / "loss_by_position.csv")
     shown = False
     for text, subfolder in ((STUDY_TEXT, ""), (SPEAKER_TEXT, "king_henry")):
         if set(text) <= set(corpus.tokenizer.vocabulary):
@@ -53,6 +69,29 @@ def write_model_files(model: GPT, corpus: Corpus, label: str, folder: Path, *, s
     if not shown:
         own_text = corpus.tokenizer.decode(corpus.val[:_OWN_TEXT_LENGTH])
         write_attention(model, corpus.tokenizer, own_text, label, folder / "attention")
+    return _write_head_scores(model, corpus, label, folder)
+
+
+def _write_head_scores(model: GPT, corpus: Corpus, label: str, folder: Path) -> dict[str, float]:
+    measured = head_scores(model, corpus)
+    rows = [{"repeat_length": measured.repeat_length} | row for row in measured.rows()]
+    _write_csv(rows, folder / "attention/heads.csv")
+    maps = {name: tensor.numpy() for name, tensor in measured.scores.items()}
+    save_png(head_score_maps(maps, title=f"{label}: what each head does"), folder / "attention" / "scores.png")
+    return {
+        f"attention/layer_{layer + 1}/head_{head + 1}/{name}": float(value)
+        for name, values in maps.items()
+        for (layer, head), value in np.ndenumerate(values)
+        if math.isfinite(value)
+    }
+
+
+def _write_csv(rows: Sequence[Mapping[str, object]], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def sample_text(model: GPT, tokenizer: Tokenizer, *, seed: int) -> str:

@@ -19,7 +19,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import save_checkpoint
 from gpt_experiments.model_source import load_notebook
 from gpt_experiments.tracking import RunRecorder, Store, names
-from gpt_experiments.training import describe_device, exact_loss
+from gpt_experiments.training import describe_device, evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +66,22 @@ def run_baseline(
     with _ended_honestly(recorder), tempfile.TemporaryDirectory() as temporary:
         recorder.log_corpus(corpus)
         started, part = time.perf_counter(), len(corpus.val)
-        train_loss = exact_loss(model, torch.from_numpy(corpus.train[:part]).to(device))
-        val_loss = exact_loss(model, torch.from_numpy(corpus.val).to(device))
+        train_loss = evaluate(model, torch.from_numpy(corpus.train[:part]).to(device)).mean
+        val = evaluate(model, torch.from_numpy(corpus.val).to(device))
         seconds = time.perf_counter() - started
         folder = Path(temporary)
-        write_model_files(model, corpus, path.name, folder, seed=seed)
+        head_metrics = write_model_files(model, corpus, path.name, val, folder, seed=seed)
         save_checkpoint(checkpoint, folder / names.CHECKPOINT_FOLDER)
         recorder.log_artifacts(folder)
         n_params = model.config.n_params
         recorder.log_metrics(
             {
                 names.FINAL_TRAIN_LOSS: train_loss,
-                names.FINAL_VAL_LOSS: val_loss,
-                names.BEST_VAL_LOSS: val_loss,
+                names.FINAL_VAL_LOSS: val.mean,
+                names.BEST_VAL_LOSS: val.mean,
                 names.N_PARAMS: n_params,
                 names.EVAL_SECONDS: seconds,
+                **head_metrics,
             }
         )
         sample = (folder / "sample.txt").read_text(encoding="utf-8")
@@ -89,7 +90,7 @@ def run_baseline(
         variant=model.config.variant,
         n_params=n_params,
         train_loss=train_loss,
-        val_loss=val_loss,
+        val_loss=val.mean,
         sample=sample,
     )
 

@@ -16,6 +16,7 @@ TRAINING_VERSION: Final = 1
 
 AttentionScale = Literal["n_embed", "head_size"]
 Precision = Literal["float32", "bfloat16"]
+Budget = Literal["steps", "tokens", "flops"]
 
 HYPERPARAMETERS: Final = ("n_head", "n_layer", "n_embed", "dropout", "block_size")
 
@@ -156,6 +157,39 @@ class ModelConfig:
         v, d = self.variant, self.variant.n_embed
         block = 3 * d * d + (d * d + d) + (4 * d * d + 4 * d) + (4 * d * d + d) + 4 * d
         return (self.vocab_size + v.block_size) * d + v.n_layer * block + 2 * d + self.vocab_size * (d + 1)
+
+    @property
+    def flops_per_token(self) -> float:
+        """Floating-point operations that training spends on a token, a multiply-add counted as two.
+
+        Six for each weight of a matrix product (two forward, four backward), and for attention 12 * n_layer * n_embed *
+        block_size: Chowdhery et al. 2022, "PaLM", appendix B. Embedding look-ups, norms and softmax are left out.
+        """
+        v, d = self.variant, self.variant.n_embed
+        return float(6 * (v.n_layer * 12 * d * d + self.vocab_size * d) + 12 * v.n_layer * d * v.block_size)
+
+
+def setup_at_budget(
+    setup: TrainingSetup, variant: Variant, baseline: Variant, *, vocab_size: int, budget: Budget
+) -> TrainingSetup:
+    """`setup` for a variant that is to spend what the baseline spends in `setup.steps` steps.
+
+    At a budget of `steps` that is the setup as it stands; at `tokens` or `flops` the steps, and the steps between
+    evaluations in proportion, are as many as use up the baseline's training tokens or floating-point operations.
+    """
+    if budget == "steps":
+        return setup
+
+    def cost(v: Variant) -> float:
+        config = ModelConfig(variant=v, vocab_size=vocab_size, attention_scale=setup.attention_scale)
+        return v.block_size * (config.flops_per_token if budget == "flops" else 1.0)
+
+    ratio = cost(baseline) / cost(variant)
+    return dataclasses.replace(
+        setup,
+        steps=max(1, round(setup.steps * ratio)),
+        eval_interval=max(1, round(setup.eval_interval * ratio)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

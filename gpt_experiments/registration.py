@@ -14,8 +14,10 @@ from gpt_experiments.errors import TrackingError
 from gpt_experiments.model import load_checkpoint
 from gpt_experiments.model_card import ChosenFrom, bits, model_card
 from gpt_experiments.selection import choose_best
-from gpt_experiments.tracking import ModelRun, Store, SweepTrials, model_folder, names, run_text
+from gpt_experiments.tracking import ModelRun, Store, model_folder, names, run_text
+from gpt_experiments.tracking.model_run import find_model_run, kind_of_run
 from gpt_experiments.tracking.registry import ModelRegistry, RegisteredVersion
+from gpt_experiments.tracking.sweep_cells import SweepTrials, read_sweep_trials
 
 _LONGEST_EXAMPLE: Final = 20  # characters
 
@@ -42,8 +44,8 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
     """Register the best model of a sweep, or the model of one run, under `name`.
 
     Args:
-        reference: a sweep's name, or the id of a sweep's parent run, of a trial or of a baseline; None takes the newest
-            sweep.
+        reference: a sweep's name, or the id of a sweep's parent run, of a trial or of a baseline; None takes the
+            sweep last worked on.
         force: make it champion even where it is not better than the present one.
 
     Raises:
@@ -106,15 +108,15 @@ def challenge(version: RegisteredVersion, champion: RegisteredVersion | None, *,
 def _find(reference: str | None, store: Store) -> tuple[ModelRun, ChosenFrom | None, list[str]]:
     """The run to register, the sweep that it is the best of, and what is to be told of the choice."""
     is_run_id = reference is not None and re.fullmatch("[0-9a-f]{32}", reference)
-    if reference is not None and is_run_id and store.kind_of_run(reference) != "sweep":
-        run = store.model_run(reference)
+    if reference is not None and is_run_id and kind_of_run(store, reference) != "sweep":
+        run = find_model_run(store, reference)
         return run, None, [f"run {run.run_id} ({run.label}): {_loss_of(run)}"]
-    sweep = store.sweep_trials(reference)
+    sweep = read_sweep_trials(store, reference)
     try:
         choice = choose_best(sweep.cells)
     except TrackingError as error:
         raise TrackingError(f"sweep {sweep.name!r} has no model to register: {error}") from error
-    run = dataclasses.replace(store.model_run(choice.trial.run_id), sweep=sweep.name, label=choice.label)
+    run = dataclasses.replace(find_model_run(store, choice.trial.run_id), sweep=sweep.name, label=choice.label)
     seeds = f" over {choice.n_seeds} seeds" if choice.n_seeds > 1 else ""
     told = [
         f"sweep {sweep.name}: the best of {choice.n_variants} variants is {choice.label}, "

@@ -12,7 +12,8 @@ from statistics import fmean
 from typing import Final
 
 from gpt_experiments.errors import TrackingError
-from gpt_experiments.tracking import FinishedTrial, SweepCell
+from gpt_experiments.tracking import FinishedTrial
+from gpt_experiments.tracking.sweep_cells import SweepCell
 
 _MOST_TOLD: Final = 5
 

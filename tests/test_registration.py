@@ -176,7 +176,7 @@ def test_the_example_prompt_is_of_characters_that_the_model_knows(store: Store, 
 def test_what_cannot_be_registered_is_told_and_leaves_nothing(
     store: Store, client: MlflowClient, corpus: Corpus
 ) -> None:
-    with pytest.raises(TrackingError, match="holds no sweep; run one"):
+    with pytest.raises(TrackingError, match="it holds no sweep yet; train one with `sweep quick`"):
         register_model(None, store, "m")
     with pytest.raises(TrackingError, match=f"holds no run {'0' * 32}"):
         register_model("0" * 32, store, "m")
@@ -186,7 +186,7 @@ def test_what_cannot_be_registered_is_told_and_leaves_nothing(
     add_sweep(store, corpus, {2: ["failed"]})
     with pytest.raises(TrackingError, match=r"sweep 'mine' has no model to register: none of the 1 trials is finished"):
         register_model("mine", store, "m")
-    with pytest.raises(TrackingError, match="'yours' is no sweep of experiment 'gpt-experiments'; give one of mine"):
+    with pytest.raises(TrackingError, match=r"no sweep 'yours' in experiment 'gpt-experiments' of .*; it holds mine"):
         register_model("yours", store, "m")
     parent = store.start_run(kind="sweep", run_name="x", sweep="planless", params={"vocab_size": 3})
     parent.finish()

@@ -7,7 +7,8 @@ import pytest
 from gpt_experiments.config import Variant
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.selection import choose_best
-from gpt_experiments.tracking import FinishedTrial, SweepCell
+from gpt_experiments.tracking import FinishedTrial
+from gpt_experiments.tracking.sweep_cells import SweepCell
 
 
 def done(label: str, seed: int, final: float, *, best: float | None = None, n_params: int = 100) -> SweepCell:

@@ -14,6 +14,7 @@ from gpt_experiments.cli.data import data
 from gpt_experiments.cli.ending import INTERRUPTED
 from gpt_experiments.cli.generate import generate
 from gpt_experiments.cli.register import register
+from gpt_experiments.cli.report import report
 from gpt_experiments.cli.sweep import sweep
 from gpt_experiments.cli.train import train
 from gpt_experiments.errors import ConfigError, ExperimentError
@@ -48,7 +49,7 @@ def program() -> None:
     """
 
 
-for command in (sweep, train, baseline, attention, generate, register, data):
+for command in (sweep, report, register, train, baseline, attention, generate, data):
     program.add_command(command)
 
 

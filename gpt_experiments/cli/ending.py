@@ -33,6 +33,8 @@ def next_commands(report: SweepReport, *, tracking_uri: str | None) -> list[tupl
         commands.append((f"{program} {shlex.join(sys.argv[1:])}", "go on: train only what is missing"))
     if not (tracking_uri or "").startswith("http"):
         commands.append((f"{python} -m mlflow ui{store}", "see every run in the browser"))
+    if report.parent_run_id is not None and any(trial.best_val_loss is not None for trial in report.trials):
+        commands.append((f"{program} report {report.parent_run_id}{where}", "what differed, and how sure we are"))
     scored = [trial for trial in report.trials if trial.best_val_loss is not None]
     if scored:
         best = min(scored, key=lambda trial: trial.best_val_loss or 0.0).run_id

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from gpt_experiments.corpus import Corpus
     from gpt_experiments.sweep.definition import SweepDefinition
     from gpt_experiments.sweep.runner import RunOptions
+    from gpt_experiments.tracking import Store
 
 
 @click.command()
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 @click.option("--steps", type=int, metavar="N", help="Optimisation steps, instead of the definition's.")
 @click.option("--seeds", type=int, metavar="K", help="Seeds a variant, instead of the definition's.")
 @click.option("--trials", type=int, metavar="N", help="Variants to try, of a grid, random or tpe sweep.")
+@click.option(
+    "--budget",
+    type=click.Choice(["steps", "tokens", "flops"]),
+    help="What every variant gets as much of as the baseline, instead of the definition's.",
+)
 @click.option("--workers", type=int, metavar="N", help="Processes at once. Default: one a CPU core; one on a GPU.")
 @click.option("--timeout", type=float, metavar="S", help="Start no further trial after S seconds.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of the time; train nothing.")
@@ -34,6 +41,7 @@ def sweep(
     steps: int | None,
     seeds: int | None,
     trials: int | None,
+    budget: Literal["steps", "tokens", "flops"] | None,
     workers: int | None,
     timeout: float | None,
     dry_run: bool,
@@ -51,7 +59,7 @@ def sweep(
     """
     from gpt_experiments.sweep.definition_file import load_definition
 
-    wanted = load_definition(definition).with_overrides(steps=steps, seeds=seeds, trials=trials)
+    wanted = load_definition(definition).with_overrides(steps=steps, seeds=seeds, trials=trials, budget=budget)
 
     from gpt_experiments.sweep.runner import RunOptions  # not earlier: a mistyped name is told before torch is loaded
 
@@ -69,7 +77,29 @@ def sweep(
     store = Store(tracking_uri, experiment)
     with make_display(quiet=quiet, next_commands=partial(next_commands, tracking_uri=tracking_uri)) as display:
         report = run_sweep(wanted, corpus, store, options, display)
+    if not report.interrupted and any(trial.best_val_loss is not None for trial in report.trials):
+        assert report.parent_run_id is not None
+        _leave_report(store, report.parent_run_id, quiet=quiet)
     sys.exit(exit_status(report))
+
+
+def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> None:
+    """Make the sweep's report as artifacts of its run; what stands in the way is told, and takes nothing from it."""
+    from tempfile import TemporaryDirectory
+
+    from gpt_experiments.errors import ExperimentError
+    from gpt_experiments.report import write_report
+
+    if not quiet:
+        click.echo("\nWriting the report ...")
+    with TemporaryDirectory() as folder:
+        try:
+            write_report(store, parent_run_id, Path(folder))
+        except ExperimentError as error:
+            click.echo(f"No report was made: {error}", err=True)
+            return
+    if not quiet:
+        click.echo(f"It is artifact report/report.html of run {parent_run_id}.")
 
 
 def _print_plan(
@@ -97,8 +127,10 @@ def _print_plan(
     ]
     console.print(plan_table(rows))
     to_train = sum(row.status == "to train" for row in rows)
+    steps = f"{definition.training.steps:,} steps"
+    each = steps if definition.budget == "steps" else f"as many {definition.budget} as {steps} of the baseline"
     console.print(
-        f"{definition.name}: {len(rows)} trials of {definition.training.steps:,} steps on {corpus.name}, "
+        f"{definition.name}: {len(rows)} trials of {each} on {corpus.name}, "
         f"{len(rows) - to_train} done, {to_train} to train",
         highlight=False,
     )

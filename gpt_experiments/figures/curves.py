@@ -77,7 +77,9 @@ def _draw_frame(axes: Axes, steps: Sequence[int], losses: Sequence[float]) -> No
     spare = 0.02 * (steps[-1] - steps[0]) or 1
     axes.set_xlim(steps[0] - spare, steps[-1] + spare)
     axes.set_xlabel("optimisation step")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True) if steps[-1] > steps[0] else FixedLocator(steps))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(nbins=7, integer=True, steps=[1, 2, 5, 10]) if steps[-1] > steps[0] else FixedLocator(steps)
+    )
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
+import matplotlib
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Affine2D, Transform
 
 DPI: Final = 100
@@ -22,9 +25,16 @@ DPI: Final = 100
 # Okabe and Ito (2008), "Color universal design": told apart with every common form of colour-blindness.
 BLUE: Final = "#0072B2"
 VERMILLION: Final = "#D55E00"
+GREEN: Final = "#009E73"
+PURPLE: Final = "#CC79A7"
+ORANGE: Final = "#E69F00"
+SKY: Final = "#56B4E9"
 INK: Final = "#222222"
 MUTED: Final = "#666666"
 FAINT: Final = "#E3E3E3"
+
+SERIES: Final = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (SKY, "P"))
+"""A colour and a marker for each curve of a figure; from the seventh on they begin again."""
 
 TITLE_SIZE: Final = 12.0  # points, as all font sizes
 LABEL_SIZE: Final = 10.0
@@ -78,6 +88,32 @@ def draw_title(figure: Figure, lines: Sequence[str], left: float) -> None:
     for i, line in enumerate(lines):
         y = top - (i + 0.8) * TITLE_LINE
         figure.text(left, y, line, transform=pixels(figure), size=TITLE_SIZE, weight="bold")
+
+
+def new_chart(width: int, height: int, *, title: str, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of `width` by `height` pixels with a title and a grid of axes, row by row, laid out without overlap.
+
+    To be drawn on within `figure_style`.
+    """
+    figure = Figure(
+        figsize=(width / DPI, height / DPI), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=EDGE / DPI, h_pad=EDGE / DPI)
+    )
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, size=TITLE_SIZE, weight="bold", x=EDGE / width, ha="left")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    return figure, list(grid.flat)
+
+
+def light_grid(axes: Axes, axis: Literal["x", "y", "both"] = "y") -> None:
+    """Faint lines behind the data."""
+    axes.grid(axis=axis, color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Writes the figure as SVG whose text stays text; the same figure gives the same bytes."""
+    with figure_style(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gpt-experiments"}):
+        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
 
 
 def save_png(figure: Figure, path: Path) -> None:

@@ -19,9 +19,9 @@ _TIMED_VARIANTS: Final = 6
 _SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT = 3e-8, 4e-11
 
 
-def step_cost(trial: Trial, vocab_size: int) -> float:
-    """A rough cost of one step, comparable between trials; good enough to start the longest ones first."""
-    return float(_work_of_a_step(trial, vocab_size) @ [0.0, _SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT])
+def rough_cost(trial: Trial, vocab_size: int) -> float:
+    """What a trial costs, comparable between trials; good enough to start the longest ones first."""
+    return float(_work(trial, vocab_size) @ [0.0, _SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT])
 
 
 def estimate_seconds(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> list[float]:
@@ -33,22 +33,22 @@ def estimate_seconds(trials: Sequence[Trial], corpus: Corpus, device: torch.devi
     distinct: dict[Variant, Trial] = {}
     for trial in trials:
         distinct.setdefault(trial.variant, trial)
-    by_cost = sorted(distinct.values(), key=lambda trial: step_cost(trial, corpus.vocab_size))
+    by_cost = sorted(distinct.values(), key=lambda trial: rough_cost(trial, corpus.vocab_size))
     spread = np.linspace(0, len(by_cost) - 1, min(_TIMED_VARIANTS, len(by_cost))).round().astype(int)
     timed = {by_cost[i].variant: time_trial(by_cost[i], corpus, device) for i in spread}
     if len(timed) == len(distinct):
         return [timed[trial.variant] for trial in trials]
-    work = np.stack([_work_of_a_step(distinct[variant], corpus.vocab_size) for variant in timed])
+    work = np.stack([_work(distinct[variant], corpus.vocab_size) for variant in timed])
     scale = work.max(axis=0)
     rates, _ = nnls(work / scale, np.array(list(timed.values())))
-    predicted = {v: float(_work_of_a_step(trial, corpus.vocab_size) / scale @ rates) for v, trial in distinct.items()}
+    predicted = {v: float(_work(trial, corpus.vocab_size) / scale @ rates) for v, trial in distinct.items()}
     return [timed.get(trial.variant, predicted[trial.variant]) for trial in trials]
 
 
-def _work_of_a_step(trial: Trial, vocab_size: int) -> NDArray[np.float64]:
-    """One (a fixed cost), attention weights, and multiply-adds of the forward pass."""
-    v = trial.variant
-    tokens = trial.training.batch_size * v.block_size
+def _work(trial: Trial, vocab_size: int) -> NDArray[np.float64]:
+    """Of the whole training: steps (each has a fixed cost), attention weights, multiply-adds of the forward passes."""
+    v, steps = trial.variant, trial.training.steps
+    tokens = steps * trial.training.batch_size * v.block_size
     weights = tokens * v.block_size * v.n_head * v.n_layer
     products = tokens * (v.n_layer * (12 * v.n_embed**2 + 2 * v.block_size * v.n_embed) + vocab_size * v.n_embed)
-    return np.array([1.0, weights, products])
+    return np.array([steps, weights, products], dtype=np.float64)

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from gpt_experiments.config import HYPERPARAMETERS, TrainingSetup, Variant
+from gpt_experiments.config import HYPERPARAMETERS, Budget, TrainingSetup, Variant
 from gpt_experiments.errors import ConfigError
 
 Method = Literal["one-at-a-time", "grid", "random", "tpe"]
 Level = int | float
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
+BUDGETS: Final[tuple[Budget, ...]] = get_args(Budget)
 
 DEFAULT_SEED: Final = 1337
 _MOST_VALUES: Final = 10_000  # of one range; it is enumerated to check what divides what
@@ -61,6 +62,8 @@ class SweepDefinition:
         method: `one-at-a-time` changes one hyperparameter of the baseline at a time; `grid` takes every combination;
             `random` draws combinations; `tpe` lets Optuna's TPE choose them by what it has seen.
         levels: for each hyperparameter that is varied, its levels, or for random and tpe a Range.
+        budget: what every variant spends as much of as the baseline does: optimisation steps, training tokens, or
+            floating-point operations.
         seeds: each variant is trained once with each.
         trials: how many variants to try; None takes all there are.
 
@@ -74,6 +77,7 @@ class SweepDefinition:
     description: str = ""
     baseline: Variant = field(default_factory=Variant)
     training: TrainingSetup = field(default_factory=TrainingSetup)
+    budget: Budget = "steps"
     seeds: tuple[int, ...] = (DEFAULT_SEED,)
     trials: int | None = None
 
@@ -105,9 +109,14 @@ class SweepDefinition:
         return list(dict.fromkeys(variants))
 
     def with_overrides(
-        self, *, steps: int | None = None, seeds: int | None = None, trials: int | None = None
+        self,
+        *,
+        steps: int | None = None,
+        seeds: int | None = None,
+        trials: int | None = None,
+        budget: Budget | None = None,
     ) -> SweepDefinition:
-        """The definition with other steps, another number of seeds, another number of variants.
+        """The definition with other steps, another number of seeds, another number of variants, another budget.
 
         Raises:
             ConfigError: a value is out of range, or the method takes no number of trials.
@@ -119,6 +128,8 @@ class SweepDefinition:
             changes["seeds"] = first_seeds(seeds)
         if trials is not None:
             changes["trials"] = trials
+        if budget is not None:
+            changes["budget"] = budget
         return dataclasses.replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
@@ -136,6 +147,7 @@ class SweepDefinition:
             "baseline": dataclasses.asdict(self.baseline),
             "levels": levels,
             "training": dataclasses.asdict(self.training),
+            "budget": self.budget,
             "seeds": len(self.seeds),
             **({} if self.trials is None else {"trials": self.trials}),
         }

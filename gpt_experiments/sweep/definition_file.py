@@ -11,12 +11,22 @@ from typing import Any, TypeVar
 
 from gpt_experiments.config import HYPERPARAMETERS, TrainingSetup, Variant
 from gpt_experiments.errors import ConfigError
-from gpt_experiments.sweep.definition import METHODS, Level, Method, Range, SweepDefinition, check_levels, first_seeds
+from gpt_experiments.sweep.definition import (
+    BUDGETS,
+    METHODS,
+    Level,
+    Method,
+    Range,
+    SweepDefinition,
+    check_levels,
+    first_seeds,
+)
 from gpt_experiments.sweep.yaml_source import FieldPath, YamlSource, read_yaml
 
-_FIELDS = ("name", "description", "method", "baseline", "levels", "training", "seeds", "trials")
+_FIELDS = ("name", "description", "method", "baseline", "levels", "training", "budget", "seeds", "trials")
 _REQUIRED = ("name", "method", "levels")
 _R = TypeVar("_R")
+_Choice = TypeVar("_Choice", bound=str)
 
 
 def load_definition(name_or_path: str) -> SweepDefinition:
@@ -59,7 +69,7 @@ class _Reader:
         for name in _REQUIRED:
             if name not in self._fields:
                 raise self._source.error((), f"the field {name!r} is missing; it is required")
-        method = self._method()
+        method = self._choice("method", METHODS)
         values: dict[str, Any] = {
             "name": self._text("name"),
             "method": method,
@@ -68,6 +78,8 @@ class _Reader:
             "training": self._settings("training", TrainingSetup),
             "levels": self._levels(method),
         }
+        if "budget" in self._fields:
+            values["budget"] = self._choice("budget", BUDGETS)
         if "seeds" in self._fields:
             values["seeds"] = self._told(("seeds",), partial(first_seeds, self._fields["seeds"]))
         if "trials" in self._fields:
@@ -75,12 +87,12 @@ class _Reader:
         where: FieldPath = ("trials",) if "trials" in self._fields else ("levels",)
         return self._told(where, partial(SweepDefinition, **values))
 
-    def _method(self) -> Method:
-        method = self._fields["method"]
-        for known in METHODS:
-            if method == known:
+    def _choice(self, name: str, choices: tuple[_Choice, ...]) -> _Choice:
+        given = self._fields[name]
+        for known in choices:
+            if given == known:
                 return known
-        raise self._source.error(("method",), f"must be one of {', '.join(METHODS)}, but got {method!r}")
+        raise self._source.error((name,), f"must be one of {', '.join(choices)}, but got {given!r}")
 
     def _text(self, name: str) -> str:
         value = self._fields[name]

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gpt_experiments.config import TRAINING_VERSION, Trial, Variant
+from gpt_experiments.config import TRAINING_VERSION, Trial, Variant, setup_at_budget
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.sweep.cost import step_cost
+from gpt_experiments.sweep.cost import rough_cost
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.search import Search
 from gpt_experiments.tracking import FinishedTrial
@@ -38,6 +38,7 @@ def sweep_key(definition: SweepDefinition, corpus: Corpus) -> str:
         "method": definition.method,
         "baseline": dataclasses.asdict(definition.baseline),
         "training": dataclasses.asdict(definition.training),
+        "budget": definition.budget,
         "corpus": corpus.digest,
         "version": TRAINING_VERSION,
     }
@@ -75,7 +76,7 @@ class Schedule:
         else:
             while self._ask():
                 pass
-            ordered = sorted(self._queue, key=lambda p: -step_cost(p.trial, corpus.vocab_size))
+            ordered = sorted(self._queue, key=lambda p: -rough_cost(p.trial, corpus.vocab_size))
             self._queue = deque(sorted(ordered, key=lambda p: p.done is None))
 
     def next(self) -> PlannedTrial | None:
@@ -106,10 +107,18 @@ class Schedule:
 
     def _plan(self, variant: Variant) -> None:
         """Queue one trial of the variant for each seed."""
-        for seed in self._definition.seeds:
+        definition = self._definition
+        training = setup_at_budget(
+            definition.training,
+            variant,
+            definition.baseline,
+            vocab_size=self._corpus.vocab_size,
+            budget=definition.budget,
+        )
+        for seed in definition.seeds:
             planned = plan_trial(
-                Trial(variant=variant, seed=seed, training=self._definition.training),
-                variant.label(self._definition.baseline),
+                Trial(variant=variant, seed=seed, training=training),
+                variant.label(definition.baseline),
                 self._corpus,
                 self._finished,
             )

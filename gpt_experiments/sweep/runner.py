@@ -220,6 +220,7 @@ def _sweep_params(definition: SweepDefinition, corpus: Corpus) -> dict[str, obje
     return {
         "method": definition.method,
         "baseline": baseline,
+        "budget": definition.budget,
         **dataclasses.asdict(definition.training),
         "vocab_size": corpus.vocab_size,
     }

@@ -17,7 +17,7 @@ from gpt_experiments.sweep.plan import PlannedTrial
 from gpt_experiments.sweep.pool import WorkerPool
 from gpt_experiments.sweep.worker import Job, JobDone, JobFailed, Message
 from gpt_experiments.tracking import RunRecorder, Store, names
-from gpt_experiments.training import Evaluation, Progress, TrainingSummary
+from gpt_experiments.training import Evaluation, Progress
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
 
@@ -153,9 +153,9 @@ class TrialRunner:
             case Evaluation():
                 running.recorder.log_evaluation(message)
                 listener.trial_evaluated(running.ticket, message)
-            case JobDone(summary=summary):
-                self._finish(running, summary)
-                source.ended(running.planned, summary.best_val_loss)
+            case JobDone():
+                self._finish(running, message)
+                source.ended(running.planned, message.summary.best_val_loss)
             case JobFailed(reason=reason, traceback=traceback):
                 running.recorder.fail(reason, traceback)
                 del self._running[number]
@@ -164,9 +164,10 @@ class TrialRunner:
                 )
                 source.ended(running.planned, None)
 
-    def _finish(self, running: _Running, summary: TrainingSummary) -> None:
+    def _finish(self, running: _Running, done: JobDone) -> None:
+        summary = done.summary
         running.recorder.log_artifacts(running.folder)
-        running.recorder.log_summary(summary)
+        running.recorder.log_metrics(dataclasses.asdict(summary) | done.head_metrics)
         running.recorder.finish()
         del self._running[running.ticket.number]
         shutil.rmtree(running.folder)

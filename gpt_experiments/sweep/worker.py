@@ -43,9 +43,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class JobDone:
-    """The trial is trained and its files lie in the job's folder."""
+    """The trial is trained, its files lie in the job's folder, and its attention heads are scored."""
 
     summary: TrainingSummary
+    head_metrics: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +68,14 @@ def work(jobs: Connection, corpus: Corpus, device_name: str, threads: int) -> No
     prepare_process(device, threads)
     while (job := jobs.recv()) is not None:
         try:
-            jobs.send(JobDone(summary=_run(job, corpus, device, jobs)))
+            jobs.send(_run(job, corpus, device, jobs))
         except BrokenPipeError:
             return
         except Exception as error:
             jobs.send(JobFailed(reason=_reason(error), traceback=traceback.format_exc()))
 
 
-def _run(job: Job, corpus: Corpus, device: torch.device, messages: Connection) -> TrainingSummary:
+def _run(job: Job, corpus: Corpus, device: torch.device, messages: Connection) -> JobDone:
     training = train(job.trial, corpus, device)
     told_at = 0.0
     while True:
@@ -86,8 +87,8 @@ def _run(job: Job, corpus: Corpus, device: torch.device, messages: Connection) -
         if isinstance(event, Evaluation) or time.monotonic() - told_at > _SECONDS_BETWEEN_PROGRESS:
             messages.send(event)
             told_at = time.monotonic()
-    write_trial_files(result, job.trial, corpus, job.label, job.folder)
-    return result.summary
+    head_metrics = write_trial_files(result, job.trial, corpus, job.label, job.folder)
+    return JobDone(summary=result.summary, head_metrics=head_metrics)
 
 
 def _reason(error: Exception) -> str:

@@ -5,15 +5,12 @@ from gpt_experiments.tracking.model_run import ModelRun
 from gpt_experiments.tracking.models import model_folder, run_text
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.store import FinishedTrial, Store
-from gpt_experiments.tracking.sweep_cells import SweepCell, SweepTrials
 
 __all__ = [
     "FinishedTrial",
     "ModelRun",
     "RunRecorder",
     "Store",
-    "SweepCell",
-    "SweepTrials",
     "model_folder",
     "names",
     "run_text",

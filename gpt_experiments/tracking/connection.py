@@ -6,7 +6,8 @@ import logging
 import os
 import urllib.error
 import urllib.request
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from tempfile import gettempdir
@@ -54,6 +55,17 @@ def _quieten_mlflow() -> None:
 def database_file(uri: str) -> Path | None:
     """The file of a SQLite store; None for every other kind of store."""
     return Path(unquote(uri.removeprefix(_SQLITE))) if uri.startswith(_SQLITE) else None
+
+
+@contextmanager
+def as_default_store(uri: str) -> Iterator[None]:
+    """Within it `uri` is MLflow's default store: a registered model's address is looked up in no other."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 def opening_lock(uri: str) -> FileLock | nullcontext[None]:

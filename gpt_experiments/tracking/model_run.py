@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.utils import mlflow_tags
 
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names
+from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.tracking.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +45,23 @@ class ModelRun:
     commit: str | None
 
 
-def read_model_run(run: Run) -> ModelRun:
-    """The run as one that left a model.
+def kind_of_run(store: Store, run_id: str) -> str | None:
+    """What kind of run that is, `sweep`, `trial` or `baseline`; None of a run that another program made.
 
     Raises:
-        TrackingError: it is deleted, of another kind, did not finish, or lacks what makes it one.
+        TrackingError: there is no such run.
     """
-    tags, metrics, run_id = run.data.tags, run.data.metrics, run.info.run_id
+    return _get_run(store, run_id).data.tags.get(names.KIND)
+
+
+def find_model_run(store: Store, run_id: str) -> ModelRun:
+    """The run of that id, of whichever experiment, as one that has left a model.
+
+    Raises:
+        TrackingError: there is no such run, it is deleted, of another kind, did not finish, or lacks what makes it one.
+    """
+    run = _get_run(store, run_id)
+    tags = run.data.tags
     kind = tags.get(names.KIND)
     if run.info.lifecycle_stage != "active":
         raise TrackingError(f"run {run_id} is deleted; restore it with `mlflow runs restore --run-id {run_id}`")
@@ -56,6 +70,23 @@ def read_model_run(run: Run) -> ModelRun:
     if run.info.status != "FINISHED":
         reason = f" ({tags[names.FAILURE].splitlines()[0]})" if tags.get(names.FAILURE) else ""
         raise TrackingError(f"run {run_id} is {run.info.status}{reason}; only a FINISHED run has a model; train again")
+    return _describe(run, kind)
+
+
+def _get_run(store: Store, run_id: str) -> Run:
+    with told_as_tracking_errors(store.uri):
+        try:
+            return store.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+            raise TrackingError(
+                f"{store.uri} holds no run {run_id}; give an id that `mlflow ui` shows, or correct --tracking-uri"
+            ) from error
+
+
+def _describe(run: Run, kind: str) -> ModelRun:
+    tags, metrics, run_id = run.data.tags, run.data.metrics, run.info.run_id
     try:
         return ModelRun(
             run_id=run_id,

@@ -6,13 +6,11 @@ import tempfile
 from pathlib import Path
 
 import mlflow
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names
-from gpt_experiments.tracking.connection import database_file, resolve_uri
+from gpt_experiments.tracking.connection import as_default_store, database_file, resolve_uri
 from gpt_experiments.tracking.failures import first_line
 
 
@@ -47,24 +45,12 @@ def _download(artifact_uri: str, tracking_uri: str | None, into: Path | None) ->
         raise TrackingError(f"no tracking store at {file}; give --tracking-uri, or run where the store is")
     folder = str(into) if into else None
     try:
-        source = _registered_source(artifact_uri, uri) if artifact_uri.startswith("models:/") else artifact_uri
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=folder, tracking_uri=uri))
+        with as_default_store(uri):
+            return Path(
+                mlflow.artifacts.download_artifacts(artifact_uri=artifact_uri, dst_path=folder, tracking_uri=uri)
+            )
     except (MlflowException, OSError) as error:
         raise TrackingError(
             f"{artifact_uri} cannot be read from {uri} ({first_line(error)}); give the id of a finished run or a "
             "registered model, as `mlflow ui` shows them"
         ) from error
-
-
-def _registered_source(model_uri: str, tracking_uri: str) -> str:
-    """Where the files of a registered version lie.
-
-    Left to itself, MLflow would ask the registry of its default store, whatever store the download is told to use.
-    """
-    client = MlflowClient(tracking_uri=tracking_uri)
-    match get_model_name_and_version(client, model_uri):  # type: ignore[no-untyped-call]
-        case (model_id,):
-            return str(client.get_logged_model(model_id).artifact_location)
-        case (name, version):
-            return str(client.get_model_version_download_uri(name, version))
-    raise AssertionError(model_uri)

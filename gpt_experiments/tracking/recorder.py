@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -12,11 +11,12 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.failures import told_as_tracking_errors
-from gpt_experiments.training.events import Evaluation, TrainingSummary
+from gpt_experiments.training.events import Evaluation
 
 _SECONDS_BETWEEN_WRITES: Final = 5.0  # one write costs about 9 ms whatever it holds
 _DIGEST_LENGTH: Final = 36  # MLflow's limit on a dataset's digest
@@ -86,9 +86,14 @@ class RunRecorder:
         self._written_at = time.monotonic()
 
     @_told
-    def log_artifacts(self, folder: Path) -> None:
-        """Every file below `folder`, under the same relative paths."""
-        self._client.log_artifacts(self.run_id, str(folder))
+    def log_artifacts(self, folder: Path, below: str | None = None) -> None:
+        """Every file below `folder`, under the same relative paths, in the artifact folder `below`."""
+        self._client.log_artifacts(self.run_id, str(folder), below)
+
+    @_told
+    def describe(self, markdown: str) -> None:
+        """What MLflow shows first of the run."""
+        self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, markdown[:_TAG_LENGTH])
 
     @_told
     def log_text(self, text: str, artifact: str) -> None:
@@ -104,10 +109,6 @@ class RunRecorder:
         now = int(time.time() * 1000)
         self.flush()
         self._client.log_batch(self.run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
-
-    def log_summary(self, summary: TrainingSummary) -> None:
-        """The metrics at the end of a training, under the names of its fields."""
-        self.log_metrics(dataclasses.asdict(summary))
 
     def finish(self) -> None:
         self._end("FINISHED")

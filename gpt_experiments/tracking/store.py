@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from gpt_experiments.config import Variant
@@ -18,9 +16,7 @@ from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names, provenance
 from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
 from gpt_experiments.tracking.failures import told_as_tracking_errors
-from gpt_experiments.tracking.model_run import ModelRun, read_model_run
 from gpt_experiments.tracking.recorder import RunRecorder
-from gpt_experiments.tracking.sweep_cells import SweepTrials, pick_sweep, read_plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +50,8 @@ class Store:
     def __init__(self, tracking_uri: str | None = None, experiment: str = names.DEFAULT_EXPERIMENT) -> None:
         self.uri = resolve_uri(tracking_uri)
         with told_as_tracking_errors(self.uri), opening_lock(self.uri):
-            self._client = MlflowClient(tracking_uri=self.uri)
-            found = self._client.get_experiment_by_name(experiment)
+            self.client = MlflowClient(tracking_uri=self.uri)
+            found = self.client.get_experiment_by_name(experiment)
             self.experiment = found or self._create_experiment(experiment)
         if self.experiment.lifecycle_stage != "active":
             raise TrackingError(
@@ -78,56 +74,28 @@ class Store:
         # MLflow would put artifacts under whatever directory each later command runs in; one absolute place instead.
         file = database_file(self.uri)
         folder = (file.parent / "mlruns" / re.sub(r"[^\w.-]+", "-", name)).as_uri() if file else None
-        return self._client.get_experiment(self._client.create_experiment(name, artifact_location=folder))
+        return self.client.get_experiment(self.client.create_experiment(name, artifact_location=folder))
 
     def finished_trials(self) -> dict[str, FinishedTrial]:
         """Every cell that has a finished run, with the newest such run."""
         trials: dict[str, FinishedTrial] = {}
-        for run in self._search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FINISHED'"):
+        for run in self.search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FINISHED'"):
             trial = _finished_trial(run)
             if trial is not None:
                 trials.setdefault(trial.cell, trial)  # newest first
         return trials
 
-    def sweep_trials(self, reference: str | None = None) -> SweepTrials:
-        """The cells of the sweep of that name or parent run id, the newest such; None takes the newest sweep of all.
-
-        Raises:
-            TrackingError: there is no such sweep, or its plan cannot be read.
-        """
-        parent = pick_sweep(self._search(f"tags.`{names.KIND}` = 'sweep'"), reference, self.experiment.name)
-        failed = self._search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FAILED'")
-        failures = {run.info.run_id: run.data.tags.get(names.FAILURE, "") for run in failed}
-        rows = RunRecorder(self._client, parent.info.run_id, self.uri).download_json(names.PLAN_FILE)
-        return read_plan(parent, rows, self.finished_trials(), failures)
-
-    def kind_of_run(self, run_id: str) -> str | None:
-        """What kind of run that is, `sweep`, `trial` or `baseline`; None of a run that another program made.
-
-        Raises:
-            TrackingError: there is no such run.
-        """
-        return self._run(run_id).data.tags.get(names.KIND)
-
-    def model_run(self, run_id: str) -> ModelRun:
-        """The run of that id, of whichever experiment, as one that has left a model.
-
-        Raises:
-            TrackingError: there is no such run, or it is not a finished trial or baseline.
-        """
-        return read_model_run(self._run(run_id))
-
     def close_abandoned(self) -> list[str]:
         """End as KILLED every run that a process of this host left RUNNING when it died; their ids."""
         abandoned = [
             run.info.run_id
-            for run in self._search("attributes.status = 'RUNNING'")
+            for run in self.search("attributes.status = 'RUNNING'")
             if provenance.is_dead(run.data.tags.get(names.OWNER, ""))
         ]
         with told_as_tracking_errors(self.uri):
             for run_id in abandoned:
-                self._client.set_tag(run_id, names.FAILURE, "abandoned: the process that wrote this run died")
-                self._client.set_terminated(run_id, "KILLED")
+                self.client.set_tag(run_id, names.FAILURE, "abandoned: the process that wrote this run died")
+                self.client.set_terminated(run_id, "KILLED")
         return abandoned
 
     def open_sweep(self, name: str, key: str, *, params: Mapping[str, object], notes: Mapping[str, str]) -> RunRecorder:
@@ -136,7 +104,7 @@ class Store:
         Raises:
             TrackingError: a living process of this host is running that sweep.
         """
-        found = self._search(f"tags.`{names.SWEEP_KEY}` = '{key}'", newest=1)
+        found = self.search(f"tags.`{names.SWEEP_KEY}` = '{key}'", newest=1)
         if not found:
             tags = {names.SWEEP_KEY: key, **notes}
             return self.start_run(kind="sweep", run_name=name, sweep=name, params=params, tags=tags)
@@ -148,7 +116,7 @@ class Store:
                 f"sweep {name!r} is being run by process {pid} on {host} (run {run.info.run_id}); wait until it ends, "
                 "or stop it there; if that process is gone, delete that run in MLflow: its trials stay, and are reused"
             )
-        recorder = RunRecorder(self._client, run.info.run_id, self.uri)
+        recorder = RunRecorder(self.client, run.info.run_id, self.uri)
         recorder.reopen({**provenance.source_tags(), **notes})
         return recorder
 
@@ -169,31 +137,20 @@ class Store:
         if parent_run_id is not None:
             all_tags[MLFLOW_PARENT_RUN_ID] = parent_run_id
         with told_as_tracking_errors(self.uri):
-            run = self._client.create_run(
+            run = self.client.create_run(
                 self.experiment.experiment_id, start_time=int(time.time() * 1000), tags=all_tags, run_name=run_name
             )
-            recorder = RunRecorder(self._client, run.info.run_id, self.uri)
+            recorder = RunRecorder(self.client, run.info.run_id, self.uri)
             recorder.log_params(params)
         return recorder
 
-    def _run(self, run_id: str) -> Run:
-        with told_as_tracking_errors(self.uri):
-            try:
-                return self._client.get_run(run_id)
-            except MlflowException as error:
-                if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-                    raise
-                raise TrackingError(
-                    f"{self.uri} holds no run {run_id}; give an id that `mlflow ui` shows, or correct --tracking-uri"
-                ) from error
-
-    def _search(self, condition: str, newest: int | None = None) -> list[Run]:
+    def search(self, condition: str, newest: int | None = None) -> list[Run]:
         """The active runs of the experiment that meet `condition`, newest first."""
         runs: list[Run] = []
         token = None
         with told_as_tracking_errors(self.uri):
             while True:
-                page = self._client.search_runs(
+                page = self.client.search_runs(
                     [self.experiment.experiment_id],
                     condition,
                     order_by=["attributes.start_time DESC"],

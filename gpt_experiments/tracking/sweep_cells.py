@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlflow.entities import Run
 
 from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
 from gpt_experiments.errors import ConfigError, TrackingError
 from gpt_experiments.tracking import names
-
-if TYPE_CHECKING:
-    from gpt_experiments.tracking.store import FinishedTrial
+from gpt_experiments.tracking.recorder import RunRecorder
+from gpt_experiments.tracking.store import FinishedTrial, Store
+from gpt_experiments.tracking.sweep_reader import find_sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,30 +43,20 @@ class SweepTrials:
     cells: tuple[SweepCell, ...]
 
 
-def pick_sweep(parents: Sequence[Run], reference: str | None, experiment: str) -> Run:
-    """The parent run that `reference` means: the newest of that name or run id, or the newest of all for None.
-
-    Args:
-        parents: every sweep's parent run in the experiment, newest first.
+def read_sweep_trials(store: Store, reference: str | None = None) -> SweepTrials:
+    """The cells of the sweep of that name or parent run id; without either, of the one last worked on.
 
     Raises:
-        TrackingError: there is none; the message names the sweeps that there are.
+        TrackingError: there is no such sweep, or its plan cannot be read.
     """
-    for run in parents:
-        if reference is None or reference in (run.data.tags.get(names.SWEEP), run.info.run_id):
-            return run
-    known = sorted({run.data.tags.get(names.SWEEP, run.info.run_id) for run in parents})
-    if reference is None or not known:
-        raise TrackingError(
-            f"experiment {experiment!r} holds no sweep; run one, `sweep quick` for instance, or give the id of a run"
-        )
-    raise TrackingError(
-        f"{reference!r} is no sweep of experiment {experiment!r}; give one of {', '.join(known)}, a run's id, "
-        "or another --experiment"
-    )
+    parent = find_sweep(store, reference)
+    failed = store.search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FAILED'")
+    failures = {run.info.run_id: run.data.tags.get(names.FAILURE, "") for run in failed}
+    rows = RunRecorder(store.client, parent.info.run_id, store.uri).download_json(names.PLAN_FILE)
+    return _read_plan(parent, rows, store.finished_trials(), failures)
 
 
-def read_plan(
+def _read_plan(
     parent: Run, rows: Any, finished: Mapping[str, FinishedTrial], failures: Mapping[str, str]
 ) -> SweepTrials:
     """The sweep's cells in the plan's order.

@@ -15,7 +15,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import DivergedError
 from gpt_experiments.model.gpt import GPT
 from gpt_experiments.training.batches import training_batches
-from gpt_experiments.training.evaluation import exact_loss
+from gpt_experiments.training.evaluation import SplitLoss, evaluate
 from gpt_experiments.training.events import Evaluation, Progress, TrainingSummary
 from gpt_experiments.training.step import make_optimizer, training_step
 
@@ -24,10 +24,11 @@ _STEPS_BETWEEN_CHECKS = {"cpu": 1, "mps": 50, "cuda": 50}  # reading the loss le
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """A trained model in evaluation mode with the losses and times that led to it."""
+    """A trained model in evaluation mode with the losses and times that led to it; `val` is its last evaluation."""
 
     model: GPT
     evaluations: tuple[Evaluation, ...]
+    val: SplitLoss
     summary: TrainingSummary
 
 
@@ -67,10 +68,10 @@ def train(trial: Trial, corpus: Corpus, device: torch.device) -> Generator[Progr
             yield Progress(step=step, batch_loss=batch_loss, tokens_per_second=tokens / training.seconds)
         with evaluating.running():
             # As much of the training split as there is validation split: the two losses are equally exact.
-            train_loss = exact_loss(model, train_tokens[: len(val_tokens)])
-            val_loss = exact_loss(model, val_tokens)
-        _require_finite(train_loss + val_loss, step, setup)
-        evaluations.append(Evaluation(step=step, train_loss=train_loss, val_loss=val_loss))
+            train_loss = evaluate(model, train_tokens[: len(val_tokens)]).mean
+            val = evaluate(model, val_tokens)
+        _require_finite(train_loss + val.mean, step, setup)
+        evaluations.append(Evaluation(step=step, train_loss=train_loss, val_loss=val.mean))
         yield evaluations[-1]
     summary = TrainingSummary(
         final_train_loss=evaluations[-1].train_loss,
@@ -81,7 +82,7 @@ def train(trial: Trial, corpus: Corpus, device: torch.device) -> Generator[Progr
         eval_seconds=evaluating.seconds,
         tokens_per_second=setup.steps * setup.batch_size * block_size / training.seconds,
     )
-    return TrainingResult(model=model.eval(), evaluations=tuple(evaluations), summary=summary)
+    return TrainingResult(model=model.eval(), evaluations=tuple(evaluations), val=val, summary=summary)
 
 
 def _require_finite(loss: float, step: int, setup: TrainingSetup) -> None:

@@ -10,7 +10,7 @@ from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model.gpt import GPT
 from gpt_experiments.training.batches import training_batches
-from gpt_experiments.training.evaluation import exact_loss
+from gpt_experiments.training.evaluation import evaluate
 from gpt_experiments.training.step import make_optimizer, training_step
 
 _TIMED_STEPS = 2
@@ -35,6 +35,6 @@ def time_trial(trial: Trial, corpus: Corpus, device: torch.device) -> float:
         taken.append(time.perf_counter() - started)
     part = torch.from_numpy(corpus.val[: max(2, len(corpus.val) // _EVALUATED_PART)]).to(device)
     started = time.perf_counter()
-    exact_loss(model, part)
+    evaluate(model, part)
     evaluation = (time.perf_counter() - started) * 2 * len(corpus.val) / len(part)  # of both splits
     return min(taken[1:]) * trial.training.steps + evaluation * len(trial.training.evaluation_steps())

@@ -17,7 +17,7 @@ from gpt_experiments.config import ModelConfig, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import Checkpoint, from_notebook_state_dict, save_checkpoint
 from gpt_experiments.tracking import Store, names
-from gpt_experiments.training import exact_loss
+from gpt_experiments.training import evaluate
 from tests.reference.plain_gpt import PlainGPT
 
 
@@ -38,7 +38,7 @@ OPTIONS = {
     "data": "data",
     "generate": "data device experiment max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
     "register": "experiment force name tracking_uri",
-    "sweep": "data device dry_run experiment force quiet seeds steps timeout tracking_uri trials workers",
+    "sweep": "budget data device dry_run experiment force quiet seeds steps timeout tracking_uri trials workers",
     "train": (
         "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
         "learning_rate n_embed n_head n_layer precision quiet seed steps tracking_uri weight_decay"
@@ -125,24 +125,25 @@ def test_baseline_evaluates_samples_and_draws_a_notebook_file(
     assert found.data.tags[names.KIND] == "baseline"
     assert (found.data.params["n_head"], found.data.params["dropout"]) == ("3", "not recorded")
     plain_state = torch.load(notebook, weights_only=True)
-    expected = exact_loss(from_notebook_state_dict(plain_state), torch.from_numpy(corpus.val))
+    expected = evaluate(from_notebook_state_dict(plain_state), torch.from_numpy(corpus.val)).mean
     assert found.data.metrics[names.FINAL_VAL_LOSS] == pytest.approx(expected)
     assert f"validation loss {expected:.4f}" in result.output
     files = {f.path for f in client.list_artifacts(found.info.run_id)}
-    assert files == {"sample.txt", "attention", "checkpoint"}
+    assert files == {"sample.txt", "loss_by_position.csv", "attention", "checkpoint"}
 
     again = run("generate", found.info.run_id, "--tracking-uri", store_uri, "--max-new-tokens", 40)
     assert again.exit_code == 0, again.output
     direct = run("generate", notebook, "--data", text_file, "--max-new-tokens", 40)
-    assert direct.output.endswith(again.output)
-    assert len(again.output.strip("\n")) >= 30
+    assert again.stderr == ""
+    assert direct.stdout == again.stdout
+    assert len(again.stdout.strip("\n")) >= 30
 
 
 def test_baseline_refuses_what_does_not_fit_and_leaves_no_run(notebook: Path, tmp_path: Path, store_uri: str) -> None:
     other = tmp_path / "other.txt"
     other.write_text("abc \n" * 500)
     result = run("baseline", notebook, "--data", other, "--tracking-uri", store_uri)
-    refused(result, 1, "distinct characters, but other has 5", "--data")
+    refused(result, 1, "distinct characters, but other.txt has 5", "--data")
     store = Store(store_uri)
     assert MlflowClient(tracking_uri=store_uri).search_runs([store.experiment.experiment_id]) == []
 
@@ -174,20 +175,13 @@ def test_attention_draws_every_layer_and_the_mean(checkpoint: Path, tmp_path: Pa
     refused(run("attention", checkpoint, "--text", "", "--output", tmp_path / "x"), 2, "--text is empty")
 
 
-def _alone(checkpoint: Path, folder: Path) -> Path:
-    folder.mkdir()
-    checkpoint.rename(folder / checkpoint.name)
-    return folder
-
-
-def test_a_registered_model_is_a_model(checkpoint: Path, store_uri: str, tmp_path: Path) -> None:
+def test_a_registered_model_is_a_model(checkpoint: Path, store_uri: str) -> None:
     recorder = Store(store_uri).start_run(kind="trial", run_name="x", params={})
-    # Below a folder of its own: the test's folder holds the store's artifacts too.
-    recorder.log_artifacts(_alone(checkpoint, tmp_path / "files"))
+    recorder.log_artifacts(checkpoint)
     recorder.finish()
     client = MlflowClient(tracking_uri=store_uri)
     client.create_registered_model("tiny")
-    version = client.create_model_version("tiny", source=f"runs:/{recorder.run_id}/mine", run_id=recorder.run_id)
+    version = client.create_model_version("tiny", source=f"runs:/{recorder.run_id}/", run_id=recorder.run_id)
     client.set_registered_model_alias("tiny", "champion", version.version)
     for uri in ("models:/tiny/1", "models:/tiny@champion"):
         result = run("generate", uri, "--tracking-uri", store_uri, "--max-new-tokens", 12)

@@ -77,7 +77,7 @@ def test_mistakes_are_told_and_make_no_store(store_uri: str, tmp_path: Path) -> 
     assert (result.exit_code, "no experiment 'absent'" in result.output) == (1, True)
     Store(store_uri)
     result = run("register", "nothing", "--tracking-uri", store_uri)
-    assert (result.exit_code, "holds no sweep; run one" in result.output) == (1, True)
+    assert (result.exit_code, "it holds no sweep yet" in result.output) == (1, True)
     result = run("register", "--tracking-uri", store_uri, "--name", "a:b")
     assert (result.exit_code, "but got 'a:b'" in result.output) == (2, True)
 

@@ -108,7 +108,7 @@ def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
         assert [m.step for m in client.get_metric_history(run.info.run_id, names.VAL_LOSS)] == [0, 2, 4]
         assert run.data.metrics[names.N_PARAMS] == trial.n_params
         files = {f.path for f in client.list_artifacts(run.info.run_id)}
-        assert files == {"loss_curve.png", "sample.txt", "attention", "checkpoint"}
+        assert files == {"loss_curve.png", "loss_by_position.csv", "sample.txt", "attention", "checkpoint"}
         drawn = {f.path for f in client.list_artifacts(run.info.run_id, "attention")}
         assert drawn >= {"attention/layer_1.png", "attention/mean.png"}
         sample = Path(client.download_artifacts(run.info.run_id, "sample.txt")).read_text()

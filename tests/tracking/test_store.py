@@ -53,7 +53,7 @@ def finished_run(store: Store, cell: str, variant: Variant, **options: str) -> s
         tags={names.CELL: cell},
         **options,  # type: ignore[arg-type]
     )
-    recorder.log_summary(SUMMARY)
+    recorder.log_metrics(dataclasses.asdict(SUMMARY))
     recorder.finish()
     return recorder.run_id
 
@@ -75,7 +75,7 @@ def test_a_run_holds_what_was_written(store: Store, client: MlflowClient, corpus
     (folder / "attention").mkdir(parents=True)
     (folder / "attention" / "layer_1.png").write_bytes(b"png")
     recorder.log_artifacts(folder)
-    recorder.log_summary(SUMMARY)
+    recorder.log_metrics(dataclasses.asdict(SUMMARY))
     recorder.finish()
 
     run = client.get_run(recorder.run_id)

@@ -13,7 +13,7 @@ from gpt_experiments.config import ModelConfig, TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, CorpusError, DivergedError
 from gpt_experiments.model import GPT, from_notebook_state_dict
-from gpt_experiments.training import Evaluation, Progress, TrainingResult, exact_loss, resolve_device, train
+from gpt_experiments.training import Evaluation, Progress, TrainingResult, evaluate, resolve_device, train
 from gpt_experiments.training.batches import training_batches
 from tests.reference.plain_gpt import PlainGPT
 
@@ -136,18 +136,22 @@ def test_batches_depend_on_seed_and_shape_alone_and_targets_are_shifted_by_one()
 
 
 @pytest.mark.parametrize("length", [2, 5, 17, 33, 300, 7000])
-def test_exact_loss_is_the_mean_over_every_target_in_consecutive_windows(length: int) -> None:
+def test_evaluate_takes_every_target_once_in_consecutive_windows(length: int) -> None:
     torch.manual_seed(0)
     model = GPT(ModelConfig(variant=SMALL, vocab_size=11)).train()
     tokens = torch.randint(11, (length,))
-    total = 0.0
+    losses: list[list[float]] = [[] for _ in range(16)]
     model.eval()
     for start in range(0, length - 1, 16):
         inputs, targets = tokens[start : start + 16], tokens[start + 1 : start + 17]
-        total += F.cross_entropy(model(inputs[None, : len(targets)])[0], targets, reduction="sum").item()
+        window = F.cross_entropy(model(inputs[None, : len(targets)])[0], targets, reduction="none")
+        for position, loss in enumerate(window.tolist()):
+            losses[position].append(loss)
     model.train()
-    assert exact_loss(model, tokens) == pytest.approx(total / (length - 1), rel=1e-5)
-    assert exact_loss(model, tokens) == exact_loss(model, tokens)
+    found = evaluate(model, tokens)
+    assert found.mean == pytest.approx(sum(map(sum, losses)) / (length - 1), rel=1e-5)
+    assert found.by_position == pytest.approx([sum(x) / len(x) for x in losses if x], rel=1e-5)
+    assert evaluate(model, tokens) == found
     assert model.training
 
 

@@ -1,0 +1,25 @@
+"""From a sweep's results to conclusions that hold: effects, variance shares, beliefs, sentences."""
+
+from gpt_experiments.analysis.beliefs import Belief, beliefs
+from gpt_experiments.analysis.effects import Effect, effects, noise
+from gpt_experiments.analysis.estimate import Estimate, adjusted, detectable, estimate
+from gpt_experiments.analysis.factorial import marginal_means, variance_shares
+from gpt_experiments.analysis.results import FINISHED, LOSS, SweepResults, level_name
+
+__all__ = [
+    "FINISHED",
+    "LOSS",
+    "Belief",
+    "Effect",
+    "Estimate",
+    "SweepResults",
+    "adjusted",
+    "beliefs",
+    "detectable",
+    "effects",
+    "estimate",
+    "level_name",
+    "marginal_means",
+    "noise",
+    "variance_shares",
+]

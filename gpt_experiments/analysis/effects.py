@@ -1,0 +1,108 @@
+"""What each level of each hyperparameter does to the loss, against the baseline's level."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import pandas as pd
+
+from gpt_experiments.analysis.estimate import LEVEL, Estimate, adjusted, estimate
+from gpt_experiments.analysis.results import LOSS, SweepResults
+from gpt_experiments.config import HYPERPARAMETERS
+
+Verdict = Literal["better", "worse", "no difference seen", "no verdict"]
+
+SEED_SD: Final = 0.005
+"""A usual standard deviation of one variant's validation loss over seeds, nats per character; see `noise`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """One level of one hyperparameter, compared with the baseline's level.
+
+    Attributes:
+        difference: loss at the level minus loss at the baseline's level, nats per character, paired: the same seed (so
+            the same data order where shapes agree) and the same other hyperparameters; one value a seed, the mean over
+            `settings` pairs.
+        settings: settings of the other hyperparameters at which both levels were tried: 1 when one is changed at a
+            time.
+        better_in: in how many of them the level had the lower mean loss.
+        p_adjusted: the p-value corrected for all comparisons of the sweep.
+        lost_seeds: seeds that could not be paired because a trial failed or is missing.
+    """
+
+    hyperparameter: str
+    level: float
+    base_level: float
+    difference: Estimate
+    settings: int
+    better_in: int
+    p_adjusted: float
+    lost_seeds: int
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the sweep says of the level; nothing where there is but one seed to say it."""
+        if math.isnan(self.p_adjusted):
+            return "no verdict"
+        if self.p_adjusted >= LEVEL:
+            return "no difference seen"
+        return "better" if self.difference.mean < 0 else "worse"
+
+
+def effects(results: SweepResults) -> list[Effect]:
+    """One effect for each level other than the baseline's, in the order of hyperparameters and levels.
+
+    Hyperparameters whose baseline level no finished trial has are left out: there is nothing to compare with.
+    """
+    found = []
+    for name in results.varied:
+        base = results.base_level(name)
+        for level in results.levels(name):
+            pairs = paired(results, name, level, base) if level != base else None
+            if pairs is not None and pairs.size:
+                found.append((name, level, base, pairs))
+    estimates = [estimate(pairs.mean(axis=1)) for *_, pairs in found]
+    corrected = adjusted([each.p_value for each in estimates])
+    return [
+        Effect(
+            hyperparameter=name,
+            level=level,
+            base_level=base,
+            difference=each,
+            settings=pairs.shape[1],
+            better_in=int((pairs.mean(axis=0) < 0).sum()),
+            p_adjusted=p,
+            lost_seeds=len(results.seeds) - len(pairs),
+        )
+        for (name, level, base, pairs), each, p in zip(found, estimates, corrected, strict=True)
+    ]
+
+
+def paired(results: SweepResults, name: str, level: float, base: float, column: str = LOSS) -> pd.DataFrame:
+    """`column` at `level` minus at `base`: one row a seed, one column a setting of the other hyperparameters.
+
+    Settings that lack one of the two levels altogether are left out, then seeds that lack one in any setting.
+    """
+    others = [other for other in HYPERPARAMETERS if other != name]
+    rows = results.finished.set_index(["seed", *others])
+    at_level = rows[rows[name] == level][column]
+    at_base = rows[rows[name] == base][column]
+    difference = (at_level - at_base).rename("difference")  # aligned by seed and setting; NaN where one is missing
+    wide = difference.unstack(others)  # (seeds, settings)
+    return wide.dropna(axis="columns", how="all").dropna(axis="index", how="any")
+
+
+def noise(results: SweepResults) -> float:
+    """Standard deviation of one variant's loss over seeds, nats per character: pooled over this sweep's variants.
+
+    Where no variant has two seeds it is SEED_SD, which is measured but not on this sweep: it depends on corpus, budget
+    and variant.
+    """
+    groups = results.finished.groupby("label")[LOSS]
+    degrees = (groups.count() - 1).clip(lower=0)
+    if degrees.sum() == 0:
+        return SEED_SD
+    return float(math.sqrt((groups.var().fillna(0.0) * degrees).sum() / degrees.sum()))

@@ -1,0 +1,179 @@
+"""The written analysis: sentences made from a sweep's numbers, and from nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from gpt_experiments.analysis.effects import SEED_SD, Effect, noise, paired
+from gpt_experiments.analysis.estimate import detectable
+from gpt_experiments.analysis.results import FINISHED, LOSS, SweepResults, level_name
+
+_ENOUGH_SEEDS: Final = (3, 5)
+_MOST_LOST: Final = 20
+
+
+def overall(results: SweepResults, found: Sequence[Effect]) -> list[str]:
+    """What the sweep says as a whole: the best variant, the strongest hyperparameter, how much noise there is."""
+    best = results.by_variant.iloc[0]
+    sentences = [_best_sentence(results)]
+    if found:
+        strongest = max(found, key=lambda effect: abs(effect.difference.mean))
+        sentences.append(
+            f"The largest change seen is that of {level_name(strongest.hyperparameter, strongest.level)}: "
+            f"{difference_text(strongest)} against {level_name(strongest.hyperparameter, strongest.base_level)}."
+        )
+    verdicts = [effect for effect in found if effect.verdict in ("better", "worse")]
+    if found and len(results.seeds) > 1:
+        sentences.append(
+            f"Of {len(found)} comparisons {len(verdicts)} have a verdict at 5 % after Holm's correction; seeds of one "
+            f"variant differ by {noise(results):.4f} nats per character (standard deviation)."
+        )
+    if best["n_seeds"] == 1 and found:
+        sentences.append(_one_seed_sentence(results, len(found)))
+    return sentences
+
+
+def _best_sentence(results: SweepResults) -> str:
+    best = results.by_variant.iloc[0]
+    bits = best[LOSS] / math.log(2)
+    text = (
+        f"The lowest validation loss is that of {best['label']}: {best[LOSS]:.4f} nats per character ({bits:.3f} bits)"
+    )
+    baseline = results.by_variant[results.by_variant["label"] == "baseline"]
+    if best["label"] == "baseline":
+        return f"{text}; nothing that was tried beats it."
+    if len(baseline):
+        base = baseline.iloc[0]
+        text += (
+            f", {base[LOSS] - best[LOSS]:.4f} below the baseline's {base[LOSS]:.4f}, with "
+            f"{best['n_params'] / base['n_params']:.2g} times its parameters and "
+            f"{best['train_seconds'] / base['train_seconds']:.2g} times its training time"
+        )
+    return f"{text}."
+
+
+def _one_seed_sentence(results: SweepResults, comparisons: int) -> str:
+    """How large a difference would have to be for a verdict; one of two noisy losses has twice their variance."""
+    sd = math.sqrt(2) * noise(results)
+    needed = " and ".join(f"{detectable(sd, n, comparisons):.3f} with {n} seeds" for n in _ENOUGH_SEEDS)
+    return (
+        "One seed cannot tell an effect from luck, so there are no verdicts here. If seeds of one variant differ by "
+        f"{SEED_SD:g} nats per character, as they usually do, a difference would have to exceed about {needed} to get "
+        "one."
+    )
+
+
+def more_seeds_command(results: SweepResults) -> str:
+    """What to type to add seeds without training again what is there."""
+    steps = f" --steps {results.training['steps']}" if "steps" in results.training else ""
+    wanted = max(_ENOUGH_SEEDS[0], len(results.seeds) + 2)
+    return f"python -m gpt_experiments sweep {results.name}{steps} --seeds {wanted}"
+
+
+def of_hyperparameter(results: SweepResults, name: str, found: Sequence[Effect]) -> list[str]:
+    """What was seen of one hyperparameter, and the takeaway."""
+    mine = [effect for effect in found if effect.hyperparameter == name]
+    if not mine:
+        return [f"No pair of trials differs in {name} alone, so nothing can be said of it."]
+    base = level_name(name, mine[0].base_level)
+    sentences = []
+    for effect in mine:
+        settings = (
+            f", lower in {effect.better_in} of {effect.settings} settings of the others" if effect.settings > 1 else ""
+        )
+        sentences.append(
+            f"{level_name(name, effect.level)} instead of {base}: {difference_text(effect)}{settings}; "
+            f"{_verdict_text(effect)}. {_cost_sentence(results, effect)}"
+        )
+    return [*sentences, _takeaway(results, name, mine)]
+
+
+def difference_text(effect: Effect) -> str:
+    """`-0.0123 ± 0.0040 nats per character`."""
+    found = effect.difference
+    spread = "" if math.isnan(found.low) else f" ± {found.half_width:.4f}"
+    return f"{found.mean:+.4f}{spread} nats per character"
+
+
+def _verdict_text(effect: Effect) -> str:
+    if effect.verdict == "no verdict":
+        return "one seed, so no verdict"
+    return f"{effect.verdict} (p = {effect.p_adjusted:.2g} after correction)"
+
+
+def _cost_sentence(results: SweepResults, effect: Effect) -> str:
+    """How size and time change on average, over the same pairs of trials."""
+    name, costs = effect.hyperparameter, []
+    for column, what in (("n_params", "parameters"), ("train_seconds", "training time")):
+        at_base = results.finished[results.finished[name] == effect.base_level][column].mean()
+        change = paired(results, name, effect.level, effect.base_level, column).to_numpy().mean() / at_base
+        costs.append(f"{what} {f'{change:+.0%}' if abs(change) >= 0.005 else 'unchanged'}")
+    return f"Cost: {', '.join(costs)}."
+
+
+def _takeaway(results: SweepResults, name: str, mine: Sequence[Effect]) -> str:
+    verdicts = {effect.verdict for effect in mine}
+    if verdicts == {"no verdict"}:
+        return "Takeaway: a direction, not yet evidence; more seeds would tell."
+    decided = [effect for effect in mine if effect.verdict in ("better", "worse")]
+    if not decided:
+        return f"Takeaway: at this budget {name} makes no difference that {len(results.seeds)} seeds can show."
+    best = min(decided, key=lambda effect: effect.difference.mean)
+    if best.difference.mean < 0:
+        edge = best.level in (results.levels(name)[0], results.levels(name)[-1])
+        beyond = "; the best level is the last one tried, so a better one may lie beyond it" if edge else ""
+        return f"Takeaway: {level_name(name, best.level)} is the better choice here{beyond}."
+    losing = " and ".join(level_name(name, effect.level) for effect in decided)
+    return f"Takeaway: stay at {level_name(name, mine[0].base_level)}; {losing} cost loss."
+
+
+def caveats(results: SweepResults) -> list[str]:
+    """What the design forces a reader to keep in mind."""
+    said = [
+        f"Every variant was trained with the same learning rate, {results.training.get('learning_rate', 'unknown')}, "
+        "which need not suit all sizes equally.",
+        f"All losses are those after a short training: {results.training.get('steps', '?')} steps of the baseline. "
+        "A variant that learns slowly is not one that ends badly.",
+    ]
+    if results.budget == "steps" and "block_size" in results.varied:
+        said.append(
+            "Equal steps are not equal tokens: a batch at block_size=256 holds eight times the characters of one at "
+            "block_size=32, so longer contexts also saw more text. `--budget tokens` compares at equal text."
+            if {32, 256} <= set(results.levels("block_size"))
+            else "Equal steps are not equal tokens: a longer block_size also sees more text in a step. "
+            "`--budget tokens` compares at equal text."
+        )
+    if results.budget == "tokens":
+        said.append("Every variant saw as many training characters as the baseline; steps differ with block_size.")
+    if results.budget == "flops":
+        said.append("Every variant spent as many floating-point operations as the baseline; its steps differ.")
+    if results.finished["hardware"].nunique() > 1 or results.finished["device"].nunique() > 1:
+        said.append("Trials ran on different hardware, so their times cannot be compared.")
+    said += _at_the_edge(results)
+    return said
+
+
+def _at_the_edge(results: SweepResults) -> list[str]:
+    best = results.by_variant.iloc[0]
+    edges = [
+        level_name(name, best[name])
+        for name in results.varied
+        if best[name] != results.base_level(name) and best[name] in (results.levels(name)[0], results.levels(name)[-1])
+    ]
+    if not edges:
+        return []
+    return [f"The best variant lies at the edge of what was tried ({', '.join(edges)}): the optimum may lie beyond."]
+
+
+def missing(results: SweepResults) -> list[str]:
+    """Which trials of the sweep have no result, and why, as far as that is known; of many, the first twenty."""
+    lost = results.trials[results.trials["outcome"] != FINISHED].to_dict("records")
+    said = []
+    for row in lost[:_MOST_LOST]:
+        what = "failed" if row["outcome"] == "failed" else "is missing"
+        said.append(f"{row['label']} (seed {row['seed']}) {what}" + (f": {row['reason']}" if row["reason"] else ""))
+    if len(lost) > _MOST_LOST:
+        said.append(f"... and {len(lost) - _MOST_LOST} more")
+    return said

@@ -1,0 +1,102 @@
+"""What a sweep has found, as data frames: the one thing that statistics, figures and the report are made from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import pandas as pd
+
+from gpt_experiments.config import HYPERPARAMETERS, Budget, Variant
+
+LOSS: Final = "final_val_loss"
+"""What variants are compared by: the validation loss after the last step, of the weights that the checkpoint holds."""
+
+FINISHED: Final = "finished"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResults:
+    """A sweep as its tracking store remembers it; losses in nats per character.
+
+    Attributes:
+        trials: one row a planned trial: `label`, the five hyperparameters, `seed`, `run_id`, `outcome` (`finished`,
+            `failed`, `missing`), `reason` of a failure, `n_params`, `steps`, `tokens`, `flops`, and of finished trials
+            `final_train_loss`, `final_val_loss`, `best_val_loss`, `train_seconds`, `tokens_per_second`, `hardware`.
+        curves: `run_id`, `step`, `train_loss`, `val_loss`.
+        positions: `run_id`, `characters_seen`, `val_loss`.
+        heads: `run_id`, `layer`, `head`, the scores and the `name` of each attention head.
+        samples: the sample text of each run.
+        training: the setup of the baseline, as names and values.
+    """
+
+    name: str
+    run_id: str
+    experiment: str
+    method: str
+    budget: Budget
+    baseline: Variant
+    training: Mapping[str, str]
+    corpus: str
+    corpus_digest: str
+    vocab_size: int
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    positions: pd.DataFrame
+    heads: pd.DataFrame
+    samples: Mapping[str, str]
+
+    @cached_property
+    def finished(self) -> pd.DataFrame:
+        """The rows of `trials` that have losses."""
+        return self.trials[self.trials["outcome"] == FINISHED]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(self.trials["seed"].unique())
+
+    @cached_property
+    def varied(self) -> list[str]:
+        """The hyperparameters that have more than one level among the finished trials."""
+        return [name for name in HYPERPARAMETERS if self.finished[name].nunique() > 1]
+
+    def levels(self, name: str) -> list[float]:
+        """The levels of a hyperparameter among the finished trials, rising."""
+        return sorted(self.finished[name].unique())
+
+    def base_level(self, name: str) -> float:
+        return float(getattr(self.baseline, name))
+
+    @cached_property
+    def is_factorial(self) -> bool:
+        """Whether at least two hyperparameters vary and all their combinations are there, each equally often."""
+        counts = self.finished.groupby(self.varied, observed=True).size() if len(self.varied) > 1 else pd.Series()
+        combinations = list(itertools.product(*(self.levels(name) for name in self.varied)))
+        return len(counts) == len(combinations) and counts.nunique() == 1
+
+    @cached_property
+    def by_variant(self) -> pd.DataFrame:
+        """One row a variant with finished trials, best first: means over its seeds, and `n_seeds`, `loss_sd`.
+
+        `loss_sd` is the sample standard deviation of the loss over seeds, NaN of a single one.
+        """
+        grouped = self.finished.groupby(["label", *HYPERPARAMETERS], sort=False)
+        measured = ["n_params", "steps", "tokens", "flops", "train_seconds", "tokens_per_second"]
+        losses = ["final_train_loss", "final_val_loss", "best_val_loss"]
+        means = grouped[[*measured, *losses]].mean()
+        means["n_seeds"] = grouped.size()
+        means["loss_sd"] = grouped[LOSS].std()
+        means["gap"] = means["final_val_loss"] - means["final_train_loss"]
+        return means.reset_index().sort_values([LOSS, "n_params", "label"], ignore_index=True)
+
+    def runs_of(self, label: str) -> pd.DataFrame:
+        """The finished trials of a variant, by seed."""
+        return self.finished[self.finished["label"] == label].sort_values("seed")
+
+
+def level_name(name: str, level: float) -> str:
+    """`n_head=8`, `dropout=0.1`."""
+    return f"{name}={level:g}"

@@ -1,0 +1,48 @@
+"""`report`: what a sweep found, and how sure we are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpt_experiments.cli.options import tracking_options
+
+
+@click.command()
+@click.argument("sweep", required=False)
+@click.option(
+    "--output",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the files go.  [default: report-SWEEP]",
+)
+@click.option(
+    "--attention",
+    metavar="RUN",
+    multiple=True,
+    help="Show the attention of this run; give it twice to compare two. Default: the baseline and the single head.",
+)
+@tracking_options
+def report(
+    sweep: str | None, output: Path | None, attention: tuple[str, ...], tracking_uri: str | None, experiment: str
+) -> None:
+    """Report what a sweep found.
+
+    SWEEP is a sweep's name or the id of its run; without it, the sweep last worked on. The report, a page with its
+    figures and tables, goes to a folder and to the sweep's run, made from the store alone.
+    """
+    from gpt_experiments.errors import TrackingError
+    from gpt_experiments.report import write_report
+    from gpt_experiments.tracking import Store
+
+    store = Store.if_present(tracking_uri, experiment)
+    if store is None:
+        raise TrackingError(
+            f"there is no experiment {experiment!r} in the store; run a sweep first, or give --tracking-uri or "
+            "--experiment"
+        )
+    written = write_report(store, sweep, output, attention=attention)
+    for sentence in written.lead:
+        click.echo(sentence)
+    click.echo(f"\nThe whole report: {written.page}")

@@ -1,0 +1,112 @@
+"""What a loss costs: parameters, time and arithmetic against the validation loss, with the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
+
+from gpt_experiments.figures import style
+
+_WIDTH: Final = 820
+_HEIGHT: Final = 470
+_WIDE: Final = 50  # dearest over cheapest: from here on an axis has room for powers of ten alone
+_MOST_LABELS: Final = 16  # of more points only those on the front are named, by number
+
+
+def cost_scatter(variants: pd.DataFrame, column: str, *, title: str, unit: str) -> Figure:
+    """Each variant's validation loss against what it costs, on a log axis; the Pareto front is a line.
+
+    A variant is on the front when none is both cheaper and better.
+
+    Args:
+        variants: `label`, `final_val_loss` in nats per character, and `column`.
+        unit: what the axis says.
+    """
+    ordered = variants.sort_values([column, "final_val_loss"])
+    best_so_far = ordered["final_val_loss"].cummin()
+    front = ordered[ordered["final_val_loss"] < best_so_far.shift(fill_value=np.inf)]
+    few = len(ordered) <= _MOST_LABELS
+    with style.figure_style():
+        figure, (axes,) = style.new_chart(_WIDTH, _HEIGHT, title=title)
+        axes.step(
+            front[column], front["final_val_loss"], where="post", color=style.VERMILLION, linewidth=1.5, zorder=1,
+            label="Pareto front",
+        )  # fmt: skip
+        axes.scatter(ordered[column], ordered["final_val_loss"], s=26, color=style.BLUE, zorder=2)
+        axes.set_xscale("log")
+        wide = float(ordered[column].max() / ordered[column].min()) > _WIDE
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.14, y=0.1)
+        axes.set_xlabel(unit)
+        axes.set_ylabel("validation loss (nats per character)")
+        style.light_grid(axes, "both")
+        if few:
+            axes.legend(loc="upper right", frameon=False)
+            named = list(ordered["label"])
+        else:
+            named = _numbered_legend(figure, front["label"])
+        figure.canvas.draw()  # so that places are known
+        figure.set_layout_engine("none")
+        points = (ordered if few else front).assign(name=named)
+        _name_points(axes, list(zip(points[column], points["final_val_loss"], points["name"], strict=True)))
+    return figure
+
+
+def _numbered_legend(figure: Figure, labels: Iterable[str]) -> list[str]:
+    """Names too long to stand beside their points go into a list, and only their numbers to the points."""
+    told = [f"{number}  {label}" for number, label in enumerate(labels, start=1)]
+    handles = [Line2D([], [], linestyle="") for _ in told]
+    figure.legend(
+        handles, told, loc="outside right center", title="Pareto front", frameon=False, handlelength=0,
+        fontsize=style.TICK_SIZE, alignment="left",
+    )  # fmt: skip
+    return [str(number) for number in range(1, len(told) + 1)]
+
+
+def _name_points(axes: Axes, points: list[tuple[float, float, str]]) -> None:
+    """Each point's name beside it, at the first of eight places where it covers neither point nor name."""
+    renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    at = [axes.transData.transform((x, y)) for x, y, _ in points]
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in at]
+    for (x, y, label), (px, py) in zip(points, at, strict=True):
+        text = axes.annotate(label, (x, y), xytext=(0, 0), textcoords="offset pixels", size=style.TICK_SIZE)
+        size = text.get_window_extent(renderer)
+        offset = _free_place(px, py, size.width, size.height, taken, axes.bbox)
+        text.set_position(offset)
+        taken.append(Bbox.from_bounds(px + offset[0], py + offset[1], size.width, size.height))
+
+
+def _free_place(
+    px: float, py: float, width: float, height: float, taken: list[Bbox], inside: Any
+) -> tuple[float, float]:
+    """The offset in pixels of a name's lower left corner from its point."""
+    places = [
+        (x, y)
+        for far in (6, 16, 28)
+        for x, y in (
+            (far, -height / 2),
+            (-width - far, -height / 2),
+            (-width / 2, far),
+            (-width / 2, -height - far),
+            (far, far / 2),
+            (far, -height - far / 2),
+            (-width - far, far / 2),
+            (-width - far, -height - far / 2),
+        )
+    ]
+    for x, y in places:
+        box = Bbox.from_bounds(px + x, py + y, width, height)
+        within = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+        if within and not any(box.overlaps(other) for other in taken):
+            return x, y
+    return places[0]

@@ -1,0 +1,116 @@
+"""A full factorial in figures: what each hyperparameter does on average, and which of them depend on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gpt_experiments.figures import style
+
+_PANEL: Final = 190  # pixels
+_WIDTH: Final = 820
+
+
+def share_bars(shares: pd.DataFrame) -> Figure:
+    """How much of the variance each term explains.
+
+    Args:
+        shares: `term` and `share`, which sum to 1, in the order in which they are shown; terms below a thousandth are
+            gathered in one bar.
+    """
+    small = (shares["share"] < 0.001) & (shares["term"] != "rest")
+    shown = shares[~small]
+    with style.figure_style():
+        figure, (axes,) = style.new_chart(
+            _WIDTH, 136 + 26 * len(shown), title="Share of the variance of the validation loss"
+        )
+        terms, values = list(shown["term"]), list(shown["share"])
+        if small.any():
+            terms.append(f"{small.sum()} others together")
+            values.append(float(shares.loc[small, "share"].sum()))
+        colours = [style.MUTED if t in ("rest", terms[-1] if small.any() else "rest") else style.BLUE for t in terms]
+        axes.barh(range(len(terms)), values, color=colours, height=0.7)
+        for i, value in enumerate(values):
+            axes.text(value, i, f" {value:.1%}", va="center", size=style.TICK_SIZE)
+        axes.set_yticks(range(len(terms)), labels=terms)
+        axes.set_ylim(len(terms) - 0.4, -0.6)
+        axes.set_xlim(0, max(values) * 1.12)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.tick_params(axis="y", length=0, labelcolor=style.INK)
+        style.light_grid(axes, "x")
+    return figure
+
+
+def main_effects(means: Mapping[str, pd.DataFrame]) -> Figure:
+    """The mean loss at each level of each hyperparameter, over all settings of the others, on one scale.
+
+    Args:
+        means: for each hyperparameter its column and `loss`, nats per character.
+    """
+    with style.figure_style():
+        figure, all_axes = style.new_chart(
+            max(_WIDTH, _PANEL * len(means)), 320, title="Main effects: mean validation loss", columns=len(means)
+        )
+        for axes, (name, frame) in zip(all_axes, means.items(), strict=True):
+            _draw_levels(axes, frame[name].to_list(), frame["loss"].to_list(), style.BLUE, "o", "")
+            axes.set_xlabel(name)
+        _share_scale(all_axes)
+        all_axes[0].set_ylabel("loss (nats per character)")
+    return figure
+
+
+def interactions(names: Sequence[str], means: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
+    """For every two hyperparameters the mean loss at each pair of levels; parallel curves do not interact.
+
+    Args:
+        means: for each pair (across, colour) of `names`, in their order, both columns and `loss`.
+    """
+    count = len(names) - 1
+    with style.figure_style():
+        figure, grid = style.new_chart(
+            max(_WIDTH, _PANEL * (count + 1)), 60 + _PANEL * count, title="Interactions", rows=count, columns=count + 1
+        )
+        drawn = []
+        for i, colour in enumerate(names[1:]):
+            row = grid[i * (count + 1) : (i + 1) * (count + 1)]
+            for axes, across in zip(row, names[: i + 1], strict=False):
+                _draw_pair(axes, means[across, colour], across, colour)
+                drawn.append(axes)
+                if i == count - 1:
+                    axes.set_xlabel(across)
+            row[0].set_ylabel("loss")
+            for empty in row[i + 1 :]:
+                empty.set_axis_off()
+            curves = row[i].get_lines()
+            row[i + 1].legend(
+                curves, [str(c.get_label()) for c in curves], title=colour, loc="upper left", frameon=False
+            )
+        _share_scale(drawn)
+    return figure
+
+
+def _draw_pair(axes: Axes, frame: pd.DataFrame, across: str, colour: str) -> None:
+    for (level, rows), (shade, marker) in zip(frame.groupby(colour), style.SERIES, strict=False):
+        _draw_levels(axes, rows[across].to_list(), rows["loss"].to_list(), shade, marker, f"{level:g}")
+
+
+def _draw_levels(
+    axes: Axes, levels: Sequence[float], losses: Sequence[float], colour: str, marker: str, label: str
+) -> None:
+    """Levels evenly spaced, in their order: they are steps of different sizes on different scales."""
+    places = range(len(levels))
+    axes.plot(places, losses, color=colour, marker=marker, markersize=4, linewidth=1.4, label=label)
+    axes.set_xticks(places, labels=[f"{level:g}" for level in levels])
+    axes.margins(x=0.15)
+    style.light_grid(axes)
+
+
+def _share_scale(all_axes: Sequence[Axes]) -> None:
+    low = min(axes.get_ylim()[0] for axes in all_axes)
+    high = max(axes.get_ylim()[1] for axes in all_axes)
+    for axes in all_axes:
+        axes.set_ylim(low, high)

@@ -1,0 +1,88 @@
+"""Curves for the levels of one hyperparameter: losses over steps, and over the position in the context."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from gpt_experiments.figures import style
+
+_WIDTH: Final = 820
+_HEIGHT: Final = 430
+
+
+def level_curves(curves: pd.DataFrame, name: str) -> Figure:
+    """Validation loss (solid) and training loss (dashed) over steps, a colour for each level of a hyperparameter.
+
+    Args:
+        curves: `level`, `seed`, `step`, `train_loss`, `val_loss`, nats per character; the mean over seeds is drawn, and
+            from the lowest to the highest seed a band.
+        name: the hyperparameter.
+    """
+    with style.figure_style():
+        figure, (axes,) = style.new_chart(_WIDTH, _HEIGHT, title=f"{name}: loss over training")
+        later = curves[curves["step"] > 0]  # the first loss, the same for all, would flatten everything else
+        shown = later if later["step"].nunique() > 1 else curves
+        for (level, rows), (colour, marker) in zip(shown.groupby("level"), _series(shown), strict=False):
+            for column, line, kind in (("val_loss", "-", "validation"), ("train_loss", "--", "training")):
+                _mean_and_band(axes, rows, column, line, colour, marker, f"{level:g} {kind}")
+        axes.set_xlabel("optimisation step" + ("" if shown is curves else " (step 0 left out)"))
+        axes.set_ylabel("loss (nats per character)")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        style.light_grid(axes)
+        figure.legend(loc="outside right center", frameon=False, title=name)
+    return figure
+
+
+def position_curves(positions: pd.DataFrame, name: str = "block_size") -> Figure:
+    """Validation loss over how many characters the model has seen, on a log scale, a curve for each level.
+
+    Args:
+        positions: `level`, `seed`, `characters_seen`, `val_loss`; averaged over seeds, and over neighbouring positions
+            where they would crowd.
+        name: the hyperparameter whose levels they are.
+    """
+    with style.figure_style():
+        figure, (axes,) = style.new_chart(_WIDTH, _HEIGHT, title="What more context buys: loss by position")
+        for (level, rows), (colour, marker) in zip(positions.groupby("level"), _series(positions), strict=False):
+            mean = _thinned(rows.groupby("characters_seen")["val_loss"].mean())
+            axes.plot(mean.index, mean, color=colour, marker=marker, markersize=4, label=f"{level:g}")
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set_xlabel("characters seen before the one that is predicted")
+        axes.set_ylabel("validation loss (nats per character)")
+        style.light_grid(axes)
+        figure.legend(loc="outside right center", frameon=False, title=name)
+    return figure
+
+
+def _series(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    count = frame["level"].nunique()
+    return [style.SERIES[i % len(style.SERIES)] for i in range(count)]
+
+
+def _mean_and_band(
+    axes: Axes, rows: pd.DataFrame, column: str, line: str, colour: str, marker: str, label: str
+) -> None:
+    by_seed = rows.groupby(["step", "seed"])[column].mean().unstack("seed")  # (steps, seeds)
+    mean = by_seed.mean(axis=1)
+    axes.plot(mean.index, mean, line, color=colour, marker=marker if line == "-" else "", markersize=5, label=label)
+    if by_seed.shape[1] > 1:
+        axes.fill_between(
+            by_seed.index, by_seed.min(axis=1), by_seed.max(axis=1), color=colour, alpha=0.15, linewidth=0
+        )
+
+
+def _thinned(losses: pd.Series) -> pd.Series:
+    """Positions averaged in groups that grow in proportion, so that a log axis shows them evenly."""
+    edges = [1.0]
+    while edges[-1] <= float(losses.index.max()):
+        edges.append(max(edges[-1] + 1, edges[-1] * 2**0.25))
+    positions = losses.index.to_series()
+    group = pd.cut(positions, edges, right=False, labels=False)
+    return pd.Series(losses.groupby(group).mean().to_numpy(), index=positions.groupby(group).mean().to_numpy())

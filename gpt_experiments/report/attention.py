@@ -1,0 +1,62 @@
+"""Where models look, side by side, drawn from the checkpoints of their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from gpt_experiments.analysis import SweepResults
+from gpt_experiments.artifacts import SPEAKER_TEXT, STUDY_TEXT
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import CorpusError
+from gpt_experiments.figures import attention_mean
+from gpt_experiments.model import Checkpoint
+from gpt_experiments.model_source import load_model
+from gpt_experiments.report.document import Picture
+
+
+def compared_runs(results: SweepResults) -> list[str]:
+    """The runs of the baseline and of the single-head variant, or else of the best ones."""
+    labels = list(results.by_variant["label"])
+    wanted = [label for label in ("baseline", "n_head=1") if label in labels]
+    chosen = list(dict.fromkeys([*wanted, *labels]))[:2]
+    return [str(results.runs_of(label)["run_id"].iloc[0]) for label in chosen]
+
+
+def attention_pictures(run_ids: Sequence[str], tracking_uri: str) -> list[Picture]:
+    """For each run the mean over heads of every layer, on `KING HENRY:`, or on the study's text, or on as much
+    of the model's own vocabulary as there is.
+
+    Raises:
+        TrackingError, CheckpointError: a run has no whole checkpoint.
+    """
+    pictures = []
+    for number, run_id in enumerate(run_ids, start=1):
+        checkpoint = load_model(run_id, tracking_uri=tracking_uri, open_corpus=_no_corpus)
+        label = str(checkpoint.provenance.get("label", run_id))
+        text = _text_for(checkpoint)
+        maps = checkpoint.model.attention_maps(torch.from_numpy(checkpoint.tokenizer.encode(text)))
+        title = f"{label}: attention, mean over {maps.shape[1]} heads" if maps.shape[1] > 1 else f"{label}: attention"
+        pictures.append(
+            Picture(
+                name=f"attention-{number}",
+                caption=f"{label} (run {run_id}): where each character of the text looks, layer by layer.",
+                alt=f"Heatmaps of the attention of {label}, query down, key across",
+                figure=attention_mean(maps.float().numpy(), text, title=title),
+                as_image=True,
+            )
+        )
+    return pictures
+
+
+def _text_for(checkpoint: Checkpoint) -> str:
+    vocabulary, block_size = set(checkpoint.tokenizer.vocabulary), checkpoint.model.config.variant.block_size
+    for text in (SPEAKER_TEXT, STUDY_TEXT):
+        if set(text) <= vocabulary:
+            return text[:block_size]
+    return checkpoint.tokenizer.vocabulary[: min(block_size, 16)]
+
+
+def _no_corpus() -> Corpus:
+    raise CorpusError("a run's checkpoint holds its vocabulary; no corpus is needed")

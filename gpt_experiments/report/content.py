@@ -1,0 +1,172 @@
+"""What a report says, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gpt_experiments.analysis import Effect, SweepResults, beliefs, effects, findings
+from gpt_experiments.report import pictures, tables
+from gpt_experiments.report.document import (
+    Block,
+    Bullets,
+    Command,
+    Document,
+    Heading,
+    Paragraph,
+    Picture,
+    Section,
+    SideBySide,
+    Verbatim,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What a report shows beside the sweep's own numbers.
+
+    Attributes:
+        attention: figures of where models look, drawn from their checkpoints.
+        pretrained: sentences about pre-trained models that stand beside the sweep.
+        importances: fANOVA importances of an unbalanced sweep.
+    """
+
+    attention: Sequence[Picture] = ()
+    pretrained: Sequence[str] = ()
+    pretrained_samples: Sequence[tuple[str, str]] = ()
+    importances: Mapping[str, float] | None = None
+
+
+def make_document(results: SweepResults, extras: Extras) -> Document:
+    """The whole report of a sweep."""
+    found = effects(results)
+    done, total = len(results.finished), len(results.trials)
+    sections = [
+        _variants(results, extras),
+        _hyperparameters(results, found),
+        *_effects(found),
+        *_variance(results, extras),
+        Section(anchor="cost", title="What a loss costs", blocks=pictures.costs(results)),
+        *_context(results),
+        _beliefs(results),
+        *_attention(results, extras),
+        _samples(results, extras),
+        _method(results),
+    ]
+    n_variants, n_seeds = results.trials["label"].nunique(), len(results.seeds)
+    return Document(
+        title=f"Sweep {results.name}: what differed, and how sure we are",
+        subtitle=f"{n_variants} variants, {n_seeds} {'seed' if n_seeds == 1 else 'seeds'}, {done} of {total} trials "
+        f"finished, on {results.corpus}",
+        lead=[*findings.overall(results, found), *_missing_lead(results)],
+        sections=sections,
+    )
+
+
+def conclusions(document: Document, results: SweepResults) -> str:
+    """The short form, as Markdown: what MLflow shows first of the sweep's run."""
+    from gpt_experiments.report.markdown import escape, markdown_table
+
+    parts = [f"**{escape(document.subtitle)}**", *map(escape, document.lead)]
+    found = effects(results)
+    if found and len(found) <= 20:
+        parts.append(markdown_table(tables.effects_table(found).shown, ["level", "against", "verdict"]))
+    parts.append("The whole report is the artifact `report/report.html`.")
+    return "\n\n".join(parts)
+
+
+def _missing_lead(results: SweepResults) -> list[str]:
+    lost = len(results.trials) - len(results.finished)
+    return [f"{lost} of {len(results.trials)} trials have no result; they are listed under Method."] if lost else []
+
+
+def _variants(results: SweepResults, extras: Extras) -> Section:
+    bars = pictures.bars(results)
+    blocks: list[Block] = [tables.summary(results), *([bars] if bars else [])]
+    if len(results.seeds) == 1:
+        blocks.append(Paragraph(text="More seeds, which turn differences into evidence, are added by:"))
+        blocks.append(Command(text=findings.more_seeds_command(results)))
+    if extras.pretrained:
+        blocks.append(Bullets(items=extras.pretrained))
+    return Section(anchor="variants", title="All variants", blocks=blocks)
+
+
+def _hyperparameters(results: SweepResults, found: Sequence[Effect]) -> Section:
+    blocks: list[Block] = []
+    for name in results.varied:
+        blocks += [Heading(text=name), Bullets(items=findings.of_hyperparameter(results, name, found))]
+        picture = pictures.curves(results, name)
+        if picture is not None:
+            blocks.append(picture)
+    return Section(
+        anchor="hyperparameters", title="Each hyperparameter", blocks=blocks or [Paragraph(text="None varies.")]
+    )
+
+
+def _effects(found: Sequence[Effect]) -> list[Section]:
+    if not found:
+        return []
+    blocks: list[Block] = [pictures.effect_picture(found), tables.effects_table(found)]
+    return [Section(anchor="effects", title="Effects against the baseline", blocks=blocks)]
+
+
+def _variance(results: SweepResults, extras: Extras) -> list[Section]:
+    if results.is_factorial:
+        blocks: list[Block] = [*pictures.factorial(results), tables.shares_table(results)]
+        return [Section(anchor="factorial", title="Main effects and interactions", blocks=blocks)]
+    if extras.importances:
+        table = tables.importances_table(dict(extras.importances))
+        return [Section(anchor="importances", title="Importances", blocks=[table])]
+    return []
+
+
+def _context(results: SweepResults) -> list[Section]:
+    picture = pictures.positions(results)
+    return [Section(anchor="context", title="Loss by position", blocks=[picture])] if picture else []
+
+
+def _beliefs(results: SweepResults) -> Section:
+    return Section(anchor="beliefs", title="Common beliefs, tested", blocks=[tables.beliefs_table(beliefs(results))])
+
+
+def _attention(results: SweepResults, extras: Extras) -> list[Section]:
+    best = str(results.by_variant["label"].iloc[0])
+    heads = [tables.heads_table(results, label) for label in dict.fromkeys(["baseline", best])]
+    pictures_of = [SideBySide(pictures=extras.attention)] if extras.attention else []
+    blocks: list[Block] = [*pictures_of, *(table for table in heads if table is not None)]
+    return [Section(anchor="attention", title="Attention", blocks=blocks)] if blocks else []
+
+
+def _samples(results: SweepResults, extras: Extras) -> Section:
+    """One sample a variant, of its first seed; of many variants, the best ten and the baseline."""
+    labels = list(results.by_variant["label"])
+    if len(labels) > 12:
+        labels = list(dict.fromkeys([*labels[:10], *(["baseline"] if "baseline" in labels else [])]))
+    texts = []
+    for label in labels:
+        run = results.runs_of(label).iloc[0]
+        texts.append((f"{label} (loss {run['final_val_loss']:.3f})", results.samples[run["run_id"]]))
+    texts += extras.pretrained_samples
+    blocks: list[Block] = [
+        Paragraph(text="All start from a newline and draw with their trial's seed."),
+        Verbatim(texts=texts),
+    ]
+    return Section(anchor="samples", title="Samples", blocks=blocks)
+
+
+def _method(results: SweepResults) -> Section:
+    lost = findings.missing(results)
+    blocks: list[Block] = [
+        Bullets(items=findings.caveats(results)),
+        Paragraph(
+            text="Losses are exact means over the whole validation split, and over as much of the training split. "
+            "Comparisons are paired by seed: the same seed gives the same order of data where shapes agree. Intervals "
+            "and tests are Student's t over seeds; they say how much another seed would change the result, not another "
+            "corpus. Verdicts hold at 5 % over all comparisons together, by Holm's procedure."
+        ),
+        tables.setup(results),
+        tables.trials(results),
+    ]
+    if lost:
+        blocks[1:1] = [Paragraph(text="Trials without a result:"), Bullets(items=lost)]
+    return Section(anchor="method", title="Method", blocks=blocks)

@@ -1,0 +1,119 @@
+"""What a report consists of, whatever it is rendered to: sections of sentences, tables, pictures and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paragraph:
+    """Plain sentences."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heading:
+    """The title of what follows within a section."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bullets:
+    """Plain sentences, one below the other."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to type."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table, and a CSV file.
+
+    Attributes:
+        name: of the file, without an ending.
+        shown: what a reader sees: the column names are the heads, the cells are texts.
+        data: what the file holds, unrounded; `shown` itself where that is None.
+        left: columns of `shown` that hold words.
+    """
+
+    name: str
+    caption: str
+    shown: pd.DataFrame
+    data: pd.DataFrame | None = None
+    left: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure, a PNG file and an SVG file.
+
+    Attributes:
+        name: of the files, without an ending.
+        alt: what it shows, for those who do not see it.
+        as_image: to be shown as pixels: it has thousands of cells.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    figure: Figure
+    as_image: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide:
+    """Pictures beside each other where there is room."""
+
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verbatim:
+    """Texts side by side, each under its title, set as they are."""
+
+    texts: Sequence[tuple[str, str]]
+
+
+Block = Paragraph | Heading | Bullets | Command | Table | Picture | SideBySide | Verbatim
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of a report; `anchor` names it in addresses."""
+
+    anchor: str
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A whole report; `lead` stands above all sections."""
+
+    title: str
+    subtitle: str
+    lead: Sequence[str]
+    sections: Sequence[Section] = field(default_factory=tuple)
+
+    def tables(self) -> list[Table]:
+        return [block for section in self.sections for block in section.blocks if isinstance(block, Table)]
+
+    def pictures(self) -> list[Picture]:
+        found: list[Picture] = []
+        for section in self.sections:
+            for block in section.blocks:
+                found += [block] if isinstance(block, Picture) else []
+                found += block.pictures if isinstance(block, SideBySide) else []
+        return found

@@ -1,0 +1,202 @@
+"""The tables of a report from a sweep's results: rounded for readers, whole for the CSV files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from gpt_experiments.analysis import LOSS, Belief, Effect, Estimate, SweepResults, estimate, level_name, variance_shares
+from gpt_experiments.config import HYPERPARAMETERS
+from gpt_experiments.report.document import Table
+
+_MOST_ROWS = 40
+
+
+def summary(results: SweepResults) -> Table:
+    """One row a variant: losses (with intervals over seeds), size, cost."""
+    data = results.by_variant.copy()
+    estimates = {label: estimate(rows[LOSS]) for label, rows in results.finished.groupby("label")}
+    data["val_loss_low"] = [estimates[label].low for label in data["label"]]
+    data["val_loss_high"] = [estimates[label].high for label in data["label"]]
+    data["bits_per_character"] = data[LOSS] / math.log(2)
+    rows = []
+    for rank, row in enumerate(data.to_dict("records"), start=1):
+        found = estimates[row["label"]]
+        rows.append(
+            {
+                "#": str(rank),
+                "variant": row["label"],
+                "seeds": str(row["n_seeds"]),
+                "parameters": f"{row['n_params']:,.0f}",
+                "steps": f"{row['steps']:,.0f}",
+                "validation loss": _plus_minus(found.mean, found.half_width),
+                "best": f"{row['best_val_loss']:.4f}",
+                "training loss": f"{row['final_train_loss']:.4f}",
+                "gap": f"{row['gap']:+.4f}",
+                "bits/char": f"{row['bits_per_character']:.3f}",
+                "seconds": f"{row['train_seconds']:,.1f}",
+                "tokens/s": f"{row['tokens_per_second']:,.0f}",
+            }
+        )
+    shown = pd.DataFrame(rows)
+    alike = [column for column in ("seeds", "steps") if shown[column].nunique() == 1]
+    shown, cut = shown.drop(columns=alike), ""
+    if len(shown) > _MOST_ROWS:
+        cut = f" The best {_MOST_ROWS - 10} and the worst 10 of {len(shown)} variants; the CSV file has all."
+        shown = pd.concat([shown.head(_MOST_ROWS - 10), shown.tail(10)])
+    return Table(
+        name="summary",
+        caption="Variants by validation loss after the last step, nats per character; means over seeds, ± half of the "
+        f"95 % interval. Best: the lowest of all evaluations. Gap: validation minus training loss.{cut}",
+        shown=shown,
+        data=data,
+        left=["variant"],
+    )
+
+
+def trials(results: SweepResults) -> Table:
+    """Every planned trial, for the CSV file above all."""
+    data = results.trials.drop(columns=["hardware"])
+    shown = results.trials[["label", "seed", "outcome", "run_id"]].head(_MOST_ROWS).astype(str)
+    cut = f" The first {_MOST_ROWS} of {len(data)}; the CSV file has all." if len(data) > _MOST_ROWS else ""
+    return Table(
+        name="trials",
+        caption=f"The trials and their MLflow runs.{cut}",
+        shown=shown,
+        data=data,
+        left=["label", "outcome", "run_id"],
+    )
+
+
+def effects_table(found: Sequence[Effect]) -> Table:
+    """Each level against the baseline's, with the corrected verdict."""
+    data = pd.DataFrame(
+        {
+            "hyperparameter": e.hyperparameter,
+            "level": e.level,
+            "base_level": e.base_level,
+            "difference": e.difference.mean,
+            "low": e.difference.low,
+            "high": e.difference.high,
+            "seeds": e.difference.n,
+            "settings": e.settings,
+            "better_in": e.better_in,
+            "p_value": e.difference.p_value,
+            "p_adjusted": e.p_adjusted,
+            "verdict": e.verdict,
+            "lost_seeds": e.lost_seeds,
+        }
+        for e in found
+    )
+    shown = pd.DataFrame(
+        {
+            "level": level_name(e.hyperparameter, e.level),
+            "against": level_name(e.hyperparameter, e.base_level),
+            "difference": f"{e.difference.mean:+.4f}",
+            "95 % interval": ""
+            if math.isnan(e.difference.low)
+            else f"{e.difference.low:+.4f} to {e.difference.high:+.4f}",
+            "seeds": str(e.difference.n),
+            "settings": str(e.settings),
+            "lower in": f"{e.better_in} of {e.settings}",
+            "p, corrected": "" if math.isnan(e.p_adjusted) else f"{e.p_adjusted:.2g}",
+            "verdict": e.verdict,
+        }
+        for e in found
+    )
+    if all(e.settings == 1 for e in found):
+        shown = shown.drop(columns=["settings", "lower in"])
+    lost = [level_name(e.hyperparameter, e.level) for e in found if e.lost_seeds]
+    note = f" Seeds that lack a trial are left out of the pairs of {', '.join(lost)}." if lost else ""
+    return Table(
+        name="effects",
+        caption="Validation loss at a level minus at the baseline's level, nats per character, paired by seed. "
+        f"Student's t; p-values corrected by Holm's procedure for {len(found)} comparisons.{note}",
+        shown=shown,
+        data=data,
+        left=["level", "against", "verdict"],
+    )
+
+
+def beliefs_table(found: Sequence[Belief]) -> Table:
+    shown = pd.DataFrame(
+        {"belief": belief.claim, "this sweep": belief.standing, "the number that says so": belief.evidence}
+        for belief in found
+    )
+    return Table(
+        name="beliefs",
+        caption="Common beliefs, each put to this sweep's test, at 5 % after correction for all of them.",
+        shown=shown,
+        left=list(shown.columns),
+    )
+
+
+def shares_table(results: SweepResults) -> Table:
+    data = variance_shares(results)
+    shown = data.assign(share=[f"{value:.2%}" for value in data["share"]])
+    return Table(
+        name="variance-shares", caption="Share of the variance of the loss.", shown=shown, data=data, left=["term"]
+    )
+
+
+def importances_table(importances: dict[str, float]) -> Table:
+    data = pd.DataFrame({"hyperparameter": list(importances), "importance": list(importances.values())})
+    shown = data.assign(importance=[f"{value:.3f}" for value in data["importance"]])
+    return Table(
+        name="importances",
+        caption="fANOVA importances (Hutter et al. 2014) from a random forest fitted to the trials, as Optuna computes "
+        "them: an estimate of how much of the variance each hyperparameter explains, not a test.",
+        shown=shown,
+        data=data,
+        left=["hyperparameter"],
+    )
+
+
+def heads_table(results: SweepResults, label: str) -> Table | None:
+    """What each head of a variant's first seed does; None where it was not measured."""
+    runs = results.runs_of(label)
+    data = results.heads[results.heads["run_id"] == runs["run_id"].iloc[0]] if len(runs) else results.heads.head(0)
+    if data.empty:
+        return None
+    scores = [c for c in data.columns if c not in ("run_id", "layer", "head", "name", "repeat_length")]
+    shown = data[["layer", "head"]].astype(int).astype(str)
+    for score in scores:
+        shown[score.replace("_", " ")] = ["" if math.isnan(value) else f"{value:.2f}" for value in data[score]]
+    shown["what it does"] = data["name"].to_list()
+    repeat = int(data["repeat_length"].iloc[0])
+    short = (
+        "" if repeat == 64 else f" Twice 64 characters exceed the context, so {repeat} were repeated." if repeat else ""
+    )
+    return Table(
+        name=f"heads-{label.replace('=', '-').replace(' ', '-')}",
+        caption=f"Attention heads of {label}, seed {runs['seed'].iloc[0]}. Same character and induction are times what "
+        f"uniform attention would give; entropy is 1 for uniform attention; the others are shares of weight.{short}",
+        shown=shown,
+        data=data,
+        left=["what it does"],
+    )
+
+
+def setup(results: SweepResults) -> Table:
+    baseline = " ".join(level_name(name, results.base_level(name)) for name in HYPERPARAMETERS)
+    rows = {
+        "method": results.method,
+        "budget": results.budget,
+        "baseline": baseline,
+        "corpus": f"{results.corpus}, {results.vocab_size} characters, SHA-256 {results.corpus_digest[:16]}...",
+        **results.training,
+        "seeds": ", ".join(map(str, results.seeds)),
+        "hardware": ", ".join(sorted(results.finished["hardware"].unique())),
+    }
+    shown = pd.DataFrame({"what": list(rows), "value": list(map(str, rows.values()))})
+    return Table(name="setup", caption="How every trial was trained.", shown=shown, left=["what", "value"])
+
+
+def _plus_minus(mean: float, half_width: float) -> str:
+    return f"{mean:.4f}" if math.isnan(half_width) else f"{mean:.4f} ± {half_width:.4f}"
+
+
+def _interval(found: Estimate) -> str:
+    return "" if math.isnan(found.low) else f"{found.low:+.4f} to {found.high:+.4f}"

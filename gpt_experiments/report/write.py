@@ -1,0 +1,85 @@
+"""Writes a sweep's report: to a folder, and to the sweep's run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt_experiments.analysis import LOSS, SweepResults
+from gpt_experiments.config import HYPERPARAMETERS
+from gpt_experiments.figures import save_png, save_svg
+from gpt_experiments.report.attention import attention_pictures, compared_runs
+from gpt_experiments.report.content import Extras, conclusions, make_document
+from gpt_experiments.report.document import Document
+from gpt_experiments.report.html import render_html
+from gpt_experiments.report.markdown import render_markdown
+from gpt_experiments.sweep.search import importances
+from gpt_experiments.tracking import RunRecorder, Store, names
+from gpt_experiments.tracking.sweep_reader import read_sweep
+
+_FEWEST_FOR_IMPORTANCES = 10  # trials; a forest of fewer says nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFiles:
+    """Where a report lies, and what it says first."""
+
+    folder: Path
+    run_id: str
+    lead: tuple[str, ...]
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "report.html"
+
+
+def write_report(
+    store: Store, reference: str | None = None, folder: Path | None = None, *, attention: Sequence[str] = ()
+) -> ReportFiles:
+    """Make the report of a sweep from the store alone; a folder and the sweep's run get the same files.
+
+    Args:
+        reference: a sweep's name or run id; None is the one last worked on.
+        folder: is made; without it `report-NAME` in the working directory.
+        attention: ids of the runs whose attention is shown instead of the baseline's and the single head's.
+
+    Raises:
+        TrackingError: no such sweep, it has no finished trial, or the store cannot be read.
+    """
+    results = read_sweep(store, reference)
+    folder = folder or Path(f"report-{results.name}")
+    extras = Extras(
+        attention=attention_pictures(attention or compared_runs(results), store.uri),
+        importances=importances_of(results),
+    )
+    document = make_document(results, extras)
+    write_files(document, folder)
+    recorder = RunRecorder(store.client, results.run_id, store.uri)
+    recorder.log_artifacts(folder, names.REPORT_FOLDER)
+    recorder.describe(conclusions(document, results))
+    return ReportFiles(folder=folder, run_id=results.run_id, lead=tuple(document.lead))
+
+
+def write_files(document: Document, folder: Path) -> None:
+    """`report.html`, `report.md`, each picture as PNG and SVG, each table as CSV, in `folder`, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture in document.pictures():
+        save_png(picture.figure, folder / f"{picture.name}.png")
+        picture.figure.set_layout_engine("none")  # it is laid out; the next drawing would do it all again
+        save_svg(picture.figure, folder / f"{picture.name}.svg")
+    for table in document.tables():
+        (table.shown if table.data is None else table.data).to_csv(folder / f"{table.name}.csv", index=False)
+    (folder / "report.html").write_text(render_html(document, folder), encoding="utf-8")
+    (folder / "report.md").write_text(render_markdown(document), encoding="utf-8")
+
+
+def importances_of(results: SweepResults) -> dict[str, float] | None:
+    """Of sets that no exact method fits: neither a full factorial nor one hyperparameter at a time."""
+    rows = results.finished
+    exact = results.is_factorial or results.method == "one-at-a-time"
+    if exact or len(rows) < _FEWEST_FOR_IMPORTANCES or not results.varied:
+        return None
+    varied = [name for name in HYPERPARAMETERS if name in results.varied]
+    values: list[dict[str, object]] = [{name: row[name] for name in varied} for _, row in rows.iterrows()]
+    return importances(values, list(rows[LOSS]), varied)

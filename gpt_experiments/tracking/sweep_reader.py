@@ -1,0 +1,154 @@
+"""A sweep read back out of MLflow, whole or as far as it has come: from the store alone, wherever it was trained."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import yaml
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from gpt_experiments.analysis.results import SweepResults
+from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
+from gpt_experiments.errors import TrackingError
+from gpt_experiments.tracking import names
+from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.tracking.recorder import RunRecorder
+from gpt_experiments.tracking.store import Store
+
+_MEASURED: Final = (
+    names.FINAL_TRAIN_LOSS,
+    names.FINAL_VAL_LOSS,
+    names.BEST_VAL_LOSS,
+    names.TRAIN_SECONDS,
+    names.TOKENS_PER_SECOND,
+)
+_HEAD_SCORES: Final = ("previous_position", "first_position", "entropy", "same_word", "same_character", "induction")
+_POSITION_COLUMNS: Final = ("run_id", "characters_seen", "val_loss")
+_CURVE_COLUMNS: Final = ("run_id", "step", "train_loss", "val_loss")
+_HEAD_COLUMNS: Final = ("run_id", "layer", "head", *_HEAD_SCORES, "name", "repeat_length")
+
+
+def find_sweep(store: Store, reference: str | None) -> Run:
+    """The parent run that is meant: by its run id, by the sweep's name, or without either the one last worked on.
+
+    Raises:
+        TrackingError: there is no such sweep; the message names those that there are.
+    """
+    sweeps = store.search(f"tags.`{names.KIND}` = 'sweep'")
+    found = [run for run in sweeps if reference in (None, run.info.run_id, run.data.tags.get(names.SWEEP))]
+    if not found:
+        known = sorted({run.data.tags.get(names.SWEEP, "") for run in sweeps})
+        there = f"it holds {', '.join(known)}" if known else "it holds no sweep yet; train one with `sweep quick`"
+        wanted = f"no sweep {reference!r}" if reference else "no sweep"
+        raise TrackingError(f"{wanted} in experiment {store.experiment.name!r} of {store.uri}; {there}")
+    return max(found, key=lambda run: run.info.end_time or time.time() * 1000)  # one that runs is the newest
+
+
+def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
+    """Everything that the store knows of a sweep: see `find_sweep` for which one is meant.
+
+    Raises:
+        TrackingError: no such sweep, the store cannot be read, or the sweep has no finished trial.
+    """
+    parent = find_sweep(store, reference)
+    name = parent.data.tags.get(names.SWEEP, parent.info.run_name or "sweep")
+    recorder = RunRecorder(store.client, parent.info.run_id, store.uri)
+    plan = recorder.download_json(names.PLAN_FILE)
+    if plan is None:
+        raise TrackingError(f"sweep {name!r} (run {parent.info.run_id}) has no {names.PLAN_FILE}; run the sweep again")
+    with told_as_tracking_errors(store.uri):
+        path = store.client.download_artifacts(parent.info.run_id, names.DEFINITION_FILE)
+        definition = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        runs: dict[str, list[Run]] = {}
+        for run in store.search(f"tags.`{names.KIND}` = 'trial'"):
+            runs.setdefault(run.data.tags.get(names.CELL, ""), []).append(run)  # newest first
+        vocab_size = int(parent.data.params["vocab_size"])
+        trials = pd.DataFrame([_trial_row(row, runs.get(row["cell"], []), vocab_size) for row in plan])
+        finished = list(trials.loc[trials["outcome"] == "finished", "run_id"])
+        if not finished:
+            raise TrackingError(
+                f"sweep {name!r} (run {parent.info.run_id}) has no finished trial yet; let it train one"
+            )
+        return SweepResults(
+            name=name,
+            run_id=parent.info.run_id,
+            experiment=store.experiment.name,
+            method=str(definition["method"]),
+            budget=definition.get("budget", "steps"),
+            baseline=Variant(**definition["baseline"]),
+            training={key: str(value) for key, value in definition["training"].items()},
+            corpus=parent.data.tags.get(names.CORPUS, "unknown"),
+            corpus_digest=parent.data.tags.get(names.CORPUS_DIGEST, ""),
+            vocab_size=vocab_size,
+            trials=trials,
+            curves=pd.concat([_curve(store, run_id) for run_id in finished], ignore_index=True),
+            positions=_tables(store, finished, names.POSITIONS_FILE, _POSITION_COLUMNS),
+            heads=_tables(store, finished, names.HEADS_FILE, _HEAD_COLUMNS),
+            samples={
+                run_id: text for run_id in finished if (text := _text(store, run_id, names.SAMPLE_FILE)) is not None
+            },
+        )
+
+
+def _trial_row(planned: Mapping[str, Any], runs: Sequence[Run], vocab_size: int) -> dict[str, Any]:
+    """One row of `SweepResults.trials`: the newest finished run of the planned cell, else how the newest one ended."""
+    variant = Variant(**{name: planned[name] for name in HYPERPARAMETERS})
+    finished = [run for run in runs if run.info.status == "FINISHED" and names.FINAL_VAL_LOSS in run.data.metrics]
+    ended = [*finished, *runs]
+    run = ended[0] if ended else None
+    failed = run is not None and run.info.status == "FAILED"
+    params = run.data.params if run else {}
+    config = ModelConfig(variant=variant, vocab_size=vocab_size)
+    tokens = int(params.get("steps", 0)) * int(params.get("batch_size", 0)) * variant.block_size
+    return {
+        "label": planned["label"],
+        **{name: planned[name] for name in HYPERPARAMETERS},
+        "seed": planned["seed"],
+        "run_id": run.info.run_id if run else "",
+        "outcome": "finished" if finished else "failed" if failed else "missing",
+        "reason": run.data.tags.get(names.FAILURE, "") if run and not finished else "",
+        "n_params": config.n_params,
+        "steps": int(params.get("steps", 0)),
+        "tokens": tokens,
+        "flops": tokens * config.flops_per_token,
+        "device": params.get("device", ""),
+        "hardware": run.data.tags.get(names.HARDWARE, "") if run else "",
+        **{name: run.data.metrics.get(name) if run and finished else None for name in _MEASURED},
+    }
+
+
+def _curve(store: Store, run_id: str) -> pd.DataFrame:
+    """Losses over steps; a step that was logged twice counts once."""
+    columns = {
+        name: {m.step: m.value for m in store.client.get_metric_history(run_id, name)}
+        for name in (names.TRAIN_LOSS, names.VAL_LOSS)
+    }
+    frame = pd.DataFrame(columns).rename_axis("step").sort_index().reset_index()
+    return frame.assign(run_id=run_id)[list(_CURVE_COLUMNS)]
+
+
+def _tables(store: Store, run_ids: Sequence[str], artifact: str, columns: Sequence[str]) -> pd.DataFrame:
+    """The CSV of every run that has it, one below the other."""
+    rows: list[dict[str, Any]] = []
+    for run_id in run_ids:
+        text = _text(store, run_id, artifact)
+        if text is not None:
+            rows += [{"run_id": run_id, **row} for row in csv.DictReader(text.splitlines())]
+    frame = pd.DataFrame(rows, columns=list(columns))
+    for column in frame.columns.difference(["run_id", "name"]):
+        frame[column] = pd.to_numeric(frame[column])
+    return frame
+
+
+def _text(store: Store, run_id: str, artifact: str) -> str | None:
+    """A text artifact of a run, or None where it has none, as a run of an earlier version."""
+    try:
+        return Path(store.client.download_artifacts(run_id, artifact)).read_text(encoding="utf-8")
+    except (MlflowException, FileNotFoundError):
+        return None

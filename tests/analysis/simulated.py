@@ -1,0 +1,120 @@
+"""Sweeps whose truth is known: losses from given effects and normal noise over seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from gpt_experiments.analysis import SweepResults
+from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
+
+BASELINE = Variant()
+LEVELS: Mapping[str, Sequence[float]] = {
+    "n_head": (1, 4, 8),
+    "n_layer": (1, 4, 8),
+    "n_embed": (32, 64, 128),
+    "dropout": (0.0, 0.1, 0.3),
+    "block_size": (32, 128, 256),
+}
+
+Loss = Callable[[Variant], float]
+
+
+def one_at_a_time() -> list[Variant]:
+    base = dataclasses.asdict(BASELINE)
+    return [BASELINE] + [
+        Variant(**(base | {name: level})) for name in HYPERPARAMETERS for level in LEVELS[name] if level != base[name]
+    ]
+
+
+def full_grid() -> list[Variant]:
+    return [
+        Variant(**dict(zip(HYPERPARAMETERS, levels, strict=True)))  # type: ignore[arg-type]
+        for levels in itertools.product(*(LEVELS[name] for name in HYPERPARAMETERS))
+    ]
+
+
+def simulate(
+    loss_of: Loss,
+    *,
+    seeds: int = 3,
+    noise: float = 0.005,
+    seed_effect: float = 0.003,
+    variants: Sequence[Variant] | None = None,
+    method: str = "one-at-a-time",
+    random: int = 0,
+    lost: Sequence[tuple[str, int]] = (),
+    details: bool = False,
+) -> SweepResults:
+    """A sweep in which a trial's loss is `loss_of(variant)`, plus what its seed does to all variants, plus noise.
+
+    Args:
+        noise, seed_effect: standard deviations, nats per character.
+        lost: label and seed of trials that failed.
+        details: with curves and losses by position, which take longer to make up.
+    """
+    rng = np.random.default_rng(random)
+    shared = rng.normal(0, seed_effect, seeds)
+    rows, curves, positions = [], [], []
+    for variant in one_at_a_time() if variants is None else variants:
+        label, config = variant.label(BASELINE), ModelConfig(variant=variant, vocab_size=65)
+        for seed in range(seeds):
+            failed = (label, seed) in lost
+            val = loss_of(variant) + shared[seed] + rng.normal(0, noise)
+            run_id = f"{label} {seed}"
+            tokens = 100 * 32 * variant.block_size
+            measured = {
+                "final_train_loss": val - 0.02,
+                "final_val_loss": val,
+                "best_val_loss": val,
+                "train_seconds": 1e-6 * tokens * variant.n_layer,
+                "tokens_per_second": 1e6 / variant.n_layer,
+            }
+            rows.append(
+                {
+                    "label": label,
+                    **dataclasses.asdict(variant),
+                    "seed": 1337 + seed,
+                    "run_id": run_id,
+                    "outcome": "failed" if failed else "finished",
+                    "reason": "loss is nan at step 7" if failed else "",
+                    "n_params": config.n_params,
+                    "steps": 100,
+                    "tokens": tokens,
+                    "flops": tokens * config.flops_per_token,
+                    "device": "cpu",
+                    "hardware": "made up",
+                    **{name: None if failed else value for name, value in measured.items()},
+                }
+            )
+            if details and not failed:
+                falling = [(at, val + 1 / (at + 1)) for at in (0, 50, 100)]
+                curves += [
+                    {"run_id": run_id, "step": step, "train_loss": loss - 0.02, "val_loss": loss}
+                    for step, loss in falling
+                ]
+                positions += [
+                    {"run_id": run_id, "characters_seen": seen, "val_loss": val + 1 / seen}
+                    for seen in range(1, variant.block_size + 1)
+                ]
+    return SweepResults(
+        name="made-up",
+        run_id="0" * 32,
+        experiment="gpt-experiments",
+        method=method,
+        budget="steps",
+        baseline=BASELINE,
+        training={"steps": "100", "learning_rate": "0.0003"},
+        corpus="made-up",
+        corpus_digest="f" * 64,
+        vocab_size=65,
+        trials=pd.DataFrame(rows),
+        curves=pd.DataFrame(curves, columns=["run_id", "step", "train_loss", "val_loss"]),
+        positions=pd.DataFrame(positions, columns=["run_id", "characters_seen", "val_loss"]),
+        heads=pd.DataFrame(columns=["run_id", "layer", "head", "entropy", "name", "repeat_length"]),
+        samples={row["run_id"]: "To be" for row in rows},
+    )

@@ -1,0 +1,135 @@
+"""Reports from made-up sweeps: what they say, that they stand alone, and that they stay readable."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gpt_experiments.analysis import SweepResults
+from gpt_experiments.report.content import Extras, conclusions, make_document
+from gpt_experiments.report.write import importances_of, write_files
+from tests.analysis.simulated import full_grid, simulate
+from tests.analysis.test_beliefs import as_believed
+
+
+def written(results: SweepResults, folder: Path) -> str:
+    write_files(make_document(results, Extras(importances=importances_of(results))), folder)
+    return (folder / "report.html").read_text()
+
+
+class Addresses(HTMLParser):
+    """Collects what a page refers to, and its ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href") and value is not None:
+                self.found.append(value)
+            if name == "id" and value is not None:
+                self.ids.append(value)
+
+
+@pytest.fixture(scope="module")
+def eleven() -> SweepResults:
+    return simulate(as_believed, seeds=6, noise=0.002, details=True)
+
+
+@pytest.fixture(scope="module")
+def folder(eleven: SweepResults, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the eleven variants with six seeds."""
+    path = tmp_path_factory.mktemp("report")
+    written(eleven, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text()
+
+
+def test_the_page_refers_to_nothing_outside_itself(page: str) -> None:
+    addresses = Addresses()
+    addresses.feed(page)
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in addresses.found)
+    inside = {address[1:] for address in addresses.found if address.startswith("#")}
+    assert inside <= set(addresses.ids)
+    assert len(addresses.ids) == len(set(addresses.ids))
+    assert "<script" not in page
+    assert "@import" not in page
+
+
+def test_every_figure_and_table_is_a_file_too(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()}
+    for name in ("variants", "effects", "curves-n_head", "loss-by-parameters", "loss-by-time", "loss-by-position"):
+        assert {f"{name}.png", f"{name}.svg"} <= names
+    summary = pd.read_csv(folder / "summary.csv")
+    assert len(summary) == 11
+    assert summary["final_val_loss"].is_monotonic_increasing
+    effects = pd.read_csv(folder / "effects.csv")
+    assert set(effects["verdict"]) <= {"better", "worse", "no difference seen"}
+    assert len(pd.read_csv(folder / "trials.csv")) == 66
+
+
+def test_it_says_what_the_numbers_say(page: str, eleven: SweepResults) -> None:
+    assert "The lowest validation loss is that of n_embed=128" in page
+    assert "Takeaway: n_embed=128 is the better choice here; the best level is the last one tried" in page
+    assert "The best variant lies at the edge of what was tried (n_embed=128)" in page
+    assert "Equal steps are not equal tokens" in page
+    assert "same learning rate, 0.0003" in page
+    short = conclusions(make_document(eleven, Extras()), eleven)
+    assert "n\\_embed=128" in short
+    assert short.count("\n| ") == 12  # ten effects below a head and its rule
+
+
+def test_a_partial_sweep_says_what_is_missing(tmp_path: Path) -> None:
+    lost = [("n_head=8", 0), ("n_head=8", 1), ("n_head=8", 2), ("baseline", 1)]
+    page = written(simulate(as_believed, lost=lost, details=True), tmp_path)
+    assert "4 of 33 trials have no result" in page
+    assert "n_head=8 (seed 1337) failed: loss is nan at step 7" in page
+    only_one = [(label, 0) for label in simulate(as_believed, seeds=1).trials["label"] if label != "n_layer=8"]
+    page = written(simulate(as_believed, seeds=1, lost=only_one, details=True), tmp_path / "one")
+    assert "10 of 11 trials have no result" in page
+    assert "nan" not in re.sub(r"loss is nan at step 7", "", page)
+
+
+def test_a_full_grid_is_shown_by_effects_and_interactions(tmp_path: Path) -> None:
+    page = written(simulate(as_believed, variants=full_grid(), method="grid", seeds=1, details=True), tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"variance-shares.png", "main-effects.png", "interactions.png", "curves-dropout.png"} <= names
+    shares = pd.read_csv(tmp_path / "variance-shares.csv")
+    assert shares["share"].sum() == pytest.approx(1)
+    assert shares["term"].iloc[0] == "n_embed"
+    assert "The best 30 and the worst 10 of 243 variants" in page
+    assert "variants.png" not in names
+    assert len(pd.read_csv(tmp_path / "summary.csv")) == 243
+
+
+def test_an_unbalanced_set_gets_importances_named_as_what_they_are(tmp_path: Path) -> None:
+    some = full_grid()[::7]
+    page = written(simulate(as_believed, variants=some, method="random", seeds=1, details=True), tmp_path)
+    found = pd.read_csv(tmp_path / "importances.csv")
+    assert found["importance"].sum() == pytest.approx(1)
+    assert found["hyperparameter"].iloc[0] == "n_embed"
+    assert "fANOVA importances" in page
+
+
+def test_one_seed_gets_no_verdict_and_what_users_name_things_is_no_markup(tmp_path: Path) -> None:
+    results = simulate(as_believed, seeds=1, details=True)
+    samples = dict.fromkeys(results.samples, "<script>alert(1)</script> & `|`")
+    page = written(dataclasses.replace(results, name="<b>mine</b>", samples=samples), tmp_path)
+    assert "One seed cannot tell an effect from luck" in page
+    assert "python -m gpt_experiments sweep &lt;b&gt;mine&lt;/b&gt; --steps 100 --seeds 3" in page
+    assert "no verdict" in page
+    assert "<script" not in page
+    assert "<b>mine" not in page
+    assert "&lt;b&gt;mine" in page
+    assert r"\<b\>mine" in (tmp_path / "report.md").read_text()
