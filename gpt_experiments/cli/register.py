@@ -17,8 +17,8 @@ def register(reference: str | None, name: str, force: bool, tracking_uri: str | 
 
     The variant with the lowest mean validation loss over its seeds, after the last step; of its trials the best one.
     It becomes a new version in MLflow's model registry, and `champion` if it is better than the version that is.
-    SWEEP is a sweep's name or run id, by default the one last worked on; a trial's or a baseline's RUN id registers that
-    run.
+    SWEEP is a sweep's name or run id, by default the one last worked on; a trial's or a baseline's RUN id registers
+    that run.
     """
     from rich.console import Console
 
