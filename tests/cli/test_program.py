@@ -37,6 +37,7 @@ OPTIONS = {
     "baseline": "attention_scale data device experiment seed tracking_uri",
     "data": "data",
     "generate": "data device experiment max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
+    "report": "attention experiment output pretrained tracking_uri",
     "sweep": "budget data device dry_run experiment force quiet seeds steps timeout tracking_uri trials workers",
     "train": (
         "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
