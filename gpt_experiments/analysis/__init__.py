@@ -4,7 +4,7 @@ from gpt_experiments.analysis.beliefs import Belief, beliefs
 from gpt_experiments.analysis.effects import Effect, effects, noise
 from gpt_experiments.analysis.estimate import Estimate, adjusted, detectable, estimate
 from gpt_experiments.analysis.factorial import marginal_means, variance_shares
-from gpt_experiments.analysis.results import FINISHED, LOSS, SweepResults, level_name
+from gpt_experiments.analysis.results import FINISHED, LOSS, Pretrained, SweepResults, level_name
 
 __all__ = [
     "FINISHED",
@@ -12,6 +12,7 @@ __all__ = [
     "Belief",
     "Effect",
     "Estimate",
+    "Pretrained",
     "SweepResults",
     "adjusted",
     "beliefs",

@@ -97,6 +97,19 @@ class SweepResults:
         return self.finished[self.finished["label"] == label].sort_values("seed")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A pre-trained model that was evaluated as a run of its own; losses in nats per character."""
+
+    label: str
+    run_id: str
+    n_params: int
+    train_loss: float
+    val_loss: float
+    corpus_digest: str
+    sample: str
+
+
 def level_name(name: str, level: float) -> str:
     """`n_head=8`, `dropout=0.1`."""
     return f"{name}={level:g}"

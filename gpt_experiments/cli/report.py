@@ -23,9 +23,17 @@ from gpt_experiments.cli.options import tracking_options
     multiple=True,
     help="Show the attention of this run; give it twice to compare two. Default: the baseline and the single head.",
 )
+@click.option(
+    "--pretrained", metavar="RUN", multiple=True, help="Show this run of `baseline` beside the sweep's variants."
+)
 @tracking_options
 def report(
-    sweep: str | None, output: Path | None, attention: tuple[str, ...], tracking_uri: str | None, experiment: str
+    sweep: str | None,
+    output: Path | None,
+    attention: tuple[str, ...],
+    pretrained: tuple[str, ...],
+    tracking_uri: str | None,
+    experiment: str,
 ) -> None:
     """Report what a sweep found.
 
@@ -42,7 +50,7 @@ def report(
             f"there is no experiment {experiment!r} in the store; run a sweep first, or give --tracking-uri or "
             "--experiment"
         )
-    written = write_report(store, sweep, output, attention=attention)
+    written = write_report(store, sweep, output, attention=attention, pretrained=pretrained)
     for sentence in written.lead:
         click.echo(sentence)
     click.echo(f"\nThe whole report: {written.page}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gpt_experiments.analysis import Effect, SweepResults, beliefs, effects, findings
+from gpt_experiments.analysis import Effect, Pretrained, SweepResults, beliefs, effects, findings
 from gpt_experiments.report import pictures, tables
 from gpt_experiments.report.document import (
     Block,
@@ -27,13 +27,12 @@ class Extras:
 
     Attributes:
         attention: figures of where models look, drawn from their checkpoints.
-        pretrained: sentences about pre-trained models that stand beside the sweep.
+        pretrained: models that the sweep did not train.
         importances: fANOVA importances of an unbalanced sweep.
     """
 
     attention: Sequence[Picture] = ()
-    pretrained: Sequence[str] = ()
-    pretrained_samples: Sequence[tuple[str, str]] = ()
+    pretrained: Sequence[Pretrained] = ()
     importances: Mapping[str, float] | None = None
 
 
@@ -87,7 +86,7 @@ def _variants(results: SweepResults, extras: Extras) -> Section:
         blocks.append(Paragraph(text="More seeds, which turn differences into evidence, are added by:"))
         blocks.append(Command(text=findings.more_seeds_command(results)))
     if extras.pretrained:
-        blocks.append(Bullets(items=extras.pretrained))
+        blocks.append(tables.pretrained_table(extras.pretrained, results))
     return Section(anchor="variants", title="All variants", blocks=blocks)
 
 
@@ -146,7 +145,7 @@ def _samples(results: SweepResults, extras: Extras) -> Section:
     for label in labels:
         run = results.runs_of(label).iloc[0]
         texts.append((f"{label} (loss {run['final_val_loss']:.3f})", results.samples[run["run_id"]]))
-    texts += extras.pretrained_samples
+    texts += [(f"{model.label} (loss {model.val_loss:.3f})", model.sample) for model in extras.pretrained]
     blocks: list[Block] = [
         Paragraph(text="All start from a newline and draw with their trial's seed."),
         Verbatim(texts=texts),

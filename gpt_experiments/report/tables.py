@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 import pandas as pd
 
-from gpt_experiments.analysis import LOSS, Belief, Effect, Estimate, SweepResults, estimate, level_name, variance_shares
+from gpt_experiments.analysis import (
+    LOSS,
+    Belief,
+    Effect,
+    Estimate,
+    Pretrained,
+    SweepResults,
+    estimate,
+    level_name,
+    variance_shares,
+)
 from gpt_experiments.config import HYPERPARAMETERS
 from gpt_experiments.report.document import Table
 
@@ -53,6 +64,31 @@ def summary(results: SweepResults) -> Table:
         shown=shown,
         data=data,
         left=["variant"],
+    )
+
+
+def pretrained_table(models: Sequence[Pretrained], results: SweepResults) -> Table:
+    """Pre-trained models, to be read beside the summary."""
+    data = pd.DataFrame([dataclasses.asdict(model) for model in models]).drop(columns=["sample"])
+    shown = pd.DataFrame(
+        {
+            "pre-trained model": model.label,
+            "parameters": f"{model.n_params:,}",
+            "validation loss": f"{model.val_loss:.4f}",
+            "training loss": f"{model.train_loss:.4f}",
+            "bits/char": f"{model.val_loss / math.log(2):.3f}",
+        }
+        for model in models
+    )
+    others = [model.label for model in models if model.corpus_digest != results.corpus_digest]
+    note = f" Evaluated on another corpus, so not to be compared: {', '.join(others)}." if others else ""
+    return Table(
+        name="pretrained",
+        caption="Models that the sweep did not train, evaluated on the same splits; what they had seen of the text "
+        f"before is not known.{note}",
+        shown=shown,
+        data=data,
+        left=["pre-trained model"],
     )
 
 

@@ -16,7 +16,7 @@ from gpt_experiments.report.html import render_html
 from gpt_experiments.report.markdown import render_markdown
 from gpt_experiments.sweep.search import importances
 from gpt_experiments.tracking import RunRecorder, Store, names
-from gpt_experiments.tracking.sweep_reader import read_sweep
+from gpt_experiments.tracking.sweep_reader import read_pretrained, read_sweep
 
 _FEWEST_FOR_IMPORTANCES = 10  # trials; a forest of fewer says nothing
 
@@ -35,7 +35,12 @@ class ReportFiles:
 
 
 def write_report(
-    store: Store, reference: str | None = None, folder: Path | None = None, *, attention: Sequence[str] = ()
+    store: Store,
+    reference: str | None = None,
+    folder: Path | None = None,
+    *,
+    attention: Sequence[str] = (),
+    pretrained: Sequence[str] = (),
 ) -> ReportFiles:
     """Make the report of a sweep from the store alone; a folder and the sweep's run get the same files.
 
@@ -43,14 +48,16 @@ def write_report(
         reference: a sweep's name or run id; None is the one last worked on.
         folder: is made; without it `report-NAME` in the working directory.
         attention: ids of the runs whose attention is shown instead of the baseline's and the single head's.
+        pretrained: ids of runs of `baseline` that are to stand beside the sweep.
 
     Raises:
-        TrackingError: no such sweep, it has no finished trial, or the store cannot be read.
+        TrackingError: no such sweep or run, the sweep has no finished trial, or the store cannot be read.
     """
     results = read_sweep(store, reference)
     folder = folder or Path(f"report-{results.name}")
     extras = Extras(
         attention=attention_pictures(attention or compared_runs(results), store.uri),
+        pretrained=[read_pretrained(store, run_id) for run_id in pretrained],
         importances=importances_of(results),
     )
     document = make_document(results, extras)

@@ -13,7 +13,7 @@ import yaml
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from gpt_experiments.analysis.results import SweepResults
+from gpt_experiments.analysis.results import Pretrained, SweepResults
 from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names
@@ -94,6 +94,30 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
                 run_id: text for run_id in finished if (text := _text(store, run_id, names.SAMPLE_FILE)) is not None
             },
         )
+
+
+def read_pretrained(store: Store, run_id: str) -> Pretrained:
+    """A pre-trained model's run, as `baseline` leaves it.
+
+    Raises:
+        TrackingError: there is no such run in the experiment, or it is not a finished one of that kind.
+    """
+    found = [run for run in store.search(f"tags.`{names.KIND}` = 'baseline'") if run.info.run_id == run_id]
+    if not found or names.FINAL_VAL_LOSS not in found[0].data.metrics:
+        raise TrackingError(
+            f"run {run_id!r} is no evaluated pre-trained model in experiment {store.experiment.name!r} of {store.uri}; "
+            "give the id that the command `baseline` printed"
+        )
+    data = found[0].data
+    return Pretrained(
+        label=data.tags.get(names.VARIANT, run_id),
+        run_id=run_id,
+        n_params=int(data.metrics[names.N_PARAMS]),
+        train_loss=data.metrics[names.FINAL_TRAIN_LOSS],
+        val_loss=data.metrics[names.FINAL_VAL_LOSS],
+        corpus_digest=data.tags.get(names.CORPUS_DIGEST, ""),
+        sample=_text(store, run_id, names.SAMPLE_FILE) or "",
+    )
 
 
 def _trial_row(planned: Mapping[str, Any], runs: Sequence[Run], vocab_size: int) -> dict[str, Any]:

@@ -38,6 +38,7 @@ OPTIONS = {
     "data": "data",
     "generate": "data device experiment max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
     "register": "experiment force name tracking_uri",
+    "report": "attention experiment output pretrained tracking_uri",
     "sweep": "budget data device dry_run experiment force quiet seeds steps timeout tracking_uri trials workers",
     "train": (
         "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "

@@ -193,3 +193,12 @@ def test_names_and_paths_that_lead_nowhere_are_told(tmp_path: Path) -> None:
         load_definition(str(tmp_path / "absent.yaml"))
     with pytest.raises(ConfigError, match=r"cannot be read .*directory"):
         load_definition(str(tmp_path))
+
+
+def test_a_budget_is_one_of_three(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("name: x\nmethod: grid\nlevels: {n_head: [1, 2]}\nbudget: flops\n")
+    assert load_definition(str(file)).budget == "flops"
+    file.write_text("name: x\nmethod: grid\nlevels: {n_head: [1, 2]}\nbudget: euros\n")
+    with pytest.raises(ConfigError, match="must be one of steps, tokens, flops, but got 'euros'"):
+        load_definition(str(file))
