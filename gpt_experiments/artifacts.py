@@ -7,15 +7,27 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus, Tokenizer
+from gpt_experiments.explorer import explorer_page
 from gpt_experiments.figures import attention_heads, attention_mean, head_score_maps, loss_curve, save_png
-from gpt_experiments.model import GPT, Checkpoint, generate, head_scores, save_checkpoint
+from gpt_experiments.model import (
+    GPT,
+    LIFTS,
+    Checkpoint,
+    HeadScores,
+    generate,
+    head_scores,
+    head_scores_on,
+    save_checkpoint,
+)
 from gpt_experiments.training import SplitLoss, TrainingResult
 
 SAMPLE_LENGTH: Final = 300
@@ -108,8 +120,7 @@ def write_attention(model: GPT, tokenizer: Tokenizer, text: str, label: str, fol
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = text[: model.config.variant.block_size]
-    tokens = torch.from_numpy(tokenizer.encode(text)).to(model.device)
-    maps = model.attention_maps(tokens).float().cpu().numpy()  # (n_layer, n_head, T, T)
+    maps = _attention_maps(model, _tokens(model, tokenizer, text))
     paths = []
     for layer, weights in enumerate(maps, start=1):
         title = f"{label}: attention in layer {layer} of {len(maps)}"
@@ -118,3 +129,44 @@ def write_attention(model: GPT, tokenizer: Tokenizer, text: str, label: str, fol
     paths.append(folder / "mean.png")
     save_png(attention_mean(maps, text, title=f"{label}: attention, mean over heads"), paths[-1])
     return paths
+
+
+def write_explorer(
+    model: GPT, tokenizer: Tokenizer, text: str, label: str, folder: Path, *, scores: HeadScores | None = None
+) -> Path:
+    """`explorer.html`: a page to look into every head on `text`, as far as the model's context and the page reach.
+
+    `scores` are the heads' as measured elsewhere, on the validation split; without them they are measured on `text`.
+
+    Raises CorpusError for a character that the model does not know.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = text[: model.config.variant.block_size]
+    tokens = _tokens(model, tokenizer, text)
+    where = "passages of the validation split" if scores else "this text"
+    measured = scores or head_scores_on(model, [tokens.cpu()], tokenizer.vocabulary)
+    maps = _attention_maps(model, tokens)
+    page = explorer_page(
+        maps,
+        text,
+        title=f"{label}: attention",
+        scores={_score_title(name): tensor.numpy() for name, tensor in measured.scores.items()},
+        head_names=[[measured.name(layer, head) for head in range(maps.shape[1])] for layer in range(maps.shape[0])],
+        scores_note=f"Measured on {where}; induction on random characters that are said twice.",
+    )
+    path = folder / "explorer.html"
+    path.write_text(page, encoding="utf-8", newline="\n")
+    return path
+
+
+def _tokens(model: GPT, tokenizer: Tokenizer, text: str) -> Tensor:
+    return torch.from_numpy(tokenizer.encode(text)).to(model.device)
+
+
+def _attention_maps(model: GPT, tokens: Tensor) -> NDArray[np.floating[Any]]:
+    """Weights (n_layer, n_head, T, T)."""
+    return model.attention_maps(tokens).float().cpu().numpy()
+
+
+def _score_title(name: str) -> str:
+    return name.replace("_", " ") + (" (×\N{NO-BREAK SPACE}chance)" if name in LIFTS else "")
