@@ -64,8 +64,8 @@ def write_model_files(
 ) -> dict[str, float]:
     """What can be said of a model without its training, below `folder`.
 
-    `sample.txt`; `loss_by_position.csv`; `attention/` with heatmaps on the study's two texts and the scores of every
-    head. A corpus that lacks a character of those texts is shown on the beginning of its own validation split instead.
+    `sample.txt`; `loss_by_position.csv`; `attention/` with heatmaps and an explorer on each of the study's two texts,
+    and the scores of every head. A corpus that lacks a character of those texts is shown on the beginning of its own validation split instead.
 
     Returns the scores as metrics, named as `attention/layer_1/head_2/entropy`.
     """

@@ -104,22 +104,26 @@ def _fitting_length(n_maps: int, text: str, room: int) -> int:
     length = bisect.bisect_right(range(len(text) + 1), room, key=size) - 1
     if length < 1:
         raise ValueError(
-            f"{n_maps} heads do not fit a page of {PAGE_LIMIT:,} bytes even with a single character; "
-            "give fewer layers, fewer scores or a shorter title"
+            f"not even one character of {text[:20]!r} with its weights fits a page of {PAGE_LIMIT:,} bytes "
+            f"(number of heads: {n_maps:,}); give fewer layers, fewer scores or a shorter title"
         )
     return length
 
 
 def _render(about: Mapping[str, object], data: Mapping[str, object]) -> str:
     style, script = _asset("explorer.css"), "\n".join(_asset(name) for name in _SCRIPTS)
-    return _environment().from_string(_asset("explorer.html")).render(
-        **about,
-        data=data,
-        limit=PAGE_LIMIT,
-        style=style,
-        script=script,
-        style_digest=_digest(style),
-        script_digest=_digest(script),
+    return (
+        _environment()
+        .from_string(_asset("explorer.html"))
+        .render(
+            **about,
+            data=data,
+            limit=PAGE_LIMIT,
+            style=style,
+            script=script,
+            style_digest=_digest(style),
+            script_digest=_digest(script),
+        )
     )
 
 
