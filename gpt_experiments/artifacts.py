@@ -65,7 +65,8 @@ def write_model_files(
     """What can be said of a model without its training, below `folder`.
 
     `sample.txt`; `loss_by_position.csv`; `attention/` with heatmaps and an explorer on each of the study's two texts,
-    and the scores of every head. A corpus that lacks a character of those texts is shown on the beginning of its own validation split instead.
+    and the scores of every head. A corpus that lacks a character of those texts is shown on the beginning of its own
+    validation split instead.
 
     Returns the scores as metrics, named as `attention/layer_1/head_2/entropy`.
     """
@@ -73,19 +74,22 @@ def write_model_files(
     (folder / "sample.txt").write_text(sample_text(model, corpus.tokenizer, seed=seed), encoding="utf-8")
     rows = [{"characters_seen": seen, "val_loss": loss} for seen, loss in enumerate(val.by_position, start=1)]
     _write_csv(rows, folder / "loss_by_position.csv")
-    shown = False
-    for text, subfolder in ((STUDY_TEXT, ""), (SPEAKER_TEXT, "king_henry")):
-        if set(text) <= set(corpus.tokenizer.vocabulary):
-            write_attention(model, corpus.tokenizer, text, label, folder / "attention" / subfolder)
-            shown = True
-    if not shown:
-        own_text = corpus.tokenizer.decode(corpus.val[:_OWN_TEXT_LENGTH])
-        write_attention(model, corpus.tokenizer, own_text, label, folder / "attention")
-    return _write_head_scores(model, corpus, label, folder)
-
-
-def _write_head_scores(model: GPT, corpus: Corpus, label: str, folder: Path) -> dict[str, float]:
     measured = head_scores(model, corpus)
+    for subfolder, text in _shown_texts(corpus).items():
+        shown = folder / "attention" / subfolder
+        write_attention(model, corpus.tokenizer, text, label, shown)
+        write_explorer(model, corpus.tokenizer, text, label, shown, scores=measured)
+    return _write_head_scores(measured, label, folder)
+
+
+def _shown_texts(corpus: Corpus) -> dict[str, str]:
+    """The texts on which attention is shown, by the subfolder that each goes to."""
+    studied = {"": STUDY_TEXT, "king_henry": SPEAKER_TEXT}
+    known = {where: text for where, text in studied.items() if set(text) <= set(corpus.tokenizer.vocabulary)}
+    return known or {"": corpus.tokenizer.decode(corpus.val[:_OWN_TEXT_LENGTH])}
+
+
+def _write_head_scores(measured: HeadScores, label: str, folder: Path) -> dict[str, float]:
     rows = [{"repeat_length": measured.repeat_length} | row for row in measured.rows()]
     _write_csv(rows, folder / "attention/heads.csv")
     maps = {name: tensor.numpy() for name, tensor in measured.scores.items()}

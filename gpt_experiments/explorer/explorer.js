@@ -1,23 +1,13 @@
 // What the person has chosen, what that shows, and every way to choose something else.
 
-const $ = (id) => document.getElementById(id);
 const TOP = 5;
 const SETTLED = 150; // milliseconds after which a choice is announced: not every character on the way is
 
 // `pinned` was clicked or reached by keys, `hovered` lies under the pointer now, and comes first.
 const state = { layer: 0, head: 0, incoming: false, relative: false, pinned: length - 1, hovered: null };
-const columns = data.heads > 1 ? [...Array(data.heads).keys(), MEAN] : [0]; // the mean of one head is that head
 const picture = document.createElement("canvas");
-const cells = []; // the text's elements
-const thumbnails = []; // [layer][column]
 let announcement;
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
+let pointer = {}; // where it was last
 
 const subject = () => state.hovered ?? state.pinned;
 
@@ -147,6 +137,17 @@ function pin(position, { focus }) {
   if (focus) cells[position].focus();
 }
 
+function hover(position) {
+  if (position !== state.hovered) choose({ hovered: position });
+}
+
+// Whether a mouse or pen itself has moved: when the page scrolls below it, as for a key, it has chosen nothing.
+function moved({ pointerType, screenX, screenY }) {
+  const still = pointer.x === screenX && pointer.y === screenY;
+  pointer = { x: screenX, y: screenY };
+  return pointerType !== "touch" && !still;
+}
+
 function turn(incoming) {
   document.querySelector(`[name=direction][value=${incoming ? "incoming" : "outgoing"}]`).checked = true;
   choose({ incoming });
@@ -208,53 +209,14 @@ function readCell(at) {
   $("cell").textContent = `${quoted(at.query)} → ${quoted(at.key)}: ${value}`;
 }
 
-// --- building and wiring -----------------------------------------------------------------------------------------
-
-function buildText() {
-  let line, word;
-  characters.forEach((character, position) => {
-    if (!line) $("text").append((line = element("div", { class: "line", role: "presentation" })));
-    if (!word) line.append((word = element("span", { class: "word", role: "presentation" })));
-    const attributes = { class: "character", role: "option", "aria-label": said(position), "data-position": position };
-    const cell = element("span", attributes, shown(character));
-    cell.classList.toggle("mark", shown(character) !== character);
-    word.append(cell);
-    cells.push(cell);
-    if (/\s/.test(character)) word = null;
-    if (character === "\n") line = word = null;
-  });
-}
-
-function buildGrid() {
-  const names = columns.map((head) => (head === MEAN ? "mean" : String(head + 1)));
-  const corner = element("div", { role: "columnheader", "aria-label": "layer" });
-  const header = columns.map((head, i) => {
-    const label = head === MEAN ? "mean over heads" : `head ${names[i]}`;
-    return element("div", { role: "columnheader", "aria-label": label }, names[i]);
-  });
-  $("grid").append(element("div", { role: "row" }, corner, ...header));
-  for (let layer = 0; layer < data.layers; layer++) {
-    const row = columns.map((head) => {
-      const name = [headLabel(layer, head), headName(layer, head)].filter(Boolean).join(", ");
-      const cell = element("div", { role: "gridcell", "aria-label": name, title: name }, element("canvas"));
-      cell.addEventListener("click", () => choose({ layer, head }));
-      return cell;
-    });
-    const label = element("div", { role: "rowheader", "aria-label": `layer ${layer + 1}` }, String(layer + 1));
-    $("grid").append(element("div", { role: "row" }, label, ...row));
-    thumbnails.push(row);
-    $("layer").append(element("option", { value: layer }, String(layer + 1)));
-  }
-  $("grid").style.setProperty("--columns", columns.length);
-  $("head").append(...columns.map((head) => element("option", { value: head })));
-}
+// --- wiring ----------------------------------------------------------------------------------------------------
 
 function listen() {
   const positionOf = (event) => event.target.closest(".character")?.dataset.position;
-  $("text").addEventListener("pointerover", (event) => {
-    if (event.pointerType !== "touch" && positionOf(event)) choose({ hovered: Number(positionOf(event)) });
+  $("text").addEventListener("pointermove", (event) => {
+    if (moved(event) && positionOf(event)) hover(Number(positionOf(event)));
   });
-  $("text").addEventListener("pointerleave", () => choose({ hovered: null }));
+  $("text").addEventListener("pointerleave", () => hover(null));
   $("text").addEventListener("click", (event) => positionOf(event) && pin(Number(positionOf(event)), { focus: true }));
   $("text").addEventListener("keydown", onTextKey);
   $("grid").addEventListener("keydown", onGridKey);
@@ -263,11 +225,12 @@ function listen() {
   $("direction").addEventListener("change", (event) => turn(event.target.value === "incoming"));
   $("relative").addEventListener("change", (event) => choose({ relative: event.target.checked }));
   $("map").addEventListener("pointermove", (event) => {
+    if (!moved(event)) return;
     const at = pointedAt(event);
-    choose({ hovered: at && event.pointerType !== "touch" ? (state.incoming ? at.key : at.query) : null });
+    hover(at && (state.incoming ? at.key : at.query));
     if (at) readCell(at);
   });
-  $("map").addEventListener("pointerleave", () => choose({ hovered: null }));
+  $("map").addEventListener("pointerleave", () => hover(null));
   $("map").addEventListener("click", (event) => {
     const at = pointedAt(event);
     if (!at) return;
@@ -285,6 +248,6 @@ function listen() {
 }
 
 buildText();
-buildGrid();
+buildGrid(choose);
 showAll();
 listen();

@@ -21,7 +21,7 @@ PAGE_LIMIT: Final = 1_000_000
 """No page has more bytes."""
 
 # One script, in this order: a later part uses what an earlier one defines.
-_SCRIPTS: Final = ("weights.js", "words.js", "drawing.js", "explorer.js")
+_SCRIPTS: Final = ("weights.js", "words.js", "drawing.js", "building.js", "explorer.js")
 _TOLERANCE: Final = 1e-2  # of weights that were computed in bfloat16
 
 

@@ -194,6 +194,19 @@ def test_keys_move_through_text_layers_and_heads(open_page: Any, content: str, m
     says_the_five_strongest(page, maps[2, 0, last:, last], first=last)
 
 
+def test_text_that_scrolls_below_a_resting_pointer_is_not_pointed_at(open_page: Any, content: str) -> None:
+    page = open_page(content)
+    # What a browser sends of itself once the page has moved: the pointer's old place, over another character.
+    send = """(position) => document.querySelector(`[data-position="${position}"]`).dispatchEvent(
+      new PointerEvent("pointermove", { bubbles: true, pointerType: "mouse", screenX: 300, screenY: 200 }))"""
+    page.evaluate(send, 4)
+    expect(page.locator("#subject")).to_contain_text("at 4")
+    character(page, 9).focus()
+    page.keyboard.press("End")
+    page.evaluate(send, 7)
+    expect(page.locator("#subject")).to_contain_text(f"at {len(TEXT) - 1}")
+
+
 def test_what_is_chosen_is_said(open_page: Any, content: str, maps: NDArray[Any]) -> None:
     page = open_page(content)
     said = page.locator("[aria-live=polite]")
