@@ -30,7 +30,7 @@ function buildText() {
 // `choose` is told of the head whose small map is clicked.
 function buildGrid(choose) {
   const names = columns.map((head) => (head === MEAN ? "mean" : String(head + 1)));
-  const corner = element("div", { role: "columnheader", "aria-label": "layer" });
+  const corner = element("div", { role: "columnheader" }, element("span", { class: "unseen" }, "layer"));
   const header = columns.map((head, i) => {
     const label = head === MEAN ? "mean over heads" : `head ${names[i]}`;
     return element("div", { role: "columnheader", "aria-label": label }, names[i]);

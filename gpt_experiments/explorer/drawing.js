@@ -17,6 +17,7 @@ function readColours() {
     ink: read("--ink"),
     muted: read("--muted"),
     ring: read("--ring"),
+    panel: read("--panel"),
     font: read("--mono"),
   };
 }
@@ -93,9 +94,12 @@ function drawMap(canvas, picture, layout, subject, incoming) {
 function outline(context, { left, top, cell }, subject, incoming) {
   const [along, across] = [subject * cell, incoming ? (length - subject) * cell : (subject + 1) * cell];
   const box = incoming ? [left + along, top + along, cell, across] : [left, top + along, across, cell];
-  context.strokeStyle = colours.ring;
-  context.lineWidth = 2;
-  context.strokeRect(box[0] - 1, box[1] - 1, box[2] + 2, box[3] + 2);
+  // The ring on a wider line of the background's colour: it has to stand out from every colour of the scale.
+  for (const [colour, width] of [[colours.panel, 4], [colours.ring, 2]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    context.strokeRect(box[0] - 1, box[1] - 1, box[2] + 2, box[3] + 2);
+  }
 }
 
 function drawLabels(context, { left, top, cell, every }, side, subject, incoming) {
