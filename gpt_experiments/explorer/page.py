@@ -114,7 +114,7 @@ def _render(about: Mapping[str, object], data: Mapping[str, object]) -> str:
     style, script = _asset("explorer.css"), "\n".join(_asset(name) for name in _SCRIPTS)
     return (
         _environment()
-        .from_string(_asset("explorer.html"))
+        .from_string(_asset("explorer.html.jinja"))
         .render(
             **about,
             data=data,
