@@ -23,10 +23,10 @@ ui: $(READY) ## show the runs of this folder in MLflow's pages
 	@$(VENV_PYTHON) -m mlflow ui
 
 test: $(READY) ## run the tests that take no more than a few seconds each
-	$(VENV_PYTHON) -m pytest -m "not slow and not network"
+	$(VENV_PYTHON) -m pytest -m "not slow and not network and not browser"
 
-test-all: test ## run every test; needs the package index
-	$(VENV_PYTHON) -m pytest -m "slow or network"
+test-all: test ## run every test; needs the package index, and Chromium for those in a browser
+	$(VENV_PYTHON) -m pytest -m "slow or network or browser"
 
 lint: $(READY) ## check style, format, types and the direction of imports
 	$(VENV_PYTHON) -m ruff check .

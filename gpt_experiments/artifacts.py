@@ -7,15 +7,27 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus, Tokenizer
+from gpt_experiments.explorer import explorer_page
 from gpt_experiments.figures import attention_heads, attention_mean, head_score_maps, loss_curve, save_png
-from gpt_experiments.model import GPT, Checkpoint, generate, head_scores, save_checkpoint
+from gpt_experiments.model import (
+    GPT,
+    LIFTS,
+    Checkpoint,
+    HeadScores,
+    generate,
+    head_scores,
+    head_scores_on,
+    save_checkpoint,
+)
 from gpt_experiments.training import SplitLoss, TrainingResult
 
 SAMPLE_LENGTH: Final = 300
@@ -52,8 +64,9 @@ def write_model_files(
 ) -> dict[str, float]:
     """What can be said of a model without its training, below `folder`.
 
-    `sample.txt`; `loss_by_position.csv`; `attention/` with heatmaps on the study's two texts and the scores of every
-    head. A corpus that lacks a character of those texts is shown on the beginning of its own validation split instead.
+    `sample.txt`; `loss_by_position.csv`; `attention/` with heatmaps and an explorer on each of the study's two texts,
+    and the scores of every head. A corpus that lacks a character of those texts is shown on the beginning of its own
+    validation split instead.
 
     Returns the scores as metrics, named as `attention/layer_1/head_2/entropy`.
     """
@@ -61,19 +74,22 @@ def write_model_files(
     (folder / "sample.txt").write_text(sample_text(model, corpus.tokenizer, seed=seed), encoding="utf-8")
     rows = [{"characters_seen": seen, "val_loss": loss} for seen, loss in enumerate(val.by_position, start=1)]
     _write_csv(rows, folder / "loss_by_position.csv")
-    shown = False
-    for text, subfolder in ((STUDY_TEXT, ""), (SPEAKER_TEXT, "king_henry")):
-        if set(text) <= set(corpus.tokenizer.vocabulary):
-            write_attention(model, corpus.tokenizer, text, label, folder / "attention" / subfolder)
-            shown = True
-    if not shown:
-        own_text = corpus.tokenizer.decode(corpus.val[:_OWN_TEXT_LENGTH])
-        write_attention(model, corpus.tokenizer, own_text, label, folder / "attention")
-    return _write_head_scores(model, corpus, label, folder)
-
-
-def _write_head_scores(model: GPT, corpus: Corpus, label: str, folder: Path) -> dict[str, float]:
     measured = head_scores(model, corpus)
+    for subfolder, text in _shown_texts(corpus).items():
+        shown = folder / "attention" / subfolder
+        write_attention(model, corpus.tokenizer, text, label, shown)
+        write_explorer(model, corpus.tokenizer, text, label, shown, scores=measured)
+    return _write_head_scores(measured, label, folder)
+
+
+def _shown_texts(corpus: Corpus) -> dict[str, str]:
+    """The texts on which attention is shown, by the subfolder that each goes to."""
+    studied = {"": STUDY_TEXT, "king_henry": SPEAKER_TEXT}
+    known = {where: text for where, text in studied.items() if set(text) <= set(corpus.tokenizer.vocabulary)}
+    return known or {"": corpus.tokenizer.decode(corpus.val[:_OWN_TEXT_LENGTH])}
+
+
+def _write_head_scores(measured: HeadScores, label: str, folder: Path) -> dict[str, float]:
     rows = [{"repeat_length": measured.repeat_length} | row for row in measured.rows()]
     _write_csv(rows, folder / "attention/heads.csv")
     maps = {name: tensor.numpy() for name, tensor in measured.scores.items()}
@@ -108,8 +124,7 @@ def write_attention(model: GPT, tokenizer: Tokenizer, text: str, label: str, fol
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = text[: model.config.variant.block_size]
-    tokens = torch.from_numpy(tokenizer.encode(text)).to(model.device)
-    maps = model.attention_maps(tokens).float().cpu().numpy()  # (n_layer, n_head, T, T)
+    maps = _attention_maps(model, _tokens(model, tokenizer, text))
     paths = []
     for layer, weights in enumerate(maps, start=1):
         title = f"{label}: attention in layer {layer} of {len(maps)}"
@@ -118,3 +133,44 @@ def write_attention(model: GPT, tokenizer: Tokenizer, text: str, label: str, fol
     paths.append(folder / "mean.png")
     save_png(attention_mean(maps, text, title=f"{label}: attention, mean over heads"), paths[-1])
     return paths
+
+
+def write_explorer(
+    model: GPT, tokenizer: Tokenizer, text: str, label: str, folder: Path, *, scores: HeadScores | None = None
+) -> Path:
+    """`explorer.html`: a page to look into every head on `text`, as far as the model's context and the page reach.
+
+    `scores` are the heads' as measured elsewhere, on the validation split; without them they are measured on `text`.
+
+    Raises CorpusError for a character that the model does not know.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = text[: model.config.variant.block_size]
+    tokens = _tokens(model, tokenizer, text)
+    where = "passages of the validation split" if scores else "this text"
+    measured = scores or head_scores_on(model, [tokens.cpu()], tokenizer.vocabulary)
+    maps = _attention_maps(model, tokens)
+    page = explorer_page(
+        maps,
+        text,
+        title=f"{label}: attention",
+        scores={_score_title(name): tensor.numpy() for name, tensor in measured.scores.items()},
+        head_names=[[measured.name(layer, head) for head in range(maps.shape[1])] for layer in range(maps.shape[0])],
+        scores_note=f"Measured on {where}; induction on random characters that are said twice.",
+    )
+    path = folder / "explorer.html"
+    path.write_text(page, encoding="utf-8", newline="\n")
+    return path
+
+
+def _tokens(model: GPT, tokenizer: Tokenizer, text: str) -> Tensor:
+    return torch.from_numpy(tokenizer.encode(text)).to(model.device)
+
+
+def _attention_maps(model: GPT, tokens: Tensor) -> NDArray[np.floating[Any]]:
+    """Weights (n_layer, n_head, T, T)."""
+    return model.attention_maps(tokens).float().cpu().numpy()
+
+
+def _score_title(name: str) -> str:
+    return name.replace("_", " ") + (" (×\N{NO-BREAK SPACE}chance)" if name in LIFTS else "")

@@ -20,6 +20,11 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("gpt_experiments/**/*.py"))
+TEMPLATES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in ROOT.glob("gpt_experiments/**/*")
+    if path.suffix in {".jinja", ".css", ".js"}
+)
 DEFINITIONS = sorted(path.name for path in ROOT.glob("sweeps/*.yaml"))
 
 
@@ -46,10 +51,10 @@ def installed_wheel(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return site
 
 
-def test_the_wheel_holds_the_modules_and_the_definitions_and_nothing_else(installed_wheel: Path) -> None:
+def test_the_wheel_holds_the_modules_the_templates_and_the_definitions_and_nothing_else(installed_wheel: Path) -> None:
     files = [path.relative_to(installed_wheel) for path in installed_wheel.rglob("*") if path.is_file()]
     shipped = sorted(path.as_posix() for path in files if not path.parts[0].endswith(".dist-info"))
-    assert shipped == sorted(MODULES + [f"gpt_experiments/definitions/{name}" for name in DEFINITIONS])
+    assert shipped == sorted(MODULES + TEMPLATES + [f"gpt_experiments/definitions/{name}" for name in DEFINITIONS])
     for name in DEFINITIONS:
         in_wheel = installed_wheel / "gpt_experiments" / "definitions" / name
         assert in_wheel.read_bytes() == (ROOT / "sweeps" / name).read_bytes()
@@ -58,7 +63,14 @@ def test_the_wheel_holds_the_modules_and_the_definitions_and_nothing_else(instal
 def test_the_source_archive_holds_all_that_a_wheel_is_built_from(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert names >= {*MODULES, *(f"sweeps/{name}" for name in DEFINITIONS), "setup.cfg", "pyproject.toml", "LICENSE"}
+    assert names >= {
+        *MODULES,
+        *TEMPLATES,
+        *(f"sweeps/{name}" for name in DEFINITIONS),
+        "setup.cfg",
+        "pyproject.toml",
+        "LICENSE",
+    }
 
 
 @pytest.mark.slow

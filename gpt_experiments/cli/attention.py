@@ -1,4 +1,4 @@
-"""`attention`: heatmaps of a trained model on a text."""
+"""`attention`: heatmaps of a trained model on a text, and a page to explore them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpt_experiments.cli.options import data_option, open_corpus, tracking_optio
     show_default=True,
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where the figures go.",
+    help="Where the figures and the page go.",
 )
 @data_option
 @tracking_options
@@ -27,10 +27,11 @@ def attention(
 ) -> None:
     """Draw where each head of MODEL looks.
 
-    One figure a layer with a panel for each head, and one with the mean over heads for every layer. MODEL is a run id,
-    a models:/ URI, a checkpoint folder, or a notebook-format .pth file (whose vocabulary is that of --data).
+    One figure a layer with a panel for each head, one with the mean over heads for every layer, and explorer.html, a
+    page for the browser on which every weight can be read. MODEL is a run id, a models:/ URI, a checkpoint folder, or
+    a notebook-format .pth file (whose vocabulary is that of --data).
     """
-    from gpt_experiments.artifacts import STUDY_TEXT, write_attention
+    from gpt_experiments.artifacts import STUDY_TEXT, write_attention, write_explorer
     from gpt_experiments.errors import ConfigError
     from gpt_experiments.model_source import load_model
 
@@ -44,3 +45,4 @@ def attention(
     label = str(loaded.provenance.get("label", Path(model).name))
     for path in write_attention(loaded.model, loaded.tokenizer, text, label, output):
         click.echo(path)
+    click.echo(write_explorer(loaded.model, loaded.tokenizer, text, label, output))

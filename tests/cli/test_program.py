@@ -167,10 +167,16 @@ def test_generate_draws_samples_from_a_checkpoint(checkpoint: Path) -> None:
     refused(run("generate", checkpoint, "--temperature", -1), 2, "temperature must be a finite number of at least 0")
 
 
-def test_attention_draws_every_layer_and_the_mean(checkpoint: Path, tmp_path: Path) -> None:
+def test_attention_draws_every_layer_the_mean_and_the_page(checkpoint: Path, tmp_path: Path) -> None:
     result = run("attention", checkpoint, "--text", "barber", "--output", tmp_path / "maps")
     assert result.exit_code == 0, result.output
-    assert {p.name for p in (tmp_path / "maps").iterdir()} == {"layer_1.png", "layer_2.png", "mean.png"}
+    assert {p.name for p in (tmp_path / "maps").iterdir()} == {
+        "layer_1.png",
+        "layer_2.png",
+        "mean.png",
+        "explorer.html",
+    }
+    assert "explorer.html" in result.output
     long = run("attention", checkpoint, "--text", "barber " * 20, "--output", tmp_path / "long")
     assert "the first 40 fit the model's context" in long.output
     refused(run("attention", checkpoint, "--text", "", "--output", tmp_path / "x"), 2, "--text is empty")

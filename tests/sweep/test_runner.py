@@ -110,7 +110,7 @@ def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
         files = {f.path for f in client.list_artifacts(run.info.run_id)}
         assert files == {"loss_curve.png", "loss_by_position.csv", "sample.txt", "attention", "checkpoint"}
         drawn = {f.path for f in client.list_artifacts(run.info.run_id, "attention")}
-        assert drawn >= {"attention/layer_1.png", "attention/mean.png"}
+        assert drawn >= {"attention/layer_1.png", "attention/mean.png", "attention/explorer.html"}
         sample = Path(client.download_artifacts(run.info.run_id, "sample.txt")).read_text()
         assert len(sample) == 300
         loaded = load_checkpoint(Path(client.download_artifacts(run.info.run_id, "checkpoint")))
