@@ -38,15 +38,15 @@ _OWN_TEXT_LENGTH: Final = 32
 
 def write_trial_files(
     result: TrainingResult, trial: Trial, corpus: Corpus, label: str, folder: Path
-) -> dict[str, float]:
+) -> dict[str, list[float]]:
     """All files of a finished trial, below `folder`, which is made, under the names that its run shows.
 
-    Returns the scores of its attention heads as metrics.
+    Returns the scores of its attention heads, as `write_model_files`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figure = loss_curve(result.evaluations, title=label, uniform_loss=math.log(corpus.vocab_size))
     save_png(figure, folder / "loss_curve.png")
-    head_metrics = write_model_files(result.model, corpus, label, result.val, folder, seed=trial.seed)
+    scores_by_head = write_model_files(result.model, corpus, label, result.val, folder, seed=trial.seed)
     provenance = {
         "label": label,
         "seed": trial.seed,
@@ -56,19 +56,19 @@ def write_trial_files(
     }
     checkpoint = Checkpoint(model=result.model, tokenizer=corpus.tokenizer, provenance=provenance)
     save_checkpoint(checkpoint, folder / "checkpoint")
-    return head_metrics
+    return scores_by_head
 
 
 def write_model_files(
     model: GPT, corpus: Corpus, label: str, val: SplitLoss, folder: Path, *, seed: int
-) -> dict[str, float]:
+) -> dict[str, list[float]]:
     """What can be said of a model without its training, below `folder`.
 
     `sample.txt`; `loss_by_position.csv`; `attention/` with heatmaps and an explorer on each of the study's two texts,
     and the scores of every head. A corpus that lacks a character of those texts is shown on the beginning of its own
     validation split instead.
 
-    Returns the scores as metrics, named as `attention/layer_1/head_2/entropy`.
+    Returns the scores as series over heads, layer by layer, named as `entropy_by_head`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sample.txt").write_text(sample_text(model, corpus.tokenizer, seed=seed), encoding="utf-8")
@@ -89,17 +89,12 @@ def _shown_texts(corpus: Corpus) -> dict[str, str]:
     return known or {"": corpus.tokenizer.decode(corpus.val[:_OWN_TEXT_LENGTH])}
 
 
-def _write_head_scores(measured: HeadScores, label: str, folder: Path) -> dict[str, float]:
+def _write_head_scores(measured: HeadScores, label: str, folder: Path) -> dict[str, list[float]]:
     rows = [{"repeat_length": measured.repeat_length} | row for row in measured.rows()]
     _write_csv(rows, folder / "attention/heads.csv")
     maps = {name: tensor.numpy() for name, tensor in measured.scores.items()}
     save_png(head_score_maps(maps, title=f"{label}: what each head does"), folder / "attention" / "scores.png")
-    return {
-        f"attention/layer_{layer + 1}/head_{head + 1}/{name}": float(value)
-        for name, values in maps.items()
-        for (layer, head), value in np.ndenumerate(values)
-        if math.isfinite(value)
-    }
+    return {f"{name}_by_head": values.flatten().tolist() for name, values in maps.items()}
 
 
 def _write_csv(rows: Sequence[Mapping[str, object]], path: Path) -> None:

@@ -70,7 +70,7 @@ def run_baseline(
         val = evaluate(model, torch.from_numpy(corpus.val).to(device))
         seconds = time.perf_counter() - started
         folder = Path(temporary)
-        head_metrics = write_model_files(model, corpus, path.name, val, folder, seed=seed)
+        scores_by_head = write_model_files(model, corpus, path.name, val, folder, seed=seed)
         save_checkpoint(checkpoint, folder / names.CHECKPOINT_FOLDER)
         recorder.log_artifacts(folder)
         n_params = model.config.n_params
@@ -81,9 +81,9 @@ def run_baseline(
                 names.BEST_VAL_LOSS: val.mean,
                 names.N_PARAMS: n_params,
                 names.EVAL_SECONDS: seconds,
-                **head_metrics,
             }
         )
+        recorder.log_series(scores_by_head)
         sample = (folder / "sample.txt").read_text(encoding="utf-8")
     return BaselineReport(
         run_id=recorder.run_id,

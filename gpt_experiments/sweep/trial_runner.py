@@ -167,7 +167,8 @@ class TrialRunner:
     def _finish(self, running: _Running, done: JobDone) -> None:
         summary = done.summary
         running.recorder.log_artifacts(running.folder)
-        running.recorder.log_metrics(dataclasses.asdict(summary) | done.head_metrics)
+        running.recorder.log_metrics(dataclasses.asdict(summary))
+        running.recorder.log_series(done.scores_by_head)
         running.recorder.finish()
         del self._running[running.ticket.number]
         shutil.rmtree(running.folder)

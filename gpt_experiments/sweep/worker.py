@@ -46,7 +46,7 @@ class JobDone:
     """The trial is trained, its files lie in the job's folder, and its attention heads are scored."""
 
     summary: TrainingSummary
-    head_metrics: dict[str, float]
+    scores_by_head: dict[str, list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +87,8 @@ def _run(job: Job, corpus: Corpus, device: torch.device, messages: Connection) -
         if isinstance(event, Evaluation) or time.monotonic() - told_at > _SECONDS_BETWEEN_PROGRESS:
             messages.send(event)
             told_at = time.monotonic()
-    head_metrics = write_trial_files(result, job.trial, corpus, job.label, job.folder)
-    return JobDone(summary=result.summary, head_metrics=head_metrics)
+    scores_by_head = write_trial_files(result, job.trial, corpus, job.label, job.folder)
+    return JobDone(summary=result.summary, scores_by_head=scores_by_head)
 
 
 def _reason(error: Exception) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -19,6 +20,7 @@ from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.training.events import Evaluation
 
 _SECONDS_BETWEEN_WRITES: Final = 5.0  # one write costs about 9 ms whatever it holds
+_METRICS_AT_ONCE: Final = 1000  # MLflow's limit
 _DIGEST_LENGTH: Final = 36  # MLflow's limit on a dataset's digest
 _TAG_LENGTH: Final = 5000  # the least that any of MLflow's stores allows
 
@@ -109,6 +111,19 @@ class RunRecorder:
         now = int(time.time() * 1000)
         self.flush()
         self._client.log_batch(self.run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+
+    @_told
+    def log_series(self, series: Mapping[str, Sequence[float]]) -> None:
+        """Metrics whose steps count values from 1; a value that is not finite leaves a gap."""
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(name, value, now, step)
+            for name, values in series.items()
+            for step, value in enumerate(values, start=1)
+            if math.isfinite(value)
+        ]
+        for start in range(0, len(metrics), _METRICS_AT_ONCE):
+            self._client.log_batch(self.run_id, metrics=metrics[start : start + _METRICS_AT_ONCE])
 
     def finish(self) -> None:
         self._end("FINISHED")

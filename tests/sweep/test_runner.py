@@ -107,6 +107,9 @@ def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
         assert {name: params[name] for name in expected} == {name: str(value) for name, value in expected.items()}
         assert [m.step for m in client.get_metric_history(run.info.run_id, names.VAL_LOSS)] == [0, 2, 4]
         assert run.data.metrics[names.N_PARAMS] == trial.n_params
+        heads = trial.trial.variant.n_head * trial.trial.variant.n_layer
+        by_head = client.get_metric_history(run.info.run_id, "entropy_by_head")
+        assert [m.step for m in by_head] == list(range(1, heads + 1))
         files = {f.path for f in client.list_artifacts(run.info.run_id)}
         assert files == {"loss_curve.png", "loss_by_position.csv", "sample.txt", "attention", "checkpoint"}
         drawn = {f.path for f in client.list_artifacts(run.info.run_id, "attention")}
