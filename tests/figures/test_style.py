@@ -59,7 +59,7 @@ from gpt_experiments.figures.style import save_png
 save_png(loss_curve([SimpleNamespace(step=0, train_loss=1.0, val_loss=2.0)], title="t"), sys.argv[1])
 save_png(attention_heads(np.ones((1, 1, 1)), "a", title="t"), sys.argv[1])
 save_png(attention_mean(np.ones((1, 1, 1, 1)), "a", title="t"), sys.argv[1])
-print(*{"matplotlib.pyplot", "torch", "mlflow", "pandas"} & set(sys.modules))
+print(*{"matplotlib.pyplot", "torch", "mlflow"} & set(sys.modules))
 """
     command = [sys.executable, "-c", program, str(tmp_path / "figure.png")]
     result = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -145,6 +145,7 @@ def test_again_trains_nothing_and_extended_trains_what_is_new(tmp_path: Path, st
     assert {trial.outcome for trial in forced.trials} == {"finished"}
 
 
+@pytest.mark.slow
 def test_another_sweep_reuses_a_cell_and_other_training_does_not(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:
@@ -164,6 +165,7 @@ def test_another_sweep_reuses_a_cell_and_other_training_does_not(
     assert other.parent_run_id != sweep.parent_run_id
 
 
+@pytest.mark.slow
 def test_a_grid_with_more_trials_trains_the_difference(tmp_path: Path, store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     grid = define(tmp_path, "{n_head: [1, 2], n_layer: [1, 2], dropout: [0.0, 0.1]}", method="grid")
@@ -175,6 +177,7 @@ def test_a_grid_with_more_trials_trains_the_difference(tmp_path: Path, store_uri
     assert len(cells) == len(set(cells)) == 5
 
 
+@pytest.mark.slow
 def test_tpe_asks_for_as_many_as_planned_and_goes_on_where_it_was(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:
@@ -212,6 +215,7 @@ def test_diverged_trials_fail_with_the_reason_and_are_tried_again(
     assert (parent.info.status, parent.data.tags[names.FAILURE]) == ("FAILED", "3 of 3 trials failed")
 
 
+@pytest.mark.slow
 def test_out_of_time_starts_nothing_more_and_says_so(tmp_path: Path, store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     hurried = RunOptions(device="cpu", workers=1, timeout=0.001)

@@ -194,6 +194,7 @@ def test_a_sweep_is_opened_again_not_twice_and_not_while_another_process_runs_it
         other.kill()
 
 
+@pytest.mark.slow
 def test_processes_may_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     script = "import sys; from gpt_experiments.tracking import Store; print(Store(sys.argv[1]).experiment.name)"
