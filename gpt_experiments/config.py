@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args
 
 from gpt_experiments.errors import ConfigError
 
-TRAINING_VERSION: Final = 1
+TRAINING_VERSION: Final = 2
 """Raised whenever the same inputs would train to another result; part of every cell. The golden-loss test holds it."""
 
 AttentionScale = Literal["n_embed", "head_size"]

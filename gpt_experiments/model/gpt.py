@@ -6,10 +6,10 @@ Axes: B batch, T time (position in the context), n_embed width of the residual s
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt_experiments.config import ModelConfig
+from gpt_experiments.model.fused import Dropout, causal_attention
 
 
 class Attention(nn.Module):
@@ -18,32 +18,31 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.variant.n_embed
-        self.n_head, self.score_scale, self.dropout = config.variant.n_head, config.score_scale, config.variant.dropout
+        self.n_head, self.score_scale = config.variant.n_head, config.score_scale
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.proj = nn.Linear(width, width)
+        self.dropout = Dropout(config.variant.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self._split_heads(x)
-        dropout = self.dropout if self.training else 0.0
-        attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=self.score_scale)
-        return self._merge_heads(attended)
+        dropout = self.dropout.p if self.training else 0.0
+        attended = causal_attention(self._qkv(x), scale=self.score_scale, dropout=dropout)
+        return self._project(attended)
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same output without dropout, computed from explicit weights, and the weights (B, n_head, T, T)."""
-        q, k, v = self._split_heads(x)
+        q, k, v = self._qkv(x).permute(2, 0, 3, 1, 4)  # three of (B, n_head, T, head_size)
         scores = q @ k.transpose(-2, -1) * self.score_scale  # (B, n_head, T, T)
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
         weights = scores.masked_fill(future, float("-inf")).softmax(dim=-1)
-        return self._merge_heads(weights @ v), weights
+        return self._project((weights @ v).transpose(1, 2)), weights
 
-    def _split_heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        B, T, width = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.n_head, width // self.n_head)
-        return qkv.permute(2, 0, 3, 1, 4).unbind()  # three of (B, n_head, T, head_size)
+    def _qkv(self, x: Tensor) -> Tensor:
+        """Queries, keys and values (B, T, 3, n_head, head_size) of x (B, T, n_embed)."""
+        return self.qkv(x).unflatten(2, (3, self.n_head, -1))
 
-    def _merge_heads(self, attended: Tensor) -> Tensor:
-        merged = attended.transpose(1, 2).flatten(2)  # (B, n_head, T, head_size) -> (B, T, n_embed)
-        return F.dropout(self.proj(merged), self.dropout, self.training)
+    def _project(self, attended: Tensor) -> Tensor:
+        """(B, T, n_head, head_size) -> (B, T, n_embed)."""
+        return self.dropout(self.proj(attended.flatten(2)))
 
 
 class FeedForward(nn.Sequential):
@@ -52,7 +51,7 @@ class FeedForward(nn.Sequential):
     def __init__(self, config: ModelConfig) -> None:
         width = config.variant.n_embed
         super().__init__(
-            nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width), nn.Dropout(config.variant.dropout)
+            nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width), Dropout(config.variant.dropout)
         )
 
 

@@ -14,6 +14,7 @@ import yaml
 from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError
+from gpt_experiments.model.fused import has_cpu_kernels
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.listener import SweepListener, SweepReport, SweepStart, TrialReport
 from gpt_experiments.sweep.plan import PlannedTrial, Schedule, plan_trial, sweep_key
@@ -170,6 +171,10 @@ class _Session:
                 experiment=self.store.experiment.name,
             )
         )
+        if staffing.device == "cpu" and to_train and not has_cpu_kernels():
+            self.listener.notice(
+                "Numba is not installed, so PyTorch's own attention trains, which is slower; see `pip install numba`"
+            )
         pool: WorkerPool[int] = WorkerPool(
             self.corpus, size=staffing.workers, threads=staffing.threads, device_name=staffing.device
         )

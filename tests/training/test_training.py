@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from itertools import islice
 
@@ -13,6 +14,7 @@ from gpt_experiments.config import ModelConfig, TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, CorpusError, DivergedError
 from gpt_experiments.model import GPT, from_notebook_state_dict
+from gpt_experiments.model.fused import has_cpu_kernels
 from gpt_experiments.training import Evaluation, Progress, TrainingResult, evaluate, resolve_device, train
 from gpt_experiments.training.batches import training_batches
 from tests.reference.plain_gpt import PlainGPT
@@ -20,12 +22,10 @@ from tests.reference.plain_gpt import PlainGPT
 CPU = torch.device("cpu")
 SMALL = Variant(n_head=2, n_layer=2, n_embed=16, dropout=0.1, block_size=16)
 SETUP = TrainingSetup(steps=30, batch_size=8, learning_rate=3e-3, eval_interval=10)
-GOLDEN = [  # step, training loss, validation loss
-    (0, 4.171022, 4.192803),
-    (10, 3.685522, 3.711419),
-    (20, 3.364541, 3.383941),
-    (30, 3.150076, 3.169424),
-]
+GOLDEN = {  # by dropout: step, training loss, validation loss
+    0.0: [(0, 4.171022, 4.192803), (10, 3.682415, 3.708468), (20, 3.360139, 3.379578), (30, 3.143787, 3.163548)],
+    0.1: [(0, 4.171022, 4.192803), (10, 3.687773, 3.713695), (20, 3.363735, 3.383546), (30, 3.148179, 3.168170)],
+}
 TRIAL = Trial(variant=SMALL, seed=1337, training=SETUP)
 
 
@@ -38,11 +38,16 @@ def run(trial: Trial, corpus: Corpus) -> tuple[TrainingResult, list[Progress | E
             return end.value, events
 
 
-def test_golden_losses(corpus: Corpus) -> None:
+@pytest.mark.parametrize(
+    "dropout", [0.0, pytest.param(0.1, marks=pytest.mark.skipif(not has_cpu_kernels(), reason="needs Numba"))]
+)
+def test_golden_losses(corpus: Corpus, dropout: float) -> None:
     """The same inputs train to the same losses: a change here needs a higher TRAINING_VERSION."""
-    result, _ = run(TRIAL, corpus)
+    variant = dataclasses.replace(SMALL, dropout=dropout)
+    result, _ = run(Trial(variant=variant, training=SETUP), corpus)
     found = [(e.step, e.train_loss, e.val_loss) for e in result.evaluations]
-    for (step, train_loss, val_loss), (golden_step, golden_train, golden_val) in zip(found, GOLDEN, strict=True):
+    golden = GOLDEN[dropout]
+    for (step, train_loss, val_loss), (golden_step, golden_train, golden_val) in zip(found, golden, strict=True):
         assert step == golden_step
         assert train_loss == pytest.approx(golden_train, abs=2e-4)
         assert val_loss == pytest.approx(golden_val, abs=2e-4)
