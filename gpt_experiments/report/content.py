@@ -48,7 +48,7 @@ def make_document(results: SweepResults, extras: Extras) -> Document:
         Section(anchor="cost", title="What a loss costs", blocks=pictures.costs(results)),
         *_context(results),
         _beliefs(results),
-        *_attention(results, extras),
+        _attention(results, extras),
         _samples(results, extras),
         _method(results),
     ]
@@ -128,12 +128,16 @@ def _beliefs(results: SweepResults) -> Section:
     return Section(anchor="beliefs", title="Common beliefs, tested", blocks=[tables.beliefs_table(beliefs(results))])
 
 
-def _attention(results: SweepResults, extras: Extras) -> list[Section]:
+def _attention(results: SweepResults, extras: Extras) -> Section:
     best = str(results.by_variant["label"].iloc[0])
     heads = [tables.heads_table(results, label) for label in dict.fromkeys(["baseline", best])]
     pictures_of = [SideBySide(pictures=extras.attention)] if extras.attention else []
-    blocks: list[Block] = [*pictures_of, *(table for table in heads if table is not None)]
-    return [Section(anchor="attention", title="Attention", blocks=blocks)] if blocks else []
+    where = (
+        "To look into single heads open attention/explorer.html of any run; those of the baseline and of the best "
+        "variant lie beside this page as explorer-baseline.html and explorer-best.html."
+    )
+    blocks: list[Block] = [Paragraph(text=where), *pictures_of, *(table for table in heads if table is not None)]
+    return Section(anchor="attention", title="Attention", blocks=blocks)
 
 
 def _samples(results: SweepResults, extras: Extras) -> Section:

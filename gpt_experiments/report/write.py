@@ -16,7 +16,7 @@ from gpt_experiments.report.html import render_html
 from gpt_experiments.report.markdown import render_markdown
 from gpt_experiments.sweep.search import importances
 from gpt_experiments.tracking import RunRecorder, Store, names
-from gpt_experiments.tracking.sweep_reader import read_pretrained, read_sweep
+from gpt_experiments.tracking.sweep_reader import read_pretrained, read_sweep, read_text
 
 _FEWEST_FOR_IMPORTANCES = 10  # trials; a forest of fewer says nothing
 
@@ -62,6 +62,7 @@ def write_report(
     )
     document = make_document(results, extras)
     write_files(document, folder)
+    _write_explorers(store, results, folder)
     recorder = RunRecorder(store.client, results.run_id, store.uri)
     recorder.log_artifacts(folder, names.REPORT_FOLDER)
     recorder.describe(conclusions(document, results))
@@ -79,6 +80,15 @@ def write_files(document: Document, folder: Path) -> None:
         (table.shown if table.data is None else table.data).to_csv(folder / f"{table.name}.csv", index=False)
     (folder / "report.html").write_text(render_html(document, folder), encoding="utf-8")
     (folder / "report.md").write_text(render_markdown(document), encoding="utf-8")
+
+
+def _write_explorers(store: Store, results: SweepResults, folder: Path) -> None:
+    """The attention explorers of the baseline and of the best variant, as far as their runs have one."""
+    for name, label in (("baseline", "baseline"), ("best", str(results.by_variant["label"].iloc[0]))):
+        for run_id in results.runs_of(label)["run_id"].head(1):
+            page = read_text(store, run_id, names.EXPLORER_FILE)
+            if page is not None:
+                (folder / f"explorer-{name}.html").write_text(page, encoding="utf-8")
 
 
 def importances_of(results: SweepResults) -> dict[str, float] | None:

@@ -48,6 +48,7 @@ MODEL_FOLDER: Final = "model"  # the checkpoint again, as what MLflow loads and 
 SAMPLE_FILE: Final = "sample.txt"
 POSITIONS_FILE: Final = "loss_by_position.csv"
 HEADS_FILE: Final = "attention/heads.csv"
+EXPLORER_FILE: Final = "attention/explorer.html"
 REPORT_FOLDER: Final = "report"
 TRACEBACK_FILE: Final = "traceback.txt"
 DEFINITION_FILE: Final = "sweep.yaml"

@@ -91,7 +91,7 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
             positions=_tables(store, finished, names.POSITIONS_FILE, _POSITION_COLUMNS),
             heads=_tables(store, finished, names.HEADS_FILE, _HEAD_COLUMNS),
             samples={
-                run_id: text for run_id in finished if (text := _text(store, run_id, names.SAMPLE_FILE)) is not None
+                run_id: text for run_id in finished if (text := read_text(store, run_id, names.SAMPLE_FILE)) is not None
             },
         )
 
@@ -116,7 +116,7 @@ def read_pretrained(store: Store, run_id: str) -> Pretrained:
         train_loss=data.metrics[names.FINAL_TRAIN_LOSS],
         val_loss=data.metrics[names.FINAL_VAL_LOSS],
         corpus_digest=data.tags.get(names.CORPUS_DIGEST, ""),
-        sample=_text(store, run_id, names.SAMPLE_FILE) or "",
+        sample=read_text(store, run_id, names.SAMPLE_FILE) or "",
     )
 
 
@@ -161,7 +161,7 @@ def _tables(store: Store, run_ids: Sequence[str], artifact: str, columns: Sequen
     """The CSV of every run that has it, one below the other."""
     rows: list[dict[str, Any]] = []
     for run_id in run_ids:
-        text = _text(store, run_id, artifact)
+        text = read_text(store, run_id, artifact)
         if text is not None:
             rows += [{"run_id": run_id, **row} for row in csv.DictReader(text.splitlines())]
     frame = pd.DataFrame(rows, columns=list(columns))
@@ -170,7 +170,7 @@ def _tables(store: Store, run_ids: Sequence[str], artifact: str, columns: Sequen
     return frame
 
 
-def _text(store: Store, run_id: str, artifact: str) -> str | None:
+def read_text(store: Store, run_id: str, artifact: str) -> str | None:
     """A text artifact of a run, or None where it has none, as a run of an earlier version."""
     try:
         return Path(store.client.download_artifacts(run_id, artifact)).read_text(encoding="utf-8")

@@ -57,6 +57,7 @@ def test_a_sweep_ends_with_its_report(trained: Trained) -> None:
     assert f"artifact report/report.html of run {parent.info.run_id}" in trained.result.output
     files = {f.path for f in MlflowClient(trained.uri).list_artifacts(parent.info.run_id, "report")}
     assert {"report/report.html", "report/report.md", "report/summary.csv", "report/effects.png"} <= files
+    assert {"report/explorer-baseline.html", "report/explorer-best.html"} <= files
     note = parent.data.tags["mlflow.note.content"]
     assert note.startswith("**3 variants, 2 seeds, 6 of 6 trials finished, on text.txt**")
     assert "| n\\_embed=16 | n\\_embed=8 |" in note
