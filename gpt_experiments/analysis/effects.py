@@ -15,7 +15,11 @@ from gpt_experiments.config import HYPERPARAMETERS
 Verdict = Literal["better", "worse", "no difference seen", "no verdict"]
 
 SEED_SD: Final = 0.005
-"""A usual standard deviation of one variant's validation loss over seeds, nats per character; see `noise`."""
+"""A usual standard deviation of one variant's validation loss over seeds, nats per character; see `noise`.
+
+Between two that were measured on Tiny Shakespeare: 0.003 of the baseline after 1,000 steps of the study's setup (four
+seeds), and 0.011 of the eleven variants after 150 steps of batches of 8 at a learning rate of 1e-3 (two seeds).
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
