@@ -12,7 +12,7 @@ from gpt_experiments.analysis.estimate import LEVEL, Estimate, adjusted, estimat
 from gpt_experiments.analysis.results import LOSS, SweepResults
 from gpt_experiments.config import HYPERPARAMETERS
 
-Verdict = Literal["better", "worse", "no difference seen", "no verdict"]
+Verdict = Literal["better", "worse", "undecided", "no difference seen", "no verdict"]
 
 SEED_SD: Final = 0.005
 """A usual standard deviation of one variant's validation loss over seeds, nats per character; see `noise`.
@@ -48,11 +48,15 @@ class Effect:
 
     @property
     def verdict(self) -> Verdict:
-        """What the sweep says of the level; nothing where there is but one seed to say it."""
+        """What the sweep says of the level; nothing where there is but one seed to say it.
+
+        Undecided is a level whose own interval excludes no difference, but which the correction for all comparisons
+        does not let pass.
+        """
         if math.isnan(self.p_adjusted):
             return "no verdict"
         if self.p_adjusted >= LEVEL:
-            return "no difference seen"
+            return "undecided" if self.difference.p_value < LEVEL else "no difference seen"
         return "better" if self.difference.mean < 0 else "worse"
 
 

@@ -26,9 +26,11 @@ def overall(results: SweepResults, found: Sequence[Effect]) -> list[str]:
         )
     verdicts = [effect for effect in found if effect.verdict in ("better", "worse")]
     if found and len(results.seeds) > 1:
+        undecided = sum(effect.verdict == "undecided" for effect in found)
         sentences.append(
-            f"Of {len(found)} comparisons {len(verdicts)} have a verdict at 5 % after Holm's correction; seeds of one "
-            f"variant differ by {noise(results):.4f} nats per character (standard deviation)."
+            f"Of {len(found)} comparisons {len(verdicts)} are better or worse at 5 % after Holm's correction"
+            + (f", and {undecided} would be if each stood alone: more seeds would settle them" if undecided else "")
+            + f". Seeds of one variant differ by {noise(results):.4f} nats per character (standard deviation)."
         )
     if best["n_seeds"] == 1 and found:
         sentences.append(_one_seed_sentence(results, len(found)))
@@ -118,6 +120,12 @@ def _takeaway(results: SweepResults, name: str, mine: Sequence[Effect]) -> str:
     if verdicts == {"no verdict"}:
         return "Takeaway: a direction, not yet evidence; more seeds would tell."
     decided = [effect for effect in mine if effect.verdict in ("better", "worse")]
+    leaning = [effect for effect in mine if effect.verdict == "undecided"]
+    if not decided and leaning:
+        looks = " and ".join(
+            f"{level_name(name, e.level)} looks {'better' if e.difference.mean < 0 else 'worse'}" for e in leaning
+        )
+        return f"Takeaway: {looks}, but {len(results.seeds)} seeds do not settle it."
     if not decided:
         return f"Takeaway: at this budget {name} makes no difference that {len(results.seeds)} seeds can show."
     best = min(decided, key=lambda effect: effect.difference.mean)

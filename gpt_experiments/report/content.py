@@ -20,6 +20,8 @@ from gpt_experiments.report.document import (
     Verbatim,
 )
 
+_MANY_SEEDS = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Extras:
@@ -82,7 +84,7 @@ def _missing_lead(results: SweepResults) -> list[str]:
 def _variants(results: SweepResults, extras: Extras) -> Section:
     bars = pictures.bars(results)
     blocks: list[Block] = [tables.summary(results), *([bars] if bars else [])]
-    if len(results.seeds) == 1:
+    if len(results.seeds) < _MANY_SEEDS:
         blocks.append(Paragraph(text="More seeds, which turn differences into evidence, are added by:"))
         blocks.append(Command(text=findings.more_seeds_command(results)))
     if extras.pretrained:

@@ -149,7 +149,8 @@ def effects_table(found: Sequence[Effect]) -> Table:
     return Table(
         name="effects",
         caption="Validation loss at a level minus at the baseline's level, nats per character, paired by seed. "
-        f"Student's t; p-values corrected by Holm's procedure for {len(found)} comparisons.{note}",
+        "Student's t: intervals are those of each comparison by itself; p-values and verdicts are corrected by Holm's "
+        f"procedure for {len(found)} comparisons. Undecided: only the correction holds the verdict back.{note}",
         shown=shown,
         data=data,
         left=["level", "against", "verdict"],

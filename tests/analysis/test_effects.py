@@ -77,6 +77,20 @@ def test_pairing_by_seed_takes_out_what_seeds_share() -> None:
     assert all(effect.difference.half_width < 1e-9 for effect in found)
 
 
+def test_what_only_the_correction_holds_back_is_undecided() -> None:
+    found = effects(simulate(known, seeds=3, random=3))
+    for effect in found:
+        excludes_none = not effect.difference.low <= 0 <= effect.difference.high
+        corrected = effect.p_adjusted < 0.05
+        expected = {
+            (True, True): {"better", "worse"},
+            (True, False): {"undecided"},
+            (False, False): {"no difference seen"},
+        }
+        assert effect.verdict in expected[excludes_none, corrected]
+    assert "undecided" in {effect.verdict for effect in found}
+
+
 def test_one_seed_gives_no_verdict() -> None:
     found = effects(simulate(known, seeds=1))
     assert {effect.verdict for effect in found} == {"no verdict"}
