@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
 from gpt_experiments.figures import style
@@ -18,6 +18,7 @@ from gpt_experiments.figures import style
 _WIDTH: Final = 820
 _HEIGHT: Final = 470
 _WIDE: Final = 50  # dearest over cheapest: from here on an axis has room for powers of ten alone
+_LARGE: Final = 10_000  # from here on numbers are written as 200 k, 5 M, 1 G
 _MOST_LABELS: Final = 16  # of more points only those on the front are named, by number
 
 
@@ -44,7 +45,8 @@ def cost_scatter(variants: pd.DataFrame, column: str, *, title: str, unit: str) 
         axes.set_xscale("log")
         wide = float(ordered[column].max() / ordered[column].min()) > _WIDE
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        large = float(ordered[column].max()) >= _LARGE
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" ") if large else StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.14, y=0.1)
         axes.set_xlabel(unit)
