@@ -23,6 +23,7 @@ def share_bars(shares: pd.DataFrame) -> Figure:
             gathered in one bar.
     """
     small = (shares["share"] < 0.001) & (shares["term"] != "rest")
+    small &= small.sum() > 1  # a single one is shown
     shown = shares[~small]
     with style.figure_style():
         figure, (axes,) = style.new_chart(
