@@ -27,7 +27,7 @@ class _Misuse(click.ClickException):
 
 
 class _Program(click.Group):
-    """Prints an ExperimentError as one message; exit status 2 for a wrong value, 1 for work that failed."""
+    """Prints an error of the user's, or of the disk, as one message; status 2 for a wrong value, 1 for failed work."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -35,6 +35,13 @@ class _Program(click.Group):
         except ExperimentError as error:
             told = _Misuse if isinstance(error, ConfigError) else click.ClickException
             raise told(str(error)) from error
+        except OSError as error:
+            if error.filename is None:  # not about a file that the user could name, or move
+                raise
+            raise click.ClickException(
+                f"{error.filename} cannot be read or written ({error.strerror}); check the path, its permissions and the "
+                "space on its disk"
+            ) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             sys.exit(INTERRUPTED)

@@ -180,6 +180,9 @@ def test_attention_draws_every_layer_the_mean_and_the_page(checkpoint: Path, tmp
     long = run("attention", checkpoint, "--text", "barber " * 20, "--output", tmp_path / "long")
     assert "the first 40 fit the model's context" in long.output
     refused(run("attention", checkpoint, "--text", "", "--output", tmp_path / "x"), 2, "--text is empty")
+    (tmp_path / "file").touch()
+    below_a_file = tmp_path / "file" / "maps"
+    refused(run("attention", checkpoint, "--text", "barber", "--output", below_a_file), 1, "cannot be read or written")
 
 
 def test_a_registered_model_is_a_model(checkpoint: Path, store_uri: str) -> None:
