@@ -39,8 +39,8 @@ class _Program(click.Group):
             if error.filename is None:  # not about a file that the user could name, or move
                 raise
             raise click.ClickException(
-                f"{error.filename} cannot be read or written ({error.strerror}); check the path, its permissions and the "
-                "space on its disk"
+                f"{error.filename} cannot be read or written ({error.strerror}); check the path, its permissions and "
+                "the space on its disk"
             ) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
