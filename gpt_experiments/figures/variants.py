@@ -35,7 +35,8 @@ def variant_bars(variants: pd.DataFrame) -> Figure:
             axes.barh(y + offset, losses, height=0.36, color=colour, label=name)
         for i, (loss, half) in enumerate(zip(variants["final_val_loss"], variants["half_width"], strict=True)):
             interval = "" if math.isnan(half) else f" ± {half:.4f}"
-            axes.text(loss, i - 0.19, f" {loss:.4f}{interval}", va="center", size=style.TICK_SIZE)
+            beside = loss if math.isnan(half) else loss + half
+            axes.text(beside, i - 0.19, f" {loss:.4f}{interval}", va="center", size=style.TICK_SIZE)
         for i, loss in enumerate(variants["final_train_loss"]):
             axes.text(loss, i + 0.19, f" {loss:.4f}", va="center", size=style.TICK_SIZE, color=style.MUTED)
         axes.errorbar(
