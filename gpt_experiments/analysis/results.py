@@ -35,7 +35,6 @@ class SweepResults:
 
     name: str
     run_id: str
-    experiment: str
     method: str
     budget: Budget
     baseline: Variant

@@ -78,7 +78,6 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
         return SweepResults(
             name=name,
             run_id=parent.info.run_id,
-            experiment=store.experiment.name,
             method=str(definition["method"]),
             budget=definition.get("budget", "steps"),
             baseline=Variant(**definition["baseline"]),

@@ -104,7 +104,6 @@ def simulate(
     return SweepResults(
         name="made-up",
         run_id="0" * 32,
-        experiment="gpt-experiments",
         method=method,
         budget="steps",
         baseline=BASELINE,
