@@ -173,7 +173,7 @@ class _Session:
         )
         if staffing.device == "cpu" and to_train and not has_cpu_kernels():
             self.listener.notice(
-                "Numba is not installed, so PyTorch's own attention trains, which is slower; see `pip install numba`"
+                "Numba is not installed, so PyTorch's own attention trains, which is slower; `pip install numba`"
             )
         pool: WorkerPool[int] = WorkerPool(
             self.corpus, size=staffing.workers, threads=staffing.threads, device_name=staffing.device
