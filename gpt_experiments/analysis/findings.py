@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 from gpt_experiments.analysis.effects import SEED_SD, Effect, noise, paired
@@ -67,11 +67,17 @@ def _one_seed_sentence(results: SweepResults, comparisons: int) -> str:
     )
 
 
-def more_seeds_command(results: SweepResults) -> str:
-    """What to type to add seeds without training again what is there."""
+def more_seeds_command(results: SweepResults, shipped: Container[str]) -> str:
+    """What to type to add seeds without training again what is there.
+
+    Args:
+        shipped: sweeps that go by their name alone; another one is trained from a file, whose place is not recorded.
+    """
+    name = results.name if results.name in shipped else f"{results.name}.yaml"
     steps = f" --steps {results.training['steps']}" if "steps" in results.training else ""
+    budget = "" if results.budget == "steps" else f" --budget {results.budget}"
     wanted = max(_ENOUGH_SEEDS[0], len(results.seeds) + 2)
-    return f"python -m gpt_experiments sweep {results.name}{steps} --seeds {wanted}"
+    return f"python -m gpt_experiments sweep {name}{steps}{budget} --seeds {wanted}"
 
 
 def of_hyperparameter(results: SweepResults, name: str, found: Sequence[Effect]) -> list[str]:

@@ -19,6 +19,7 @@ from gpt_experiments.report.document import (
     SideBySide,
     Verbatim,
 )
+from gpt_experiments.sweep.definition_file import shipped_definitions
 
 _MANY_SEEDS = 5
 
@@ -85,8 +86,9 @@ def _variants(results: SweepResults, extras: Extras) -> Section:
     bars = pictures.bars(results)
     blocks: list[Block] = [tables.summary(results), *([bars] if bars else [])]
     if len(results.seeds) < _MANY_SEEDS:
-        blocks.append(Paragraph(text="More seeds, which turn differences into evidence, are added by:"))
-        blocks.append(Command(text=findings.more_seeds_command(results)))
+        how = "More seeds, which turn differences into evidence, are added by this, with --data and store as before:"
+        command = findings.more_seeds_command(results, shipped_definitions())
+        blocks += [Paragraph(text=how), Command(text=command)]
     if extras.pretrained:
         blocks.append(tables.pretrained_table(extras.pretrained, results))
     return Section(anchor="variants", title="All variants", blocks=blocks)
