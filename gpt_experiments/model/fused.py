@@ -1,26 +1,24 @@
-"""Causal attention and dropout by the fastest way that there is: compiled for the CPU, else PyTorch's own."""
+"""The model's expensive operations by the fastest way that there is: compiled for the CPU, else PyTorch's own."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @cache
-def cpu_kernels() -> ModuleType | None:
-    """The compiled kernels; None where Numba is not installed or does not run."""
+def cpu_functions() -> ModuleType | None:
+    """The functions on compiled kernels; None where Numba is not installed or does not run."""
     try:
-        from gpt_experiments.model import cpu_kernels as kernels
+        from gpt_experiments.model import cpu_functions as functions
     except ImportError:
         return None
-    return kernels
+    return functions
 
 
 def has_cpu_kernels() -> bool:
@@ -34,75 +32,30 @@ def causal_attention(qkv: Tensor, *, scale: float, dropout: float) -> Tensor:
     Scores are multiplied by `scale`; attention weights are dropped with probability `dropout`, drawn from torch's
     global generator.
     """
-    # Without dropout PyTorch has a fused kernel of its own for the CPU, which is no slower.
-    if dropout > 0 and qkv.device.type == "cpu" and qkv.dtype == torch.float32 and cpu_kernels() is not None:
-        return _CpuAttention.apply(qkv, scale, dropout)  # type: ignore[no-untyped-call]
+    if functions := _functions_for(qkv):
+        return functions.Attention.apply(qkv, scale, dropout)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three of (B, n_head, T, head_size)
     attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scale)
     return attended.transpose(1, 2)
 
 
-class Dropout(nn.Module):
-    """As torch.nn.Dropout, by the compiled kernel where there is one."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
-            return x
-        if x.device.type == "cpu" and x.dtype == torch.float32 and cpu_kernels() is not None:
-            return _CpuDropout.apply(x, self.p)  # type: ignore[no-untyped-call]
-        return F.dropout(x, self.p)
+def add_dropped(x: Tensor, y: Tensor, *, dropout: float) -> Tensor:
+    """The sum x + dropout(y), both (B, T, n_embed), drawn from torch's global generator."""
+    if dropout == 0:
+        return x + y
+    if x.dtype == y.dtype and (functions := _functions_for(y)):
+        return functions.AddDropped.apply(x, y, dropout)
+    return x + F.dropout(y, dropout)
 
 
-def _mask(dropout: float) -> tuple[np.uint32, np.float32, np.uint32]:
-    """What a kernel needs to drop: threshold, factor of what is kept, and a fresh seed."""
-    keep = 1 - dropout
-    seed = int(torch.randint(2**32, (), dtype=torch.int64))
-    return np.uint32(max(0, round(keep * 2**32) - 1)), np.float32(1 / keep), np.uint32(seed)
+def feed_forward(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+    """Two layers, relu(x @ w1.T + b1) @ w2.T + b2: x (B, T, n_embed), w1 (hidden, n_embed), w2 (n_embed, hidden)."""
+    if functions := _functions_for(x):
+        return functions.FeedForward.apply(x, w1, b1, w2, b2)
+    return F.linear(F.relu(F.linear(x, w1, b1)), w2, b2)
 
 
-class _CpuAttention(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, qkv: Tensor, scale: float, dropout: float) -> Tensor:
-        kernels = cpu_kernels()
-        assert kernels is not None
-        qkv = qkv.contiguous()
-        n_batch, n_time, _, n_head, head_size = qkv.shape
-        out, log_sums = qkv.new_empty(n_batch, n_time, n_head, head_size), qkv.new_empty(n_batch, n_head, n_time)
-        ctx.constants = (np.float32(scale), *_mask(dropout))
-        kernels.attention_forward(qkv.detach().numpy(), out.numpy(), log_sums.numpy(), *ctx.constants)
-        ctx.save_for_backward(qkv, out, log_sums)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        kernels = cpu_kernels()
-        assert kernels is not None
-        qkv, out, log_sums = ctx.saved_tensors
-        grad_qkv = torch.empty_like(qkv)
-        arrays = [tensor.detach().numpy() for tensor in (qkv, out, log_sums, grads[0].contiguous(), grad_qkv)]
-        kernels.attention_backward(*arrays, *ctx.constants)
-        return grad_qkv, None, None
-
-
-class _CpuDropout(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dropout: float) -> Tensor:
-        ctx.constants = _mask(dropout)
-        return _drop(x, ctx.constants)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _drop(grads[0], ctx.constants), None
-
-
-def _drop(x: Tensor, constants: tuple[np.uint32, np.float32, np.uint32]) -> Tensor:
-    kernels = cpu_kernels()
-    assert kernels is not None
-    rows = x.detach().contiguous().view(-1, x.shape[-1])
-    out = torch.empty_like(rows)
-    kernels.dropout(rows.numpy(), out.numpy(), *constants)
-    return out.view(x.shape)
+def _functions_for(x: Tensor) -> ModuleType | None:
+    if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+        return cpu_functions()
+    return None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_experiments.config import ModelConfig
-from gpt_experiments.model.fused import Dropout, causal_attention
+from gpt_experiments.model.fused import add_dropped, causal_attention, feed_forward
 
 
 class Attention(nn.Module):
@@ -21,12 +21,10 @@ class Attention(nn.Module):
         self.n_head, self.score_scale = config.variant.n_head, config.score_scale
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.proj = nn.Linear(width, width)
-        self.dropout = Dropout(config.variant.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        dropout = self.dropout.p if self.training else 0.0
-        attended = causal_attention(self._qkv(x), scale=self.score_scale, dropout=dropout)
-        return self._project(attended)
+    def forward(self, x: Tensor, dropout: float = 0.0) -> Tensor:
+        """(B, T, n_embed) from the same, attention weights dropped with probability `dropout`."""
+        return self._project(causal_attention(self._qkv(x), scale=self.score_scale, dropout=dropout))
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same output without dropout, computed from explicit weights, and the weights (B, n_head, T, T)."""
@@ -42,30 +40,36 @@ class Attention(nn.Module):
 
     def _project(self, attended: Tensor) -> Tensor:
         """(B, T, n_head, head_size) -> (B, T, n_embed)."""
-        return self.dropout(self.proj(attended.flatten(2)))
+        return self.proj(attended.flatten(2))
 
 
 class FeedForward(nn.Sequential):
-    """Each position on its own: linear to four times the width, ReLU, linear back, dropout."""
+    """Each position on its own: linear to four times the width, ReLU, linear back."""
 
     def __init__(self, config: ModelConfig) -> None:
         width = config.variant.n_embed
-        super().__init__(
-            nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width), Dropout(config.variant.dropout)
-        )
+        super().__init__(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        widen, _, narrow = self
+        assert isinstance(widen, nn.Linear)
+        assert isinstance(narrow, nn.Linear)
+        return feed_forward(x, widen.weight, widen.bias, narrow.weight, narrow.bias)
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward, each on a normalised copy of the stream and added back to it."""
+    """Attention, then feed-forward, each on a normalised copy of the stream, dropped in part, and added back to it."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.ln1, self.attention = nn.LayerNorm(config.variant.n_embed), Attention(config)
         self.ln2, self.feed_forward = nn.LayerNorm(config.variant.n_embed), FeedForward(config)
+        self.dropout = config.variant.dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.ln1(x))
-        return x + self.feed_forward(self.ln2(x))
+        dropout = self.dropout if self.training else 0.0
+        x = add_dropped(x, self.attention(self.ln1(x), dropout), dropout=dropout)
+        return add_dropped(x, self.feed_forward(self.ln2(x)), dropout=dropout)
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The block's output without dropout (B, T, n_embed) and its attention weights (B, n_head, T, T)."""

@@ -1,24 +1,28 @@
-"""Compiled attention and dropout against PyTorch's own, and their random masks against what random means."""
+"""The compiled operations against the formulas, and their random masks against what random means."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from gpt_experiments.model import fused
-from gpt_experiments.model.fused import Dropout, causal_attention, cpu_kernels
+from gpt_experiments.model.fused import add_dropped, causal_attention, cpu_functions, feed_forward
 
-compiled = pytest.mark.skipif(cpu_kernels() is None, reason="needs Numba")
+compiled = pytest.mark.skipif(cpu_functions() is None, reason="needs Numba")
 
 
 @pytest.fixture
 def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "cpu_kernels", lambda: None)
+    monkeypatch.setattr(fused, "cpu_functions", lambda: None)
 
 
 def plain(qkv: Tensor, scale: float) -> Tensor:
@@ -33,19 +37,20 @@ def plain(qkv: Tensor, scale: float) -> Tensor:
 @compiled
 @settings(max_examples=40, deadline=None)
 @given(
-    shape=st.tuples(st.integers(1, 3), st.integers(1, 70), st.integers(1, 4), st.sampled_from([1, 3, 8, 16, 17])),
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 70), st.integers(1, 4), st.sampled_from([1, 3, 8, 16, 17, 40])),
     spread=st.sampled_from([0.01, 1.0, 4.0]),
     seed=st.integers(0, 1000),
+    dropout=st.sampled_from([0.0, 1e-12]),  # of the latter a mask is drawn, which keeps all
 )
 def test_where_nothing_is_dropped_values_and_gradients_are_the_formulas(
-    shape: tuple[int, int, int, int], spread: float, seed: int
+    shape: tuple[int, int, int, int], spread: float, seed: int, dropout: float
 ) -> None:
     n_batch, n_time, n_head, head_size = shape
     generator = torch.Generator().manual_seed(seed)
     qkv = torch.randn(n_batch, n_time, 3, n_head, head_size, generator=generator, dtype=torch.float64) * spread
     grad = torch.randn(n_batch, n_time, n_head, head_size, generator=generator, dtype=torch.float64)
     exact, ours = qkv.clone().requires_grad_(), qkv.float().requires_grad_()
-    expected, found = plain(exact, 0.3), causal_attention(ours, scale=0.3, dropout=1e-12)  # keeps all
+    expected, found = plain(exact, 0.3), causal_attention(ours, scale=0.3, dropout=dropout)
     expected.backward(grad)
     found.backward(grad.float())
     assert exact.grad is not None
@@ -116,18 +121,81 @@ def test_the_backward_pass_drops_what_the_forward_pass_dropped() -> None:
 
 
 @compiled
-def test_dropout_alone_scales_what_it_keeps_and_its_gradient_alike() -> None:
+def test_scores_far_apart_give_the_formulas_weights_and_one_that_is_nan_is_not_hidden() -> None:
+    qkv = torch.zeros(1, 40, 3, 1, 4)
+    qkv[0, :, 0], qkv[0, :, 1] = 30.0, torch.linspace(-30, 30, 40)[:, None, None]  # scores from -3,600 to 3,600
+    qkv[0, :, 2] = torch.arange(40.0)[:, None, None]
+    torch.testing.assert_close(causal_attention(qkv, scale=1.0, dropout=0.0), plain(qkv, 1.0))
+    qkv[0, 20, 1] = float("nan")
+    found = causal_attention(qkv, scale=1.0, dropout=0.0)[0].isnan().flatten(1).any(1)
+    assert found.tolist() == [False] * 20 + [True] * 20
+
+
+@compiled
+def test_the_stream_gains_what_is_kept_scaled_up_and_its_gradient_alike() -> None:
     torch.manual_seed(3)
-    layer = Dropout(0.3)
-    x = torch.ones(200, 7, 33, requires_grad=True)
-    out = layer(x)
-    kept = out > 0
+    x, y = torch.full((200, 7, 33), 5.0, requires_grad=True), torch.ones(200, 7, 33, requires_grad=True)
+    out = add_dropped(x, y, dropout=0.3)
+    kept = out > 5
     assert float(kept.float().mean()) == pytest.approx(0.7, abs=4 * (0.21 / x.numel()) ** 0.5)
-    torch.testing.assert_close(out[kept], torch.full_like(out[kept], 1 / 0.7))
+    torch.testing.assert_close(out[kept], torch.full_like(out[kept], 5 + 1 / 0.7))
+    assert torch.equal(out[~kept], torch.full_like(out[~kept], 5.0))
     out.sum().backward()
     assert x.grad is not None
-    assert torch.equal(x.grad > 0, kept)
-    assert torch.equal(layer.eval()(x), x)
+    assert y.grad is not None
+    assert torch.equal(x.grad, torch.ones_like(x))
+    torch.testing.assert_close(y.grad, kept / 0.7)
+    assert torch.equal(add_dropped(x, y, dropout=0.0), x + y)
+
+
+@compiled
+@settings(max_examples=20, deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    width=st.sampled_from([1, 5, 16]),
+    hidden=st.sampled_from([1, 64, 20_000]),
+    seed=st.integers(0, 99),
+)
+def test_the_feed_forward_in_parts_is_the_formula(rows: int, width: int, hidden: int, seed: int) -> None:
+    """A hidden layer of 20,000 is cut into parts of six rows."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(rows, width), (hidden, width), (hidden,), (width, hidden), (width,)]
+    exact = [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
+    ours = [tensor.detach().float().requires_grad_() for tensor in exact]
+    x, w1, b1, w2, b2 = exact
+    expected = F.linear(F.relu(F.linear(x, w1, b1)), w2, b2)
+    found = feed_forward(*ours)
+    grad = torch.randn(rows, width, generator=generator, dtype=torch.float64)
+    expected.backward(grad)
+    found.backward(grad.float())
+    scale = float(expected.detach().abs().max())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5 * scale)
+    for mine, theirs in zip(ours, exact, strict=True):
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        torch.testing.assert_close(
+            mine.grad.double(), theirs.grad, rtol=1e-4, atol=1e-5 * float(theirs.grad.abs().max())
+        )
+
+
+@compiled
+def test_a_result_does_not_depend_on_the_number_of_threads() -> None:
+    def results(threads: int) -> list[Tensor]:
+        torch.set_num_threads(threads)
+        torch.manual_seed(8)
+        qkv = torch.randn(5, 20, 3, 2, 8, requires_grad=True)
+        stream = torch.randn(5, 20, 16)
+        out = add_dropped(stream, causal_attention(qkv, scale=0.5, dropout=0.3).flatten(2), dropout=0.3)
+        out.square().sum().backward()
+        assert qkv.grad is not None
+        return [out, qkv.grad]
+
+    before = torch.get_num_threads()
+    try:
+        for one, three in zip(results(1), results(3), strict=True):
+            assert torch.equal(one, three)
+    finally:
+        torch.set_num_threads(before)
 
 
 @compiled
@@ -150,16 +218,52 @@ def test_without_numba_pytorch_serves() -> None:
     torch.testing.assert_close(causal_attention(qkv, scale=0.5, dropout=0.0), plain(qkv, 0.5))
     weights = recovered_weights(0.5)
     assert 0.3 < float((weights[:, 32:, :32] > 0).float().mean()) < 0.7
-    out = Dropout(0.5)(torch.ones(100, 100))
-    assert set(out.unique().tolist()) == {0.0, 2.0}
+    out = add_dropped(torch.ones(100, 100), torch.ones(100, 100), dropout=0.5)
+    assert set(out.unique().tolist()) == {1.0, 3.0}
+    x, w1, b1, w2, b2 = (torch.randn(shape) for shape in [(7, 3), (12, 3), (12,), (3, 12), (3,)])
+    torch.testing.assert_close(feed_forward(x, w1, b1, w2, b2), (x @ w1.T + b1).relu() @ w2.T + b2)
+
+
+@compiled
+@pytest.mark.slow
+def test_a_processor_with_short_vectors_computes_the_same(tmp_path: Path) -> None:
+    """In a process of its own whose Numba believes that there is no AVX-512."""
+    program = """
+import llvmlite.binding as llvm, torch
+features = {name: has and not name.startswith("avx512") for name, has in llvm.get_host_cpu_features().items()}
+llvm.get_host_cpu_features = lambda: llvm.FeatureMap(features)
+from gpt_experiments.model import simd
+from gpt_experiments.model.fused import causal_attention
+torch.manual_seed(0)
+qkv = torch.randn(2, 37, 3, 3, 12, requires_grad=True)
+out = causal_attention(qkv, scale=0.3, dropout=0.2)
+out.square().sum().backward()
+print(simd.LANES, out.detach().double().sum().item(), qkv.grad.double().abs().sum().item())
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    torch.manual_seed(0)
+    qkv = torch.randn(2, 37, 3, 3, 12, requires_grad=True)
+    out = causal_attention(qkv, scale=0.3, dropout=0.2)
+    out.square().sum().backward()
+    assert qkv.grad is not None
+    assert found[0] == "8"
+    assert float(found[1]) == pytest.approx(out.detach().double().sum().item(), abs=1e-4)
+    assert float(found[2]) == pytest.approx(qkv.grad.double().abs().sum().item(), rel=1e-5)
 
 
 def test_numba_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "gpt_experiments.model.cpu_kernels", raising=False)
-    monkeypatch.delattr("gpt_experiments.model.cpu_kernels", raising=False)
-    cpu_kernels.cache_clear()
+    for module in ("simd", "dropout_kernels", "attention_kernels", "cpu_functions"):
+        monkeypatch.delitem(sys.modules, f"gpt_experiments.model.{module}", raising=False)
+        monkeypatch.delattr(f"gpt_experiments.model.{module}", raising=False)
+    cpu_functions.cache_clear()
     try:
-        assert cpu_kernels() is None
+        assert cpu_functions() is None
     finally:
-        cpu_kernels.cache_clear()
+        cpu_functions.cache_clear()

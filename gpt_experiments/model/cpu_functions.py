@@ -1,0 +1,153 @@
+"""The compiled kernels as functions that torch can differentiate, and a feed-forward that stays in the cache.
+
+Everything here takes and gives contiguous float32 on the CPU. The random numbers of a mask hang on its seed and on the
+position alone: neither the number of threads nor the split into parts changes a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt_experiments.model import attention_kernels, dropout_kernels
+
+_HIDDEN_BYTES: Final = 512 * 1024  # of the feed-forward's hidden layer at once, for each thread: half a common L2 cache
+
+
+class _Mask(NamedTuple):
+    """What a kernel needs to drop: threshold, factor of what is kept, seed."""
+
+    threshold: np.uint32
+    inverse_keep: np.float32
+    seed: np.uint32
+
+
+def _draw_mask(dropout: float) -> _Mask:
+    """A fresh mask from torch's global generator, from which nothing is drawn where nothing is dropped."""
+    if dropout == 0:
+        return _Mask(dropout_kernels.KEEP_ALL, np.float32(1), np.uint32(0))
+    keep = 1 - dropout
+    seed = int(torch.randint(2**32, (), dtype=torch.int64))
+    return _Mask(np.uint32(max(0, round(keep * 2**32) - 1)), np.float32(1 / keep), np.uint32(seed))
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="cpu-kernels")
+
+
+def _in_parts(n: int, compute: Callable[[slice], None]) -> None:
+    """Run `compute` on consecutive parts of range(n), one for each of torch's threads; kernels release the GIL."""
+    count = min(torch.get_num_threads(), n)
+    if count <= 1:
+        compute(slice(0, n))
+        return
+    bounds = [n * part // count for part in range(count + 1)]
+    list(_threads(count).map(lambda ends: compute(slice(*ends)), pairwise(bounds)))
+
+
+class Attention(torch.autograd.Function):
+    """Attended values (B, T, n_head, head_size) of qkv (B, T, 3, n_head, head_size)."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, scale: float, dropout: float) -> Tensor:
+        qkv = qkv.contiguous()
+        n_batch, n_time, _, n_head, head_size = qkv.shape
+        out, log_sums = qkv.new_empty(n_batch, n_time, n_head, head_size), qkv.new_empty(n_batch, n_head, n_time)
+        ctx.constants = (np.float32(scale), *_draw_mask(dropout))
+        arrays = [tensor.detach().numpy() for tensor in (qkv, out, log_sums)]
+
+        def compute(part: slice) -> None:
+            first_row = part.start * n_head * n_time
+            attention_kernels.attention_forward(*(array[part] for array in arrays), first_row, *ctx.constants)
+
+        _in_parts(n_batch, compute)
+        ctx.save_for_backward(qkv, out, log_sums)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        qkv, out, log_sums = ctx.saved_tensors
+        n_batch, n_head, n_time = log_sums.shape
+        grad_qkv = torch.empty_like(qkv)
+        arrays = [tensor.detach().numpy() for tensor in (qkv, out, log_sums, grads[0].contiguous(), grad_qkv)]
+
+        def compute(part: slice) -> None:
+            first_row = part.start * n_head * n_time
+            attention_kernels.attention_backward(*(array[part] for array in arrays), first_row, *ctx.constants)
+
+        _in_parts(n_batch, compute)
+        return grad_qkv, None, None
+
+
+class AddDropped(torch.autograd.Function):
+    """x + dropout(y), both (B, T, n_embed)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, dropout: float) -> Tensor:
+        ctx.mask = _draw_mask(dropout)
+        return _add_dropped(x, y, ctx.mask)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        return grads[0], _add_dropped(None, grads[0], ctx.mask), None
+
+
+def _add_dropped(x: Tensor | None, y: Tensor, mask: _Mask) -> Tensor:
+    y = y.detach().contiguous()
+    out = torch.empty_like(y)
+    rows, result = y.view(-1, y.shape[-1]).numpy(), out.view(-1, y.shape[-1]).numpy()
+    if x is None:
+        _in_parts(len(rows), lambda part: dropout_kernels.dropout(rows[part], result[part], part.start, *mask))
+    else:
+        stream = x.detach().contiguous().view(-1, y.shape[-1]).numpy()
+        _in_parts(
+            len(rows),
+            lambda part: dropout_kernels.add_dropped(stream[part], rows[part], result[part], part.start, *mask),
+        )
+    return out
+
+
+class FeedForward(torch.autograd.Function):
+    """relu(x @ w1.T + b1) @ w2.T + b2, in parts of few rows, so that the hidden layer is used while it is in the cache.
+
+    Axes: x (..., n_embed), w1 (hidden, n_embed), w2 (n_embed, hidden).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+        rows = x.contiguous().view(-1, x.shape[-1])
+        hidden, out = rows.new_empty(len(rows), len(w1)), torch.empty_like(rows)
+        for part in _parts(len(rows), len(w1)):
+            torch.addmm(b1, rows[part], w1.t(), out=hidden[part]).relu_()
+            torch.addmm(b2, hidden[part], w2.t(), out=out[part])
+        ctx.save_for_backward(rows, hidden, w1, w2)
+        return out.view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        rows, hidden, w1, w2 = ctx.saved_tensors
+        grad = grads[0].contiguous().view(rows.shape)
+        grad_x, grad_w1, grad_w2 = torch.empty_like(rows), torch.zeros_like(w1), torch.zeros_like(w2)
+        grad_b1 = w1.new_zeros(len(w1))
+        for part in _parts(len(rows), len(w1)):
+            grad_hidden = grad[part] @ w2
+            torch.ops.aten.threshold_backward.grad_input(grad_hidden, hidden[part], 0, grad_input=grad_hidden)
+            grad_w2.addmm_(grad[part].t(), hidden[part])
+            grad_w1.addmm_(grad_hidden.t(), rows[part])
+            grad_b1 += grad_hidden.sum(dim=0)
+            torch.mm(grad_hidden, w1, out=grad_x[part])
+        return grad_x.view(grads[0].shape), grad_w1, grad_b1, grad_w2, grad.sum(dim=0)
+
+
+def _parts(rows: int, hidden: int) -> Iterator[slice]:
+    at_once = max(1, _HIDDEN_BYTES // (4 * hidden)) * torch.get_num_threads()
+    for start in range(0, rows, at_once):
+        yield slice(start, min(start + at_once, rows))
