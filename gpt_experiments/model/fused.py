@@ -33,7 +33,7 @@ def causal_attention(qkv: Tensor, *, scale: float, dropout: float) -> Tensor:
     global generator.
     """
     if functions := _functions_for(qkv):
-        return functions.Attention.apply(qkv, scale, dropout)
+        return functions.Attention.apply(qkv.float(), scale, dropout)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three of (B, n_head, T, head_size)
     attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scale)
     return attended.transpose(1, 2)
@@ -43,19 +43,20 @@ def add_dropped(x: Tensor, y: Tensor, *, dropout: float) -> Tensor:
     """The sum x + dropout(y), both (B, T, n_embed), drawn from torch's global generator."""
     if dropout == 0:
         return x + y
-    if x.dtype == y.dtype and (functions := _functions_for(y)):
-        return functions.AddDropped.apply(x, y, dropout)
+    if functions := _functions_for(x, y):
+        return functions.AddDropped.apply(x.float(), y.float(), dropout)
     return x + F.dropout(y, dropout)
 
 
 def feed_forward(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
     """Two layers, relu(x @ w1.T + b1) @ w2.T + b2: x (B, T, n_embed), w1 (hidden, n_embed), w2 (n_embed, hidden)."""
-    if functions := _functions_for(x):
+    if not torch.is_autocast_enabled(x.device.type) and (functions := _functions_for(x)):
         return functions.FeedForward.apply(x, w1, b1, w2, b2)
     return F.linear(F.relu(F.linear(x, w1, b1)), w2, b2)
 
 
-def _functions_for(x: Tensor) -> ModuleType | None:
-    if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+def _functions_for(*inputs: Tensor) -> ModuleType | None:
+    """The compiled functions where they serve: on the CPU, for float32 and what autocast made bfloat16."""
+    if all(x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) for x in inputs):
         return cpu_functions()
     return None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gpt_experiments.model.gpt import GPT
 
-_TOKENS_AT_ONCE = {"cpu": 8_192, "mps": 32_768, "cuda": 131_072}  # bounds the memory of one forward pass
+_TOKENS_AT_ONCE = {"cpu": 4_096, "mps": 32_768, "cuda": 131_072}  # bounds the memory of one forward pass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -179,6 +179,25 @@ def test_the_feed_forward_in_parts_is_the_formula(rows: int, width: int, hidden:
 
 
 @compiled
+def test_autocast_changes_a_result_by_rounding_alone() -> None:
+    """Masks and all: what is dropped is the same."""
+
+    def result() -> Tensor:
+        torch.manual_seed(9)
+        x, weight = torch.randn(3, 20, 16), torch.randn(48, 16) / 4
+        qkv = F.linear(x, weight).unflatten(2, (3, 2, 8))
+        attended = causal_attention(qkv, scale=0.5, dropout=0.3).flatten(2)
+        return add_dropped(x, F.linear(attended, weight[:16]), dropout=0.3)
+
+    exact = result()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = result()
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, exact, rtol=0.05, atol=0.05)
+    assert not torch.equal(rough, exact)
+
+
+@compiled
 def test_a_result_does_not_depend_on_the_number_of_threads() -> None:
     def results(threads: int) -> list[Tensor]:
         torch.set_num_threads(threads)
