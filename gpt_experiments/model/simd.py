@@ -225,7 +225,7 @@ def _operator(function: Any, build: Callable[..., Any], operand: _Vector, result
 
     number = types.float32 if operand is Floats else types.uint32
 
-    @overload(function, inline="always", strict=False)  # strict would compare annotations, too
+    @overload(function, strict=False)  # strict would compare annotations
     def of_either(a: Any, b: Any) -> Any:
         if a is operand and b is operand:
             return lambda a, b: of_vectors(a, b)
