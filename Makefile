@@ -7,7 +7,7 @@ VENV_PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep ui test test-all lint setup
+.PHONY: help sweep ui test test-all bench lint setup
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,6 +27,9 @@ test: $(READY) ## run the tests that take no more than a few seconds each
 
 test-all: test ## run every test; needs the package index, and Chromium for those in a browser
 	$(VENV_PYTHON) -m pytest -m "slow or network or browser"
+
+bench: $(READY) ## measure how fast training is here, against the plain way; some minutes
+	@$(VENV_PYTHON) -m gpt_experiments bench
 
 lint: $(READY) ## check style, format, types and the direction of imports
 	$(VENV_PYTHON) -m ruff check .

@@ -25,6 +25,10 @@ class TrackingError(ExperimentError):
     """The MLflow store cannot be reached or does not hold what was asked for."""
 
 
+class BenchmarkError(ExperimentError):
+    """Something that was to be timed failed."""
+
+
 class DivergedError(ExperimentError):
     """Training reached a loss that is not finite.
 

@@ -54,7 +54,9 @@ def installed_wheel(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_the_wheel_holds_the_modules_the_templates_and_the_definitions_and_nothing_else(installed_wheel: Path) -> None:
     files = [path.relative_to(installed_wheel) for path in installed_wheel.rglob("*") if path.is_file()]
     shipped = sorted(path.as_posix() for path in files if not path.parts[0].endswith(".dist-info"))
-    assert shipped == sorted(MODULES + TEMPLATES + [f"gpt_experiments/definitions/{name}" for name in DEFINITIONS])
+    elsewhere = [f"gpt_experiments/definitions/{name}" for name in DEFINITIONS]
+    elsewhere.append("gpt_experiments/reference/plain_gpt.py")
+    assert shipped == sorted(MODULES + TEMPLATES + elsewhere)
     for name in DEFINITIONS:
         in_wheel = installed_wheel / "gpt_experiments" / "definitions" / name
         assert in_wheel.read_bytes() == (ROOT / "sweeps" / name).read_bytes()

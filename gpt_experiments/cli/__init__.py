@@ -10,6 +10,7 @@ import click
 from gpt_experiments import __version__
 from gpt_experiments.cli.attention import attention
 from gpt_experiments.cli.baseline import baseline
+from gpt_experiments.cli.bench import bench
 from gpt_experiments.cli.data import data
 from gpt_experiments.cli.ending import INTERRUPTED
 from gpt_experiments.cli.generate import generate
@@ -56,7 +57,7 @@ def program() -> None:
     """
 
 
-for command in (sweep, report, register, train, baseline, attention, generate, data):
+for command in (sweep, report, register, train, baseline, attention, generate, data, bench):
     program.add_command(command)
 
 

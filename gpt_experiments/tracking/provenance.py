@@ -36,6 +36,11 @@ def source_tags() -> dict[str, str]:
     }
 
 
+def git_commit() -> str | None:
+    """The commit of the checkout that this program runs from; None where it is installed from a wheel."""
+    return _git_tags(Path(gpt_experiments.__file__).parent).get(mlflow_tags.MLFLOW_GIT_COMMIT)
+
+
 def this_process() -> str:
     """This process as a tag: host, process id and start time, which tell it from a later process of the same id."""
     return _owner_tag(psutil.Process())

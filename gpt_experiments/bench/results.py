@@ -1,0 +1,151 @@
+"""What a benchmark measured: raw times, what follows from them, and their JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Way = Literal["plain", "ours"]
+WAYS: tuple[Way, Way] = ("plain", "ours")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The median of some measurements, and the least and the largest of them."""
+
+    median: float
+    least: float
+    largest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(median=statistics.median(values), least=min(values), largest=max(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where and when it was measured.
+
+    Attributes:
+        hardware: the device's name.
+        cores: CPU cores that this process may use.
+        matrix_flops: floating-point operations a second of a large float32 matrix product on the device, one CPU
+            thread; the best of several.
+    """
+
+    hardware: str
+    device: str
+    cores: int
+    matrix_flops: float
+    date: str
+    versions: str
+    commit: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTimes:
+    """One variant's training steps, plain and ours in turn, one CPU thread each.
+
+    Attributes:
+        seconds: by way, of a step: one value a round.
+        flops: floating-point operations of a step, attention counted over the whole square of a window.
+        memory: by way, the peak bytes: of the process on a CPU, of its tensors on CUDA.
+    """
+
+    label: str
+    n_params: int
+    tokens: int
+    flops: float
+    seconds: dict[Way, list[float]]
+    memory: dict[Way, int]
+
+    @property
+    def ratio(self) -> Spread:
+        """How many times faster ours is, round by round."""
+        pairs = zip(self.seconds["plain"], self.seconds["ours"], strict=True)
+        return Spread.of([plain / ours for plain, ours in pairs])
+
+    def step(self, way: Way) -> Spread:
+        return Spread.of(self.seconds[way])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingTimes:
+    """What becomes of the baseline's steps when there are more of something: `seeds` or `workers`.
+
+    Attributes:
+        tokens_per_second: by how many there are, of all of them together.
+    """
+
+    what: str
+    tokens_per_second: dict[int, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepTimes:
+    """Whole sweeps, plain and ours in turn, each by a process of its own on the whole machine; start-up, compiling and
+    evaluations are included, and of ours what it writes to MLflow.
+
+    Attributes:
+        scale: the study's steps, evaluations and corpus times this.
+        seconds: by way, of the sweep: one value a round.
+    """
+
+    variants: int
+    steps: int
+    scale: float
+    workers: int
+    seconds: dict[Way, list[float]]
+
+    def total(self, way: Way) -> Spread:
+        return Spread.of(self.seconds[way])
+
+    @property
+    def ratio(self) -> Spread:
+        """How many times the throughput ours has, round by round."""
+        pairs = zip(self.seconds["plain"], self.seconds["ours"], strict=True)
+        return Spread.of([plain / ours for plain, ours in pairs])
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrchestrationTimes:
+    """A sweep of many trials of one step each: what it costs beside the training, in seconds.
+
+    Attributes:
+        wall: of the whole sweep.
+        parent: CPU time of the process that hands out trials and writes to MLflow.
+        training, evaluation: of all trials together, in the workers.
+    """
+
+    trials: int
+    workers: int
+    wall: float
+    parent: float
+    training: float
+    evaluation: float
+
+    @property
+    def files(self) -> float:
+        """Worker time a trial beside training and evaluation: figures, sample, explorer, checkpoint, waiting."""
+        return (self.wall * self.workers - self.training - self.evaluation) / self.trials
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchResult:
+    """Everything that one benchmark measured; what was not asked for is empty or None."""
+
+    machine: Machine
+    steps: tuple[StepTimes, ...] = ()
+    scaling: tuple[ScalingTimes, ...] = ()
+    sweep: SweepTimes | None = None
+    orchestration: OrchestrationTimes | None = None
+
+    def write(self, path: Path) -> None:
+        """As JSON, with every single time."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,88 @@
+"""What more seeds, and more worker processes, make of the baseline's training steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import time
+from collections.abc import Sequence
+from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
+
+import torch
+
+from gpt_experiments.bench.results import ScalingTimes
+from gpt_experiments.bench.steps import PART_OF_CORPUS, WARM_UP, excerpt, one_thread, time_events, with_warm_up
+from gpt_experiments.config import Trial
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import BenchmarkError
+from gpt_experiments.training import Progress, prepare_process, train, train_group
+
+
+def time_seeds(trial: Trial, corpus: Corpus, device: torch.device, counts: Sequence[int]) -> ScalingTimes:
+    """So many seeds of the trial trained as one batched model, as a sweep trains them on an accelerator."""
+    short, tokens = excerpt(corpus, PART_OF_CORPUS), _tokens(trial)
+    rates = {}
+    with one_thread():
+        for count in counts:
+            longer = with_warm_up(trial, device)
+            trials = [dataclasses.replace(longer, seed=trial.seed + i) for i in range(count)]
+            events = (event for index, event in train_group(trials, short, device) if index == 0)
+            rates[count] = count * tokens / time_events(events, WARM_UP[device.type])
+    return ScalingTimes(what="seeds", tokens_per_second=rates)
+
+
+def time_workers(trial: Trial, corpus: Corpus, device: torch.device, counts: Sequence[int]) -> ScalingTimes:
+    """So many processes that each train the trial at the same time, as a sweep's workers do.
+
+    Raises:
+        BenchmarkError: a process fails.
+    """
+    short = excerpt(corpus, PART_OF_CORPUS)
+    rates = {count: _rate(with_warm_up(trial, device), short, device, count) for count in counts}
+    return ScalingTimes(what="workers", tokens_per_second=rates)
+
+
+def _rate(trial: Trial, corpus: Corpus, device: torch.device, count: int) -> float:
+    """Tokens a second of `count` processes together, each measured while all of them train."""
+    context = multiprocessing.get_context("spawn")
+    barrier, rates = context.Barrier(count), context.SimpleQueue()
+    processes = [context.Process(target=_work, args=(trial, corpus, str(device), barrier, rates)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    _require_success(processes)
+    return sum(rates.get() for _ in processes)
+
+
+def _work(trial: Trial, corpus: Corpus, device_name: str, barrier: Barrier, rates: SimpleQueue[float]) -> None:
+    device = torch.device(device_name)
+    prepare_process(device, 1)
+    try:
+        begun = (0, 0.0)
+        for event in train(trial, corpus, device):
+            if not isinstance(event, Progress):
+                continue
+            if begun[0] == 0 and event.step >= WARM_UP[device.type]:
+                barrier.wait()
+                begun = (event.step, time.perf_counter())
+            ended = (event.step, time.perf_counter())
+    except BaseException:
+        barrier.abort()  # the others wait for this one
+        raise
+    rates.put((ended[0] - begun[0]) * _tokens(trial) / (ended[1] - begun[1]))
+
+
+def _require_success(processes: Sequence[SpawnProcess]) -> None:
+    codes = [process.exitcode for process in processes if process.exitcode]
+    if codes:
+        raise BenchmarkError(
+            f"{len(codes)} of {len(processes)} processes that train side by side ended with exit status {codes[0]}; "
+            "what they say is above; if it is memory, try fewer --workers"
+        )
+
+
+def _tokens(trial: Trial) -> int:
+    return trial.training.batch_size * trial.variant.block_size

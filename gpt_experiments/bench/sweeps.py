@@ -1,0 +1,155 @@
+"""Times whole sweeps as their users run them, and what a sweep costs beside its training."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+import yaml
+
+import gpt_experiments
+from gpt_experiments.bench.plain import EVALUATION_BATCHES, PlainTraining
+from gpt_experiments.bench.results import WAYS, OrchestrationTimes, SweepTimes, Way
+from gpt_experiments.bench.steps import excerpt
+from gpt_experiments.config import TrainingSetup, Trial
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import BenchmarkError
+from gpt_experiments.sweep.definition import SweepDefinition
+from gpt_experiments.sweep.runner import RunOptions, run_sweep, staff
+from gpt_experiments.tracking import Store, names
+
+_ORCHESTRATED: Final = TrainingSetup(steps=1, batch_size=1, eval_interval=1)
+_SMALL_CORPUS: Final = 6_000  # characters: enough for a context of 256 in both splits
+
+
+def scaled(definition: SweepDefinition, scale: float) -> SweepDefinition:
+    """The sweep with its steps, and the steps between evaluations, times `scale`: as many evaluations as before."""
+    training = definition.training
+    shorter = dataclasses.replace(
+        training,
+        steps=max(1, round(training.steps * scale)),
+        eval_interval=max(1, round(training.eval_interval * scale)),
+    )
+    return dataclasses.replace(definition, training=shorter)
+
+
+def time_sweeps(
+    definition: SweepDefinition, corpus: Corpus, device: str, *, scale: float, rounds: int, workers: int | None
+) -> SweepTimes:
+    """Time the sweep at `scale` both ways, in turn, each in processes of its own.
+
+    Steps, the corpus and with it the exact evaluations, and the batches of the plain ones, shrink alike, so that their
+    shares are the study's; what does not shrink is ours alone: starting processes, compiling, files, MLflow.
+
+    Raises:
+        BenchmarkError: one of the commands fails.
+        CorpusError: the corpus at that scale is too short for the longest context.
+    """
+    small, text = scaled(definition, scale), excerpt(corpus, round(len(corpus.text) * scale))
+    text.require_context(definition.longest_context)
+    seconds: dict[Way, list[float]] = {way: [] for way in WAYS}
+    with tempfile.TemporaryDirectory(prefix="gpt-experiments-bench-") as name:
+        folder = Path(name)
+        (folder / "corpus.txt").write_text(text.text, encoding="utf-8")
+        (folder / "sweep.yaml").write_text(yaml.safe_dump(small.as_dict()), encoding="utf-8")
+        for number in range(rounds):
+            commands: dict[Way, list[str]] = {
+                "plain": ["-m", "gpt_experiments.bench.plain_sweep", "sweep.yaml", "corpus.txt", device, str(scale)],
+                "ours": _our_sweep(number, device, workers),
+            }
+            for way in WAYS if number % 2 == 0 else WAYS[::-1]:
+                seconds[way].append(_seconds(commands[way], folder, number))
+    trials = len(small.one_at_a_time())
+    return SweepTimes(
+        variants=trials,
+        steps=small.training.steps,
+        scale=scale,
+        workers=staff(RunOptions(device=device, workers=workers), trials).workers,
+        seconds=seconds,
+    )
+
+
+class _Silent:
+    """A listener for a sweep that nobody watches."""
+
+    def _ignore(self, told: object, more: object = None) -> None:
+        """Say nothing of it."""
+
+    sweep_started = trial_started = trial_ended = notice = sweep_ended = trial_progress = trial_evaluated = _ignore
+
+
+def _our_sweep(number: int, device: str, workers: int | None) -> list[str]:
+    command = ["-m", "gpt_experiments", "sweep", "sweep.yaml", "--data", "corpus.txt", "--device", device, "--quiet"]
+    command += ["--tracking-uri", f"sqlite:///store-{number}.db"]
+    return command if workers is None else [*command, "--workers", str(workers)]
+
+
+def _seconds(arguments: Sequence[str], folder: Path, number: int) -> float:
+    """Wall time of Python with these arguments; its compiled code is made anew, as after an installation."""
+    package = str(Path(gpt_experiments.__file__).parent.parent)
+    path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(folder / f"numba-{number}")}
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchmarkError(
+            f"`python {' '.join(arguments)}` ended with exit status {done.returncode}: {done.stderr.strip()[-500:]}"
+        )
+    return time.perf_counter() - started
+
+
+def run_plain(definition: SweepDefinition, corpus: Corpus, device: torch.device, scale: float) -> list[float]:
+    """Train every variant the plain way, one after the other; their last validation losses, nats per character."""
+    batches = max(1, round(EVALUATION_BATCHES * scale))
+    losses = []
+    for variant in definition.one_at_a_time():
+        training = PlainTraining(Trial(variant=variant, training=definition.training), corpus, device)
+        done, estimates = 0, {}
+        for step in definition.training.evaluation_steps():
+            for _ in range(step - done):
+                training.step()
+            done, estimates = step, training.estimate_losses(batches)
+        losses.append(estimates["val"])
+    return losses
+
+
+def time_orchestration(definition: SweepDefinition, device: str, *, workers: int | None) -> OrchestrationTimes:
+    """Run the sweep at one step of one window a trial, on a few thousand random words, into a store of its own."""
+    words = random.Random(0)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    text = " ".join("".join(words.choices(letters, k=words.randint(1, 9))) for _ in range(_SMALL_CORPUS // 6))
+    corpus = Corpus.from_text(text + "\n", name="random words")
+    short = dataclasses.replace(definition, training=_ORCHESTRATED)
+    options = RunOptions(device=device, workers=workers)
+    with tempfile.TemporaryDirectory(prefix="gpt-experiments-bench-") as name:
+        store = Store(f"sqlite:///{name}/mlflow.db")
+        wall, parent = time.perf_counter(), time.process_time()
+        report = run_sweep(short, corpus, store, options, _Silent())
+        wall, parent = time.perf_counter() - wall, time.process_time() - parent
+        if report.failed:
+            raise BenchmarkError(
+                f"{len(report.failed)} of {len(report.trials)} trials failed: {report.failed[0].reason}"
+            )
+        runs = store.search(f"tags.`{names.KIND}` = 'trial'")
+        training, evaluation = (
+            sum(run.data.metrics[metric] for run in runs) for metric in (names.TRAIN_SECONDS, names.EVAL_SECONDS)
+        )
+    return OrchestrationTimes(
+        trials=len(report.trials),
+        workers=staff(options, len(report.trials)).workers,
+        wall=wall,
+        parent=parent,
+        training=training,
+        evaluation=evaluation,
+    )

@@ -1,0 +1,83 @@
+"""`bench`: how fast training is here, against the plain way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpt_experiments.cli.options import data_option, device_option, open_corpus
+
+if TYPE_CHECKING:
+    from gpt_experiments.bench.results import BenchResult
+    from gpt_experiments.bench.run import BenchOptions
+    from gpt_experiments.corpus import Corpus
+
+PARTS = ("steps", "scaling", "sweep", "orchestration")
+
+
+@click.command()
+@click.option(
+    "--part", "parts", type=click.Choice(PARTS), multiple=True, help="Only this part; may be given again. Default: all."
+)
+@click.option("--quick", is_flag=True, help="The baseline alone, few steps, a tiny sweep: about a minute.")
+@click.option("--rounds", type=int, metavar="N", help="Times that each thing is measured.  [default: 3; quick: 1]")
+@click.option("--steps", type=int, metavar="N", help="Training steps in each measurement.  [default: 8; on a GPU 300]")
+@click.option(
+    "--scale", type=float, metavar="X", help="The measured sweep: the study times X.  [default: 0.02; quick: 0.004]"
+)
+@click.option("--workers", type=int, metavar="N", help="Processes of our sweeps. Default: as `sweep` takes.")
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write every single time there, as JSON.",
+)
+@device_option
+@data_option
+def bench(
+    parts: tuple[str, ...],
+    quick: bool,
+    rounds: int | None,
+    steps: int | None,
+    scale: float | None,
+    workers: int | None,
+    output: Path | None,
+    device: str,
+    data: str | None,
+) -> None:
+    """Measure how fast training is here.
+
+    Ours and the plain way, as a notebook would train, take turns: single training steps of the study's eleven variants,
+    whole small sweeps, more seeds and more workers, and what a sweep costs beside its training. A few minutes.
+    """
+    from gpt_experiments.bench.run import BenchOptions
+
+    options = BenchOptions(
+        parts=parts or PARTS, quick=quick, rounds=rounds, steps=steps, scale=scale, workers=workers, device=device
+    )
+    corpus = open_corpus(data)
+    result = _measure(options, corpus)
+    if output is not None:
+        result.write(output)
+        click.echo(f"\nEvery single time: {output}")
+
+
+def _measure(options: BenchOptions, corpus: Corpus) -> BenchResult:
+    """Each part's table as soon as it is measured."""
+    from rich.console import Console
+
+    from gpt_experiments.bench.run import run_bench
+    from gpt_experiments.cli.bench_tables import tables
+
+    console = Console(highlight=False)
+    with console.status("measuring the device ...") as status:
+        for progress in run_bench(options, corpus):
+            if isinstance(progress, str):
+                status.update(f"measuring {progress} ...")
+            else:
+                result, part = progress
+                for renderable in tables(result, part):
+                    console.print(renderable)
+    return result

@@ -1,0 +1,122 @@
+"""What a benchmark makes of its measurements, and the command itself on a small scale."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from gpt_experiments.bench.machine import matrix_flops
+from gpt_experiments.bench.results import OrchestrationTimes, Spread, StepTimes, SweepTimes
+from gpt_experiments.bench.steps import excerpt, time_events
+from gpt_experiments.cli import program
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.training import Evaluation, Progress
+from tests.conftest import generated_text
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    times = StepTimes(
+        label="baseline",
+        n_params=1,
+        tokens=1,
+        flops=1.0,
+        seconds={"plain": [4.0, 9.0, 10.0], "ours": [2.0, 3.0, 2.0]},
+        memory={"plain": 1, "ours": 1},
+    )
+    assert times.ratio == Spread(median=3.0, least=2.0, largest=5.0)
+    assert times.step("plain") == Spread(median=9.0, least=4.0, largest=10.0)
+    sweep = SweepTimes(variants=1, steps=1, scale=1.0, workers=2, seconds={"plain": [8.0, 6.0], "ours": [2.0, 1.0]})
+    assert sweep.ratio == Spread(median=5.0, least=4.0, largest=6.0)
+
+
+def test_what_is_neither_training_nor_evaluation_is_shared_by_all_workers() -> None:
+    times = OrchestrationTimes(trials=10, workers=2, wall=20.0, parent=3.0, training=15.0, evaluation=5.0)
+    assert times.files == pytest.approx(2.0)
+
+
+def test_a_step_is_timed_from_the_progress_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 101.0, 103.0, 105.0])  # the first step compiles
+    monkeypatch.setattr("gpt_experiments.bench.steps.time.perf_counter", lambda: next(clock))
+    events: list[Progress | Evaluation] = [Evaluation(step=0, train_loss=4.0, val_loss=4.0)]
+    events += [Progress(step=step, batch_loss=4.0, tokens_per_second=1.0) for step in (1, 2, 3, 4)]
+    assert time_events(events, warm_up=2) == 2.0
+
+
+def test_an_excerpt_keeps_the_vocabulary(corpus: Corpus) -> None:
+    short = excerpt(corpus, 500)
+    assert short.tokenizer == corpus.tokenizer
+    assert 500 < len(short.text) < 700
+
+
+def test_a_matrix_product_is_measured_on_one_thread_and_the_threads_are_given_back() -> None:
+    before = torch.get_num_threads()
+    assert 1e8 < matrix_flops(torch.device("cpu")) < 1e13
+    assert torch.get_num_threads() == before
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> Path:
+    file = tmp_path / "text.txt"
+    file.write_text(generated_text(12_000))
+    return file
+
+
+def test_the_command_times_steps_and_writes_every_single_time(tmp_path: Path, text_file: Path) -> None:
+    output = tmp_path / "bench" / "result.json"
+    options = ["--quick", "--part", "steps", "--steps", "1", "--rounds", "2", "--device", "cpu"]
+    done = CliRunner().invoke(program, ["bench", *options, "--data", str(text_file), "--output", str(output)])
+    assert done.exit_code == 0, done.output
+    for told in ("Training steps", "baseline", "of peak", "×", "GFLOP/s", str(output)):
+        assert told in done.output
+    result = json.loads(output.read_text())
+    (steps,) = result["steps"]
+    assert all(len(steps["seconds"][way]) == 2 and min(steps["seconds"][way]) > 0 for way in ("plain", "ours"))
+    assert all(50e6 < steps["memory"][way] < 4e9 for way in ("plain", "ours"))
+    assert result["machine"]["device"] == "cpu"
+    assert result["sweep"] is None
+
+
+@pytest.mark.slow
+def test_the_command_times_sweeps_workers_and_what_a_sweep_costs_beside_its_training(
+    tmp_path: Path, text_file: Path
+) -> None:
+    output = tmp_path / "result.json"
+    text_file.write_text(generated_text(2_000_000))  # of which two thousandths are used
+    parts = [word for part in ("scaling", "sweep", "orchestration") for word in ("--part", part)]
+    options = ["--quick", *parts, "--steps", "1", "--scale", "0.002", "--device", "cpu"]
+    done = CliRunner().invoke(program, ["bench", *options, "--data", str(text_file), "--output", str(output)])
+    assert done.exit_code == 0, done.output
+    for told in ("Seeds", "side by side", "throughput", "the parent process"):
+        assert told in done.output
+    result = json.loads(output.read_text())
+    assert {scaling["what"] for scaling in result["scaling"]} == {"seeds", "workers"}
+    assert len(result["sweep"]["seconds"]["ours"]) == 1
+    assert result["orchestration"]["trials"] == 11
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--rounds", "0"], "rounds must be at least 1, but got 0"),
+        (["--steps", "-1"], "steps must be at least 1, but got -1"),
+        (["--scale", "2"], "scale must be above 0 and at most 1, the whole study, but got 2"),
+        (["--device", "tpu"], "device must be auto, cpu, cuda, cuda:N or mps, but got 'tpu'"),
+        (["--part", "luck"], "'luck' is not one of 'steps', 'scaling', 'sweep', 'orchestration'"),
+    ],
+)
+def test_a_wrong_value_is_told(options: list[str], told: str, text_file: Path) -> None:
+    done = CliRunner().invoke(program, ["bench", "--data", str(text_file), *options])
+    assert done.exit_code == 2
+    assert told in done.output
+
+
+def test_a_corpus_too_short_for_the_variants_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "short.txt"
+    file.write_text("to be or not to be " * 20)
+    done = CliRunner().invoke(program, ["bench", "--quick", "--data", str(file)])
+    assert done.exit_code == 1
+    assert "block_size=256 is too long" in done.output
