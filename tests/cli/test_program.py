@@ -42,7 +42,8 @@ OPTIONS = {
     "sweep": "budget data device dry_run experiment force quiet seeds steps timeout tracking_uri trials workers",
     "train": (
         "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
-        "learning_rate n_embed n_head n_layer precision quiet seed steps tracking_uri weight_decay"
+        "learning_rate min_learning_rate n_embed n_head n_layer precision quiet schedule seed steps tracking_uri "
+        "warmup_steps weight_decay"
     ),
 }
 
