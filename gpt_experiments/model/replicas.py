@@ -33,7 +33,8 @@ class ReplicaGPT(nn.Module):
         models: at least one; their weights are copied.
 
     Attributes:
-        parameters_of_all: (R, P), the weights, padded with zeros at the end.
+        parameters_of_all: (R, P), the weights, those of linear layers last, padded with zeros at the end.
+        shapes: of one replica's weights, by their names in GPT, in their order in `parameters_of_all`.
 
     Raises:
         ValueError: no models, or models that differ in more than dropout.
@@ -44,11 +45,14 @@ class ReplicaGPT(nn.Module):
         self.configs = tuple(model.config for model in models)
         if len({_without_dropout(config) for config in self.configs}) != 1:
             raise ValueError(f"replicas must be models of one shape, at least one, but got {self.configs}")
-        self.shapes = {name: parameter.shape for name, parameter in models[0].named_parameters()}
-        self._sizes = [shape.numel() for shape in self.shapes.values()]
-        self._padding = -sum(self._sizes) % _ALIGNMENT
-        rows = [torch.cat([p.detach().flatten() for p in model.parameters()]) for model in models]
-        self.parameters_of_all = nn.Parameter(F.pad(torch.stack(rows), (0, self._padding)))
+        matrices = _of_linear_layers(models[0])
+        named = sorted(models[0].named_parameters(), key=lambda item: item[0] in matrices)
+        self.shapes = {name: parameter.shape for name, parameter in named}
+        padding = -sum(shape.numel() for shape in self.shapes.values()) % _ALIGNMENT
+        rows = [torch.cat([model.get_parameter(name).detach().flatten() for name in self.shapes]) for model in models]
+        self.parameters_of_all = nn.Parameter(F.pad(torch.stack(rows), (0, padding)))
+        self._others = [shape.numel() for name, shape in self.shapes.items() if name not in matrices]
+        self._matrices = [*(shape.numel() for name, shape in self.shapes.items() if name in matrices), padding]
         self.n_head, self.score_scale = self.configs[0].variant.n_head, self.configs[0].score_scale
         self.block_size, self.vocab_size = self.configs[0].variant.block_size, self.configs[0].vocab_size
         dropouts = [config.variant.dropout for config in self.configs]
@@ -87,15 +91,18 @@ class ReplicaGPT(nn.Module):
         for config, row in zip(self.configs, self.parameters_of_all.detach(), strict=True):
             with torch.device("meta"):  # neither memory nor random numbers for weights that are replaced at once
                 model = GPT(config)
-            parts = row.split([*self._sizes, self._padding])[: len(self._sizes)]
+            parts = row.split([*self._others, *self._matrices])[:-1]
             named = zip(self.shapes.items(), parts, strict=True)
             model.load_state_dict({name: part.clone().view(shape) for (name, shape), part in named}, assign=True)
             models.append(model.train(self.training))
         return models
 
     def _weights(self) -> dict[str, Tensor]:
-        """Every parameter by its name in GPT, (R, ...), as a view."""
-        parts = self.parameters_of_all.split([*self._sizes, self._padding], dim=1)[: len(self._sizes)]
+        """Every parameter by its name in GPT, (R, ...): views of all, or of one cast of all where autocast is on."""
+        others, matrices = self.parameters_of_all.split([sum(self._others), sum(self._matrices)], dim=1)
+        if torch.is_autocast_enabled(self.device.type):
+            matrices = matrices.to(torch.get_autocast_dtype(self.device.type))  # one kernel, not one for each weight
+        parts = [*others.split(self._others, dim=1), *matrices.split(self._matrices, dim=1)[:-1]]
         named = zip(self.shapes.items(), parts, strict=True)
         return {name: part.unflatten(1, shape) for (name, shape), part in named}
 
@@ -142,6 +149,12 @@ def _layer_norm(weights: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
     """(R, N, n_embed) normalised over its last axis, then scaled and shifted by each replica's own weights."""
     normed = F.layer_norm(x, x.shape[-1:])
     return torch.addcmul(weights[name + ".bias"][:, None], normed, weights[name + ".weight"][:, None])
+
+
+def _of_linear_layers(model: GPT) -> set[str]:
+    """The names of the parameters that matrix products use."""
+    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return {f"{name}.{parameter}" for name, module in linear for parameter, _ in module.named_parameters()}
 
 
 def _without_dropout(config: ModelConfig) -> ModelConfig:

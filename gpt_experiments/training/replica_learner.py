@@ -15,6 +15,7 @@ from gpt_experiments.model.replicas import ReplicaGPT
 from gpt_experiments.training.adamw import ReplicaAdamW
 from gpt_experiments.training.batches import ReplicaBatches
 from gpt_experiments.training.cuda_graph import Capturer, RepeatedStep
+from gpt_experiments.training.device import strictly_deterministic
 from gpt_experiments.training.evaluation import SplitLoss, evaluate_replicas
 from gpt_experiments.training.learners import splits
 from gpt_experiments.training.schedule import learning_rate_at
@@ -92,6 +93,7 @@ class ReplicaLearner:
         losses = F.cross_entropy(logits.float().flatten(0, 2), targets.flatten(), reduction="none")
         losses = losses.view(len(targets), -1).mean(dim=1)  # (R,)
         # No replica's loss depends on another's weights, so the gradient of the sum holds each one's own.
-        (grad,) = torch.autograd.grad(losses.sum(), self._model.parameters_of_all)  # (R, P)
+        with strictly_deterministic():
+            (grad,) = torch.autograd.grad(losses.sum(), self._model.parameters_of_all)  # (R, P)
         self._optimizer.step(grad)
         self._losses.copy_(losses.detach())

@@ -49,7 +49,8 @@ def test_logits_and_gradients_are_those_of_each_model_alone(
         expected = model(tokens[r, :, :-1])
         torch.testing.assert_close(logits[r], expected, atol=1e-5, rtol=1e-5)
         F.cross_entropy(expected.flatten(0, 1), tokens[r, :, 1:].flatten(), reduction="sum").backward()
-        flat = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        gradients = {name: p.grad for name, p in model.named_parameters()}
+        flat = torch.cat([gradients[name].flatten() for name in together.shapes])
         torch.testing.assert_close(grad[r, : len(flat)], flat, atol=1e-4, rtol=1e-4)
         assert grad[r, len(flat) :].abs().sum() == 0
 
@@ -117,6 +118,24 @@ def test_nothing_is_drawn_where_no_replica_drops_and_in_evaluation(rates: list[f
         before = torch.get_rng_state()
         together.train(train)(tokens)
         assert torch.equal(torch.get_rng_state(), before) != drawn_from
+
+
+def test_in_bfloat16_the_logits_and_gradients_are_those_of_autocast_alone() -> None:
+    alone = models([0.0, 0.0])
+    together = ReplicaGPT(alone)
+    tokens = torch.randint(11, (2, 3, 12))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = together(tokens)
+        expected = [model(part) for model, part in zip(alone, tokens, strict=True)]
+    assert logits.dtype == torch.bfloat16 == expected[0].dtype
+    torch.testing.assert_close(logits, torch.stack(expected), atol=0.02, rtol=0.02)
+    (grad,) = torch.autograd.grad(logits.float().square().sum(), together.parameters_of_all)
+    assert grad.dtype == torch.float32
+    for r, model in enumerate(alone):
+        expected[r].float().square().sum().backward()
+        flat = torch.cat([model.get_parameter(name).grad.flatten() for name in together.shapes])  # type: ignore[union-attr]
+        error = (grad[r, : len(flat)] - flat).norm() / flat.norm()
+        assert error < 0.02
 
 
 def test_models_of_other_shapes_and_too_many_tokens_are_refused() -> None:
