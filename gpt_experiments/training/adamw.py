@@ -36,7 +36,7 @@ class ReplicaAdamW:
         step_size = learning_rates / (1 - setup.beta1**number)
         scale = (1 - setup.beta2**number).rsqrt().expand_as(learning_rates)
         factors = torch.stack([decay, step_size, scale], dim=1)[..., None]  # (steps, 3, R, 1)
-        self._factors = factors.to(parameters.device, parameters.dtype)
+        self._factors = factors.to(parameters.dtype).to(parameters.device)  # not every device has float64
         self.steps_taken = torch.zeros(1, dtype=torch.int64, device=parameters.device)
 
     @torch.no_grad()

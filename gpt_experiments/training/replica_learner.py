@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
@@ -24,11 +25,11 @@ _Value = TypeVar("_Value")
 
 
 class ReplicaLearner:
-    """Trains trials that share everything but seed, dropout and learning rate; each has the initial weights and the
-    batches that it has alone.
+    """Trains trials that share everything but seed, dropout and learning rate.
 
-    Dropout draws from torch's default generator of the device, seeded with the first trial's seed: masks are
-    independent between replicas, and what a trial draws depends on the group that it trains with.
+    Each has the initial weights and the batches that it has alone. Dropout draws from torch's default generator of the
+    device, seeded with the first trial's seed: masks are independent between replicas, and what a trial draws depends
+    on the group that it trains with.
 
     Args:
         capturer: turns the step into one launch; None takes it kernel by kernel.
@@ -55,10 +56,7 @@ class ReplicaLearner:
             block_size=ordered[0].variant.block_size,
             seeds=[trial.seed for trial in ordered],
         )
-        rates = [[learning_rate_at(trial.training, step) for trial in ordered] for step in range(setup.steps)]
-        self._optimizer = ReplicaAdamW(
-            self._model.parameters_of_all.detach(), torch.tensor(rates, dtype=torch.float64), setup
-        )
+        self._optimizer = ReplicaAdamW(self._model.parameters_of_all.detach(), _learning_rates(ordered), setup)
         self._losses = torch.zeros(len(trials), device=device)  # (R,), of the latest step
         self._step, self._steps_taken = RepeatedStep(self._take_one, capturer), 0
 
@@ -97,3 +95,10 @@ class ReplicaLearner:
             (grad,) = torch.autograd.grad(losses.sum(), self._model.parameters_of_all)  # (R, P)
         self._optimizer.step(grad)
         self._losses.copy_(losses.detach())
+
+
+def _learning_rates(trials: Sequence[Trial]) -> Tensor:
+    """Of every step and trial, (steps, R), float64, on the CPU."""
+    setups = {trial.training for trial in trials}
+    of_setup = {setup: [learning_rate_at(setup, step) for step in range(setup.steps)] for setup in setups}
+    return torch.tensor([of_setup[trial.training] for trial in trials], dtype=torch.float64).T.contiguous()
