@@ -14,7 +14,8 @@ from gpt_experiments.tracking import ModelRun
 _SETTINGS: Final = (
     *HYPERPARAMETERS,
     "attention_scale",
-    *("seed", "steps", "batch_size", "learning_rate", "weight_decay", "beta1", "beta2", "precision"),
+    *("seed", "steps", "batch_size", "learning_rate", "schedule", "warmup_steps", "min_learning_rate"),
+    *("weight_decay", "beta1", "beta2", "precision"),
 )
 
 

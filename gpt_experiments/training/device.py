@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -43,6 +45,26 @@ def prepare_process(device: torch.device, threads: int) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Off: a kernel for every new tensor, which finds bugs and changes no result. (torch's stubs do not know it.)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@contextmanager
+def strictly_deterministic() -> Iterator[None]:
+    """Where deterministic kernels are asked for, insist on them in this block, so that one without them is an error.
+
+    With a warning alone, both of PyTorch's fused attention kernels for CUDA keep the backward pass that adds up in
+    whatever order its blocks end.
+    """
+    if not torch.are_deterministic_algorithms_enabled():
+        yield
+        return
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(True, warn_only=warn_only)
 
 
 def describe_device(device: torch.device) -> str:

@@ -43,7 +43,8 @@ OPTIONS = {
     "sweep": "budget data device dry_run experiment force quiet seeds steps timeout tracking_uri trials workers",
     "train": (
         "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
-        "learning_rate n_embed n_head n_layer precision quiet seed steps tracking_uri weight_decay"
+        "learning_rate min_learning_rate n_embed n_head n_layer precision quiet schedule seed steps tracking_uri "
+        "warmup_steps weight_decay"
     ),
 }
 
@@ -77,6 +78,7 @@ def test_misuse_is_exit_status_2_and_names_value_rule_and_remedy(tmp_path: Path)
     refused(run("train", "--n-head", 6), 2, "n_embed=64 is not divisible by n_head=6", "choose n_head from 1, 2, 4")
     refused(run("train", "--dropout", 1), 2, "dropout must be at least 0 and below 1, but got 1")
     refused(run("train", "--steps", "many"), 2, "'many' is not a valid integer")
+    refused(run("train", "--min-learning-rate", 1e-5), 2, "goes with schedule=cosine", "choose cosine")
     refused(run("train", "--seed", -1), 2, "seed must be at least 0, but got -1")
     refused(run("sweep"), 2, "Missing argument 'NAME_OR_FILE'")
     refused(run("sweep", "gird"), 2, "gird", "grid")
