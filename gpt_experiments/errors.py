@@ -25,6 +25,10 @@ class TrackingError(ExperimentError):
     """The MLflow store cannot be reached or does not hold what was asked for."""
 
 
+class DeviceMemoryError(ExperimentError):
+    """A trial on its own needs more memory than the device has."""
+
+
 class DivergedError(ExperimentError):
     """Training reached a loss that is not finite.
 

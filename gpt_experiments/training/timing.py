@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -11,9 +13,12 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.model.gpt import GPT
 from gpt_experiments.training.batches import training_batches
 from gpt_experiments.training.evaluation import evaluate
+from gpt_experiments.training.events import Evaluation
+from gpt_experiments.training.group import train_group
 from gpt_experiments.training.step import make_optimizer, training_step
 
 _TIMED_STEPS = 2
+_TIMED_GROUP_STEPS = {"cpu": 3, "mps": 150, "cuda": 150}  # an accelerator tells of its progress every 50 steps
 _EVALUATED_PART = 10  # one tenth of the validation split
 
 
@@ -38,3 +43,33 @@ def time_trial(trial: Trial, corpus: Corpus, device: torch.device) -> float:
     evaluate(model, part)
     evaluation = (time.perf_counter() - started) * 2 * len(corpus.val) / len(part)  # of both splits
     return min(taken[1:]) * trial.training.steps + evaluation * len(trial.training.evaluation_steps())
+
+
+def time_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> float:
+    """Seconds that training `trials` as one to their end would take, by a few steps and an evaluation done here.
+
+    What an accelerator spends once, on compiling and capturing, is left out. On a CPU part of the text is evaluated.
+    """
+    steps, setup = _TIMED_GROUP_STEPS[device.type], trials[0].training
+    # Too low a learning rate to diverge: it takes no less time.
+    brief = dataclasses.replace(setup, steps=steps, eval_interval=steps, learning_rate=1e-9)
+    evaluated = _beginning(corpus, trials[0].variant.block_size) if device.type == "cpu" else corpus
+    reached: dict[int, float] = {}  # when the first trial told of a step
+    evaluated_at = 0.0
+    for _, event in train_group([dataclasses.replace(trial, training=brief) for trial in trials], evaluated, device):
+        if isinstance(event, Evaluation):
+            evaluated_at = time.perf_counter()
+            if event.step == 0:
+                reached[0] = evaluated_at
+        else:
+            reached.setdefault(event.step, time.perf_counter())
+    first, last = sorted(reached)[1 if len(reached) > 2 else 0], max(reached)  # the first steps warm up
+    per_step = (reached[last] - reached[first]) / max(1, last - first)
+    evaluation = (evaluated_at - reached[last]) * len(corpus.val) / len(evaluated.val)
+    return per_step * setup.steps + evaluation * len(setup.evaluation_steps())
+
+
+def _beginning(corpus: Corpus, block_size: int) -> Corpus:
+    """The first tenth of the corpus, or as much as windows of `block_size` need."""
+    least = 20 * (block_size + 1)  # a tenth of which is the validation split
+    return Corpus.from_text(corpus.text[: max(least, len(corpus.text) // _EVALUATED_PART)], name=corpus.name)

@@ -17,7 +17,8 @@ from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.sweep.dry_run import dry_run
 from gpt_experiments.sweep.listener import SweepReport, SweepStart, TrialReport, TrialTicket
-from gpt_experiments.sweep.runner import RunOptions, run_single, run_sweep, staff
+from gpt_experiments.sweep.runner import run_single, run_sweep
+from gpt_experiments.sweep.staffing import RunOptions, staff
 from gpt_experiments.tracking import Store, names
 from gpt_experiments.training import Evaluation, Progress
 
@@ -248,7 +249,7 @@ def test_a_dry_run_plans_and_estimates_and_writes_nothing(tmp_path: Path, corpus
     grid = define(tmp_path, "{n_head: [1, 2], n_layer: [1, 2, 3], n_embed: [8, 16]}", method="grid")
     plan = dry_run(grid, corpus, ON_CPU, uri, "gpt-experiments")
     assert len(plan.rows) == 12
-    assert all(seconds is not None and seconds > 0 for _, seconds in plan.rows)
+    assert all(row.seconds is not None and row.seconds > 0 for row in plan.rows)
     assert plan.seconds > 0
     assert plan.staffing == staff(ON_CPU, 12)
     assert not (tmp_path / "mlflow.db").exists()
@@ -258,7 +259,7 @@ def test_a_dry_run_knows_what_is_done(tmp_path: Path, store_uri: str, corpus: Co
     single = Trial(variant=define(tmp_path).baseline, training=define(tmp_path).training)
     run_single(single, corpus, Store(store_uri), ON_CPU, Recorder())
     plan = dry_run(define(tmp_path), corpus, ON_CPU, store_uri, "gpt-experiments")
-    assert {p.label for p, seconds in plan.rows if seconds is None} == {"baseline"}
+    assert {row.planned.label for row in plan.rows if row.seconds is None} == {"baseline"}
 
 
 def test_workers_never_outnumber_the_trials() -> None:
