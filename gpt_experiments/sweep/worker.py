@@ -16,7 +16,14 @@ from gpt_experiments.sweep.group_training import Trainer, train_jobs
 from gpt_experiments.sweep.messages import Free, Job, Message, Trained
 from gpt_experiments.sweep.processes import serve_parent
 from gpt_experiments.sweep.writers import FileWriter, Tell, WriteHere, WriterPool
-from gpt_experiments.training import Progress, TrainingResult, prepare_process, resolve_device, train_group
+from gpt_experiments.training import (
+    Progress,
+    TrainingResult,
+    prepare_process,
+    release_memory,
+    resolve_device,
+    train_group,
+)
 
 _SECONDS_BETWEEN_PROGRESS: Final = 0.25
 
@@ -57,6 +64,8 @@ def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
         while (jobs := parent.recv()) is not None:
             writer.expect(len(jobs))
             _train(jobs, corpus, device, setup.trainer, writer, tell)
+            if device.type != "cpu":
+                release_memory(device)  # the next group is of another size, and other workers share the device
             with sending:
                 parent.send(Free())
         writer.close()

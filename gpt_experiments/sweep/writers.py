@@ -88,9 +88,13 @@ class WriterPool:
     def write(self, job: Job, result: TrainingResult) -> None:
         """Hand the trial over, its model moved to main memory; waits where too much is handed over already."""
         self.expect(1)
-        result.model.to("cpu")
-        # Plain bytes: tensors in a multiprocessing queue would take shared memory, which containers have little of.
-        order = pickle.dumps((job, result))
+        try:
+            result.model.to("cpu")
+            # Plain bytes: tensors sent as such would take shared memory, which containers have little of.
+            order = pickle.dumps((job, result))
+        except Exception as error:
+            self._tell(job.key, JobFailed(reason=reason(error), traceback=traceback.format_exc()))
+            return
         with self._changed:
             self._changed.wait_for(lambda: self._waiting_bytes < _MOST_WAITING_BYTES)
             self._waiting_bytes += len(order)

@@ -16,11 +16,10 @@ from gpt_experiments.model import load_checkpoint
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.sweep.dry_run import dry_run
-from gpt_experiments.sweep.listener import SweepReport, SweepStart, TrialReport, TrialTicket
 from gpt_experiments.sweep.runner import run_single, run_sweep
 from gpt_experiments.sweep.staffing import RunOptions, staff
 from gpt_experiments.tracking import Store, names
-from gpt_experiments.training import Evaluation, Progress
+from tests.sweep.recorder import Recorder
 
 DEFINITION = """
 name: tiny
@@ -30,39 +29,6 @@ levels: {levels}
 training: {{steps: 4, batch_size: 4, eval_interval: 2, learning_rate: {learning_rate}}}
 """
 ON_CPU = RunOptions(device="cpu", workers=2)
-
-
-class Recorder:
-    """A listener that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.started: list[SweepStart] = []
-        self.trials: list[TrialTicket] = []
-        self.evaluations: list[tuple[str, int]] = []
-        self.ended: list[TrialReport] = []
-        self.notices: list[str] = []
-        self.reports: list[SweepReport] = []
-
-    def sweep_started(self, start: SweepStart) -> None:
-        self.started.append(start)
-
-    def trial_started(self, ticket: TrialTicket) -> None:
-        self.trials.append(ticket)
-
-    def trial_progress(self, ticket: TrialTicket, progress: Progress) -> None:
-        assert progress.step <= ticket.trial.training.steps
-
-    def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
-        self.evaluations.append((ticket.label, evaluation.step))
-
-    def trial_ended(self, report: TrialReport) -> None:
-        self.ended.append(report)
-
-    def notice(self, text: str) -> None:
-        self.notices.append(text)
-
-    def sweep_ended(self, report: SweepReport) -> None:
-        self.reports.append(report)
 
 
 def define(
