@@ -126,7 +126,9 @@ class Scoreboard:
         self.seeds.add(report.ticket.trial.seed)
         trial = self.running.pop(report.ticket.number, None)
         if trial is not None and report.outcome == "finished":
-            self._durations.append(self.now - trial.started_at)
+            # Where others write the files, its worker has long gone on.
+            free_at = trial.heard_at if self.start.writers and trial.heard_at is not None else self.now
+            self._durations.append(free_at - trial.started_at)
         return trial
 
     def seconds_left(self) -> float | None:
