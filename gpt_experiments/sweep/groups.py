@@ -67,14 +67,15 @@ def form_groups(
     """Every trial once, in groups that may train together, in the order in which their first trials came.
 
     The groups of one shape are as equal in size as can be: none is larger than `limit` says of any of its trials, nor
-    so large that one of the `workers` would be left with nothing to do.
+    so large that one of the `workers` would be left with nothing to do. Trials of equal dropout stay together.
     """
     share = max(1, len(trials) // workers)
     by_key: dict[Hashable, list[Trial]] = {}
     for trial in trials:
         by_key.setdefault(key(trial), []).append(trial)
     groups: list[tuple[Trial, ...]] = []
-    for alike in by_key.values():
+    for unordered in by_key.values():
+        alike = sorted(unordered, key=lambda trial: trial.variant.dropout)
         most = max(1, min(share, min(map(limit, alike))))
         count = math.ceil(len(alike) / most)
         bounds = [len(alike) * i // count for i in range(count + 1)]

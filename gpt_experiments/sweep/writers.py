@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import multiprocessing
 import os
 import pickle
@@ -89,9 +91,10 @@ class WriterPool:
         """Hand the trial over, its model moved to main memory; waits where too much is handed over already."""
         self.expect(1)
         try:
-            result.model.to("cpu")
-            # Plain bytes: tensors sent as such would take shared memory, which containers have little of.
-            order = pickle.dumps((job, result))
+            # A copy, because a weight may be part of a tensor that holds those of the whole group; and plain bytes,
+            # because tensors sent as such would take shared memory, which containers have little of.
+            model = copy.deepcopy(result.model.to("cpu"))
+            order = pickle.dumps((job, dataclasses.replace(result, model=model)))
         except Exception as error:
             self._tell(job.key, JobFailed(reason=reason(error), traceback=traceback.format_exc()))
             return

@@ -13,7 +13,6 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.model.gpt import GPT
 from gpt_experiments.training.batches import training_batches
 from gpt_experiments.training.evaluation import evaluate
-from gpt_experiments.training.events import Evaluation
 from gpt_experiments.training.group import train_group
 from gpt_experiments.training.step import make_optimizer, training_step
 
@@ -46,27 +45,32 @@ def time_trial(trial: Trial, corpus: Corpus, device: torch.device) -> float:
 
 
 def time_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> float:
-    """Seconds that training `trials` as one to their end would take, by a few steps and an evaluation done here.
+    """Seconds that training `trials` together to their end would take, by a few steps and an evaluation done here.
 
     What an accelerator spends once, on compiling and capturing, is left out. On a CPU part of the text is evaluated.
     """
     steps, setup = _TIMED_GROUP_STEPS[device.type], trials[0].training
     # Too low a learning rate to diverge: it takes no less time.
     brief = dataclasses.replace(setup, steps=steps, eval_interval=steps, learning_rate=1e-9)
-    evaluated = _beginning(corpus, trials[0].variant.block_size) if device.type == "cpu" else corpus
-    reached: dict[int, float] = {}  # when the first trial told of a step
-    evaluated_at = 0.0
-    for _, event in train_group([dataclasses.replace(trial, training=brief) for trial in trials], evaluated, device):
-        if isinstance(event, Evaluation):
-            evaluated_at = time.perf_counter()
-            if event.step == 0:
-                reached[0] = evaluated_at
-        else:
-            reached.setdefault(event.step, time.perf_counter())
-    first, last = sorted(reached)[1 if len(reached) > 2 else 0], max(reached)  # the first steps warm up
-    per_step = (reached[last] - reached[first]) / max(1, last - first)
-    evaluation = (evaluated_at - reached[last]) * len(corpus.val) / len(evaluated.val)
-    return per_step * setup.steps + evaluation * len(setup.evaluation_steps())
+    part = _beginning(corpus, trials[0].variant.block_size) if device.type == "cpu" else corpus
+    told: list[list[tuple[int, float]]] = [[] for _ in trials]  # of each trial: steps, and when it told of them
+    for index, event in train_group([dataclasses.replace(trial, training=brief) for trial in trials], part, device):
+        told[index].append((event.step, time.perf_counter()))
+    # Of each trial: step 0 evaluated, the first steps, which warm up, ..., the last one, which is then evaluated.
+    since = 1 if told[0][1][0] < steps else 0
+    timed_steps = steps - told[0][since][0]
+    training = _covered([(events[since][1], events[-2][1]) for events in told]) / timed_steps
+    evaluating = _covered([(events[-2][1], events[-1][1]) for events in told]) * len(corpus.val) / len(part.val)
+    return training * setup.steps + evaluating * len(setup.evaluation_steps())
+
+
+def _covered(spans: Sequence[tuple[float, float]]) -> float:
+    """Seconds that lie in any of the spans: those of trials that train side by side overlap."""
+    covered, until = 0.0, 0.0
+    for start, end in sorted(spans):
+        covered += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return covered
 
 
 def _beginning(corpus: Corpus, block_size: int) -> Corpus:

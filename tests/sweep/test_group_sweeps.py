@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -77,10 +79,14 @@ def run_groups(
     return {report.ticket.trial.seed: report for report in TrialRunner(context, pool).run(source)}
 
 
+def all_runs(store: Store) -> list[Run]:
+    client = MlflowClient(tracking_uri=store.uri)
+    return client.search_runs([store.experiment.experiment_id], f"tags.`{names.KIND}` = 'trial'")
+
+
 def trial_runs(store: Store) -> dict[tuple[int, float], Run]:
     """The runs of trials by seed and dropout; one each."""
-    client = MlflowClient(tracking_uri=store.uri)
-    found = client.search_runs([store.experiment.experiment_id], f"tags.`{names.KIND}` = 'trial'")
+    found = all_runs(store)
     by_trial = {(int(run.data.params["seed"]), float(run.data.params["dropout"])): run for run in found}
     assert len(by_trial) == len(found)
     return by_trial
@@ -222,6 +228,27 @@ def test_an_interrupt_ends_workers_and_their_writers(store_uri: str, corpus: Cor
     assert 5 not in reports
     assert {run.info.status for run in trial_runs(store).values()} <= {"FINISHED", "KILLED"}
     assert not psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before - trackers(), timeout=10)[1]
+
+
+@pytest.mark.slow
+def test_when_the_sweep_is_killed_its_workers_and_their_writers_end_too(
+    tmp_path: Path, store_uri: str, text: str
+) -> None:
+    (tmp_path / "text.txt").write_text(text)
+    program = [sys.executable, "-m", "tests.sweep.sweep_beside_writers", store_uri, str(tmp_path / "text.txt"), "40"]
+    with subprocess.Popen(program, cwd=Path(__file__).parents[2]) as process:
+        try:
+            store, deadline = Store(store_uri), time.monotonic() + 120
+            while "FINISHED" not in {run.info.status for run in all_runs(store)}:
+                assert process.poll() is None
+                assert time.monotonic() < deadline, "waited two minutes in vain"
+                time.sleep(0.2)
+            descendants = psutil.Process(process.pid).children(recursive=True)
+            assert sum("spawn_main" in " ".join(p.cmdline()) for p in descendants) == 3  # a worker and two writers
+        finally:
+            process.kill()
+    assert psutil.wait_procs(descendants, timeout=10)[1] == []
+    assert store.close_abandoned()
 
 
 def trackers() -> set[psutil.Process]:
