@@ -13,7 +13,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.model.gpt import GPT
 from gpt_experiments.training.batches import training_batches
 from gpt_experiments.training.evaluation import evaluate
-from gpt_experiments.training.group import train_group
+from gpt_experiments.training.loop import train_group
 from gpt_experiments.training.step import make_optimizer, training_step
 
 _TIMED_STEPS = 2
