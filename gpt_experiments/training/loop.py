@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from gpt_experiments.model.gpt import GPT
 from gpt_experiments.training.batches import training_batches
 from gpt_experiments.training.evaluation import SplitLoss, evaluate
 from gpt_experiments.training.events import Evaluation, Progress, TrainingSummary
+from gpt_experiments.training.groups import require_one_group
 from gpt_experiments.training.step import make_optimizer, training_step
 
 _STEPS_BETWEEN_CHECKS = {"cpu": 1, "mps": 50, "cuda": 50}  # reading the loss lets an accelerator's queue run dry
@@ -30,6 +31,34 @@ class TrainingResult:
     evaluations: tuple[Evaluation, ...]
     val: SplitLoss
     summary: TrainingSummary
+
+
+def train_group(
+    trials: Sequence[Trial], corpus: Corpus, device: torch.device
+) -> Generator[tuple[int, Progress | Evaluation], None, list[TrainingResult | DivergedError]]:
+    """Train trials that share everything but seed, dropout and learning_rate, yielding each one's index and event.
+
+    A trial that diverges yields no more events, and the list that the generator returns has its error in its place.
+
+    Raises:
+        ConfigError: the trials are not of one group.
+        CorpusError: the corpus is too short for the variant's block_size; raised before any work.
+    """
+    require_one_group(trials)
+    ended: list[TrainingResult | DivergedError] = []
+    for index, trial in enumerate(trials):
+        training = train(trial, corpus, device)
+        while True:
+            try:
+                event = next(training)
+            except StopIteration as end:
+                ended.append(end.value)
+                break
+            except DivergedError as error:
+                ended.append(error)
+                break
+            yield index, event
+    return ended
 
 
 def train(trial: Trial, corpus: Corpus, device: torch.device) -> Generator[Progress | Evaluation, None, TrainingResult]:
