@@ -79,7 +79,7 @@ def staff(options: RunOptions, trials: int) -> Staffing:
         ConfigError: the device is not there.
     """
     device = resolve_device(options.device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     wanted = options.workers or (cores if device.type == "cpu" else 1)
     workers = max(1, min(wanted, trials))
     staffing = Staffing(
@@ -90,3 +90,8 @@ def staff(options: RunOptions, trials: int) -> Staffing:
         return staffing
     writers = min(_MOST_WRITERS, max(1, (cores - workers) // workers))
     return dataclasses.replace(staffing, threads=1, writers=writers, memory=memory // workers)
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -61,9 +61,14 @@ def device_memory(device: torch.device) -> int | None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether the device's memory did not suffice: CUDA mostly raises a class of its own, MPS tells it in words."""
+    """Whether the device's memory did not suffice: CUDA mostly raises a class of its own, the others tell it in words.
+
+    The words are those of MPS, of the CPU's allocator, and of CUDA's libraries where they allocate by themselves.
+    """
+    told = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+        isinstance(error, RuntimeError)
+        and any(words in told for words in ("out of memory", "can't allocate memory", "alloc_failed"))
     )
 
 

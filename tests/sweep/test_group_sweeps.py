@@ -18,6 +18,7 @@ from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.dry_run import dry_run
+from gpt_experiments.sweep.groups import bytes_per_replica
 from gpt_experiments.sweep.listener import TrialReport, TrialTicket
 from gpt_experiments.sweep.plan import PlannedTrial, plan_trial
 from gpt_experiments.sweep.pool import WorkerPool
@@ -126,6 +127,26 @@ def test_seeds_and_dropout_levels_train_as_groups_and_each_is_a_run_as_if_alone(
     assert grouped.final_train_loss == pytest.approx(alone.final_train_loss, rel=1e-5)
     assert grouped.final_val_loss == pytest.approx(alone.final_val_loss, rel=1e-5)
     assert grouped.best_val_loss == pytest.approx(alone.best_val_loss, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_by_default_an_accelerator_gets_groups_as_large_as_fit_and_writers_beside_it(
+    store_uri: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a sweep on an accelerator but the accelerator itself: the CPU stands for it, with a memory for four."""
+    trial = Trial(variant=VARIANT, training=SETUP)
+    memory = int(4.5 * bytes_per_replica(trial, corpus.vocab_size) / 0.85)
+    monkeypatch.setattr("gpt_experiments.sweep.staffing.device_memory", lambda device: memory)
+    store, listener = Store(store_uri), Recorder()
+    report = run_sweep(SWEEP, corpus, store, RunOptions(device="cpu", workers=1), listener)
+    assert [trial.outcome for trial in report.trials] == ["finished"] * 6
+    (start,) = listener.started
+    assert (start.workers, start.replicas) == (1, 3)  # two of three, rather than four and two
+    assert start.writers >= 1
+    client = MlflowClient(tracking_uri=store_uri)
+    for run in trial_runs(store).values():
+        assert run.info.status == "FINISHED"
+        assert {file.path for file in client.list_artifacts(run.info.run_id)} == FILES
 
 
 @pytest.mark.slow

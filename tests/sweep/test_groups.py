@@ -98,6 +98,16 @@ def test_a_cpu_trains_one_at_a_time_unless_asked() -> None:
         RunOptions(replicas=0)
 
 
+def test_an_accelerators_workers_share_its_memory_and_leave_cores_to_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpt_experiments.sweep.staffing.device_memory", lambda device: 80 * GIB)
+    monkeypatch.setattr("gpt_experiments.sweep.staffing.usable_cores", lambda: 16)
+    for workers, writers in ((1, 8), (4, 3), (16, 1)):
+        staffing = staff(RunOptions(device="cpu", workers=workers), 100)
+        assert (staffing.workers, staffing.threads, staffing.writers) == (workers, 1, writers)
+        assert staffing.memory == 80 * GIB // workers
+        assert staffing.worker.writers == writers
+
+
 def test_the_estimate_counts_what_grows() -> None:
     """By hand for one layer of one head: 16 bytes a parameter, and what a step keeps of 1,024 x 256 tokens."""
     variant = Variant(n_head=1, n_layer=1, n_embed=8, block_size=256)
