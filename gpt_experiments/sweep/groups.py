@@ -13,7 +13,7 @@ from gpt_experiments.training import group_key
 
 _BYTES: Final = 4  # of a float32
 _USABLE: Final = 0.85  # of a device's memory: the rest is the context's, the libraries', and lost between blocks
-_EVALUATED_AT_ONCE: Final = 131_072  # tokens in one forward pass of an evaluation, of each replica
+_EVALUATED_AT_ONCE: Final = 131_072  # tokens in one forward pass of an evaluation, of all replicas together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,27 +34,37 @@ class Packing:
         """The most trials shaped like this one that may train together; at least one."""
         if self.memory is None:
             return self.replicas or 1
-        fitting = max(1, int(_USABLE * self.memory / bytes_per_replica(trial, self.vocab_size)))
+        free = _USABLE * self.memory - bytes_for_evaluation(trial, self.vocab_size)
+        fitting = max(1, int(free / bytes_per_replica(trial, self.vocab_size)))
         return fitting if self.replicas is None else min(self.replicas, fitting)
 
 
 def bytes_per_replica(trial: Trial, vocab_size: int) -> int:
     """An estimate, rather too high than too low, of an accelerator's memory that one trial takes while it trains.
 
-    Four float32 for each parameter (the weight, its gradient, AdamW's two moments), and the larger of
-
-    - a training step's activations, batch_size x block_size tokens that each keep, for the backward pass, in every
-      layer about 20 values of the width (both norms' inputs and outputs, the projections, the four times wider middle
-      before and after its ReLU, what is dropped) and three rows of attention weights a head (weights, what is dropped,
-      what is left: as if no fused attention served), and then three values for each logit;
-    - an evaluation's forward pass over 131,072 tokens, of which one layer at a time holds about 10 values of the width
-      and two rows of attention weights a head, and then two for each logit.
+    Six float32 for each parameter (the weight, its gradient and that as part of the group's, AdamW's two moments, a
+    copy in lower precision), and for each of a step's batch_size x block_size tokens what the backward pass needs: in
+    every layer about 28 values of the width (residual stream, both norms' inputs, results and outputs, projections and
+    copies of them, the four times wider middle before and after its ReLU, what is dropped) and three rows of attention
+    weights a head (weights, what is dropped, what is left: as if no fused attention served), and four values for each
+    logit.
     """
     variant, setup = trial.variant, trial.training
-    width, weights = variant.n_embed, variant.n_head * variant.block_size
-    kept = setup.batch_size * variant.block_size * (variant.n_layer * (20 * width + 3 * weights) + 3 * vocab_size)
-    evaluated = max(_EVALUATED_AT_ONCE, variant.block_size) * (10 * width + 2 * weights + 2 * vocab_size)
-    return _BYTES * (4 * trial.model_config(vocab_size).n_params + max(kept, evaluated))
+    attention = 3 * variant.n_head * variant.block_size
+    kept = variant.n_layer * (28 * variant.n_embed + attention) + 4 * vocab_size
+    tokens = setup.batch_size * variant.block_size
+    return _BYTES * (6 * trial.model_config(vocab_size).n_params + tokens * kept)
+
+
+def bytes_for_evaluation(trial: Trial, vocab_size: int) -> int:
+    """What an evaluation takes for all replicas together: a forward pass over 131,072 tokens.
+
+    Of these one layer at a time holds about 10 values of the width and two rows of attention weights a head, and then
+    two for each logit.
+    """
+    variant = trial.variant
+    held = 10 * variant.n_embed + 2 * variant.n_head * variant.block_size + 2 * vocab_size
+    return _BYTES * _EVALUATED_AT_ONCE * held
 
 
 def form_groups(

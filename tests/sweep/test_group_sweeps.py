@@ -18,7 +18,7 @@ from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.dry_run import dry_run
-from gpt_experiments.sweep.groups import bytes_per_replica
+from gpt_experiments.sweep.groups import bytes_for_evaluation, bytes_per_replica
 from gpt_experiments.sweep.listener import TrialReport, TrialTicket
 from gpt_experiments.sweep.plan import PlannedTrial, plan_trial
 from gpt_experiments.sweep.pool import WorkerPool
@@ -135,7 +135,8 @@ def test_by_default_an_accelerator_gets_groups_as_large_as_fit_and_writers_besid
 ) -> None:
     """All of a sweep on an accelerator but the accelerator itself: the CPU stands for it, with a memory for four."""
     trial = Trial(variant=VARIANT, training=SETUP)
-    memory = int(4.5 * bytes_per_replica(trial, corpus.vocab_size) / 0.85)
+    each, once = bytes_per_replica(trial, corpus.vocab_size), bytes_for_evaluation(trial, corpus.vocab_size)
+    memory = int((4.5 * each + once) / 0.85)
     monkeypatch.setattr("gpt_experiments.sweep.staffing.device_memory", lambda device: memory)
     store, listener = Store(store_uri), Recorder()
     report = run_sweep(SWEEP, corpus, store, RunOptions(device="cpu", workers=1), listener)
