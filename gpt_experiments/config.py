@@ -11,11 +11,12 @@ from typing import Any, Final, Literal, get_args
 
 from gpt_experiments.errors import ConfigError
 
-TRAINING_VERSION: Final = 2
+TRAINING_VERSION: Final = 3
 """Raised whenever the same inputs would train to another result; part of every cell. The golden-loss test holds it."""
 
 AttentionScale = Literal["n_embed", "head_size"]
 Precision = Literal["float32", "bfloat16"]
+LearningRateSchedule = Literal["constant", "cosine"]
 Budget = Literal["steps", "tokens", "flops"]
 
 HYPERPARAMETERS: Final = ("n_head", "n_layer", "n_embed", "dropout", "block_size")
@@ -91,13 +92,16 @@ class TrainingSetup:
     Args:
         steps: optimisation steps.
         batch_size: windows in a batch.
-        learning_rate: AdamW's, constant.
+        learning_rate: AdamW's, after the warm-up and before the cosine.
         weight_decay: AdamW's.
         beta1, beta2: AdamW's.
         eval_interval: steps between evaluations; step 0 and the last step are always evaluated.
         attention_scale: attention scores are multiplied by `n_embed ** -0.5` (the model being studied, and what
             pre-trained files expect) or by `head_size ** -0.5` (Vaswani et al. 2017).
         precision: `float32`, or `bfloat16` for autocast of the matrix products (weights stay float32).
+        schedule: of the learning rate after the warm-up: `constant`, or `cosine`, down to min_learning_rate.
+        warmup_steps: steps over which the learning rate rises linearly to its value.
+        min_learning_rate: where the cosine ends; at most learning_rate.
 
     Raises:
         ConfigError: a value of the wrong type or out of range.
@@ -112,11 +116,15 @@ class TrainingSetup:
     eval_interval: int = 500
     attention_scale: AttentionScale = "n_embed"
     precision: Precision = "float32"
+    schedule: LearningRateSchedule = "constant"
+    warmup_steps: int = 0
+    min_learning_rate: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "eval_interval"):
             _require_int(name, getattr(self, name), minimum=1)
-        for name in ("learning_rate", "weight_decay", "beta1", "beta2"):
+        _require_int("warmup_steps", self.warmup_steps, minimum=0)
+        for name in ("learning_rate", "weight_decay", "beta1", "beta2", "min_learning_rate"):
             object.__setattr__(self, name, _require_real(name, getattr(self, name)))
         if self.learning_rate <= 0:
             raise ConfigError(f"learning_rate must be positive, but got {self.learning_rate:g}; the default is 3e-4")
@@ -127,6 +135,22 @@ class TrainingSetup:
                 raise ConfigError(f"{name} must be at least 0 and below 1, but got {getattr(self, name):g}")
         _require_choice("attention_scale", self.attention_scale, get_args(AttentionScale))
         _require_choice("precision", self.precision, get_args(Precision))
+        _require_choice("schedule", self.schedule, get_args(LearningRateSchedule))
+        self._check_min_learning_rate()
+
+    def _check_min_learning_rate(self) -> None:
+        if self.min_learning_rate < 0:
+            raise ConfigError(f"min_learning_rate must not be negative, but got {self.min_learning_rate:g}; try 0")
+        if self.min_learning_rate and self.schedule != "cosine":
+            raise ConfigError(
+                f"min_learning_rate={self.min_learning_rate:g} goes with schedule=cosine, but the schedule is "
+                f"{self.schedule}; choose cosine, or leave min_learning_rate out"
+            )
+        if self.min_learning_rate > self.learning_rate:
+            raise ConfigError(
+                f"min_learning_rate must be at most learning_rate, but got {self.min_learning_rate:g} and "
+                f"{self.learning_rate:g}; try {self.learning_rate / 10:g}"
+            )
 
     def evaluation_steps(self) -> list[int]:
         """The steps at which losses are taken: 0, every `eval_interval`, and the last."""
@@ -174,8 +198,9 @@ def setup_at_budget(
 ) -> TrainingSetup:
     """`setup` for a variant that is to spend what the baseline spends in `setup.steps` steps.
 
-    At a budget of `steps` that is the setup as it stands; at `tokens` or `flops` the steps, and the steps between
-    evaluations in proportion, are as many as use up the baseline's training tokens or floating-point operations.
+    At a budget of `steps` that is the setup as it stands; at `tokens` or `flops` the steps, and in proportion those
+    between evaluations and those of the warm-up, are as many as use up the baseline's training tokens or floating-point
+    operations.
     """
     if budget == "steps":
         return setup
@@ -189,6 +214,7 @@ def setup_at_budget(
         setup,
         steps=max(1, round(setup.steps * ratio)),
         eval_interval=max(1, round(setup.eval_interval * ratio)),
+        warmup_steps=round(setup.warmup_steps * ratio),
     )
 
 

@@ -30,7 +30,21 @@ _VARIANT, _SETUP = Variant(), TrainingSetup()
 @click.option("--seed", default=1337, show_default=True, help="Of weights, batches and dropout.")
 @click.option("--steps", default=_SETUP.steps, show_default=True, help="Optimisation steps.")
 @click.option("--batch-size", default=_SETUP.batch_size, show_default=True, help="Windows a batch.")
-@click.option("--learning-rate", default=_SETUP.learning_rate, show_default=True, help="AdamW's, constant.")
+@click.option("--learning-rate", default=_SETUP.learning_rate, show_default=True, help="AdamW's.")
+@click.option(
+    "--schedule",
+    type=click.Choice(["constant", "cosine"]),
+    default=_SETUP.schedule,
+    show_default=True,
+    help="Of the learning rate.",
+)
+@click.option(
+    "--warmup-steps",
+    default=_SETUP.warmup_steps,
+    show_default=True,
+    help="In which the learning rate rises to its value.",
+)
+@click.option("--min-learning-rate", default=_SETUP.min_learning_rate, show_default=True, help="Where the cosine ends.")
 @click.option("--weight-decay", default=_SETUP.weight_decay, show_default=True, help="AdamW's.")
 @click.option("--beta1", default=_SETUP.beta1, show_default=True, help="AdamW's.")
 @click.option("--beta2", default=_SETUP.beta2, show_default=True, help="AdamW's.")

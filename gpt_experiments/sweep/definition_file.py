@@ -105,8 +105,9 @@ class _Reader:
         names = [f.name for f in dataclasses.fields(made_of)]  # type: ignore[arg-type]  # both are dataclasses
         given = self._mapping((name,), names) if name in self._fields else {}
         for key, value in given.items():
-            # Alone first, so that an error names the one field that is wrong; heads and width go together.
-            if key not in ("n_head", "n_embed"):
+            # Alone first, so that an error names the one field that is wrong. Heads and width go together, and so do
+            # the lowest learning rate, the highest and the schedule.
+            if key not in ("n_head", "n_embed", "min_learning_rate"):
                 self._told((name, key), partial(made_of, **{key: value}))
         return self._told((name,), partial(made_of, **given))
 

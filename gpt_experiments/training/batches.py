@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import torch
@@ -18,10 +18,49 @@ def training_batches(tokens: Tensor, *, batch_size: int, block_size: int, seed: 
     the batch shape and the length of `tokens` alone, and are drawn on the CPU: every device, and every variant of the
     same shape, sees the same batches in the same order.
     """
-    generator = torch.Generator().manual_seed(seed)
     window = torch.arange(block_size, device=tokens.device)  # (block_size,)
-    while True:
-        offsets = torch.randint(len(tokens) - block_size, (_CHUNK, batch_size, 1), generator=generator)
+    for offsets in _offset_chunks(len(tokens) - block_size, batch_size, seed):
         for starts in offsets.to(tokens.device):
             index = starts + window  # (batch_size, block_size)
             yield tokens[index], tokens[index + 1]
+
+
+def _offset_chunks(n_offsets: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+    """Endless chunks (_CHUNK, batch_size, 1) of offsets below `n_offsets`, on the CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield torch.randint(n_offsets, (_CHUNK, batch_size, 1), generator=generator)
+
+
+class ReplicaBatches:
+    """The batches of several seeds side by side, each those that `training_batches` gives that seed alone.
+
+    The host refills a buffer on the device, and a step that lies on the device picks from it: nothing waits.
+
+    Args:
+        tokens: (n,), the training split, on the device that trains.
+        seeds: one for each of the R replicas.
+    """
+
+    def __init__(self, tokens: Tensor, *, batch_size: int, block_size: int, seeds: Sequence[int]) -> None:
+        self._tokens = tokens
+        self._window = torch.arange(block_size, device=tokens.device)
+        self._chunks = [_offset_chunks(len(tokens) - block_size, batch_size, seed) for seed in seeds]
+        shape = (_CHUNK, len(seeds), batch_size, 1)
+        self._offsets = torch.zeros(shape, dtype=torch.int64, device=tokens.device)
+
+    def prepare(self, step: int) -> int:
+        """Make batches ready for the step that follows `step` steps; how many steps they last, from 1 to _CHUNK."""
+        used = step % _CHUNK
+        if used == 0:
+            chunk = torch.stack([next(chunks) for chunks in self._chunks], dim=1)  # (_CHUNK, R, batch_size, 1)
+            if self._tokens.device.type == "cuda":
+                chunk = chunk.pin_memory()  # from pageable memory the copy would wait for the device
+            self._offsets.copy_(chunk, non_blocking=True)
+        return _CHUNK - used
+
+    def gather(self, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets (R, batch_size, block_size) for the step that follows `step` (1,) steps."""
+        starts = self._offsets.index_select(0, step.remainder(_CHUNK))[0]  # (R, batch_size, 1)
+        index = starts + self._window
+        return self._tokens[index], self._tokens[index + 1]

@@ -44,6 +44,8 @@ def prepare_process(device: torch.device, threads: int) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Off: a kernel for every new tensor, which finds bugs and changes no result. (torch's stubs do not know it.)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def describe_device(device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gpt_experiments.model.gpt import GPT
+from gpt_experiments.model.replicas import ReplicaGPT
 
 _TOKENS_AT_ONCE = {"cpu": 8_192, "mps": 32_768, "cuda": 131_072}  # bounds the memory of one forward pass
 
@@ -36,25 +38,56 @@ def evaluate(model: GPT, tokens: Tensor) -> SplitLoss:
     """
     was_training = model.training
     model.eval()
-    block_size, targets_in_all = model.config.variant.block_size, len(tokens) - 1
-    windows, rest = divmod(targets_in_all, block_size)
-    whole = windows * block_size  # targets that fill whole windows
-    inputs, targets = tokens[:whole].view(-1, block_size), tokens[1 : whole + 1].view(-1, block_size)
+    block_size = model.config.variant.block_size
     at_once = max(1, _TOKENS_AT_ONCE[model.device.type] // block_size)
-    sums = [_summed_losses(model, x, y) for x, y in zip(inputs.split(at_once), targets.split(at_once), strict=True)]
-    if rest:
-        last = _summed_losses(model, tokens[None, whole:-1], tokens[None, whole + 1 :])  # (rest,)
-        sums.append(F.pad(last, (0, block_size - rest)))
+    sums = _sums_by_position(lambda x, y: _losses(model(x), y).sum(dim=0), tokens, block_size, at_once)
     model.train(was_training)
-    by_position = torch.stack(sums).cpu().double().sum(dim=0)  # (block_size,); here the device is waited for
-    counts = windows + (torch.arange(block_size) < rest).double()
+    return _split_loss(sums, len(tokens) - 1)
+
+
+@torch.no_grad()
+def evaluate_replicas(model: ReplicaGPT, tokens: Tensor) -> list[SplitLoss]:
+    """What `evaluate` gives for each replica; all of them see a window together."""
+    was_training = model.training
+    model.eval()
+    at_once = max(1, _TOKENS_AT_ONCE[model.device.type] // (model.block_size * len(model.configs)))
+
+    def summed(inputs: Tensor, targets: Tensor) -> Tensor:
+        logits = model(inputs)  # (R, B, T, vocab_size)
+        return _losses(logits, targets.expand(logits.shape[:-1])).sum(dim=1)  # (R, T)
+
+    sums = _sums_by_position(summed, tokens, model.block_size, at_once)  # (R, block_size)
+    model.train(was_training)
+    return [_split_loss(of_one, len(tokens) - 1) for of_one in sums]
+
+
+def _sums_by_position(
+    summed_losses: Callable[[Tensor, Tensor], Tensor], tokens: Tensor, block_size: int, at_once: int
+) -> Tensor:
+    """Losses (..., block_size) summed over all windows in float64, on the CPU; only here the device is waited for.
+
+    Args:
+        summed_losses: from inputs and targets (B, T) to the losses (..., T) summed over B.
+        at_once: windows in one call.
+    """
+    whole = (len(tokens) - 1) // block_size * block_size  # targets that fill whole windows
+    inputs, targets = tokens[:whole].view(-1, block_size), tokens[1 : whole + 1].view(-1, block_size)
+    sums = [summed_losses(x, y) for x, y in zip(inputs.split(at_once), targets.split(at_once), strict=True) if len(x)]
+    rest = len(tokens) - 1 - whole
+    if rest:
+        last = summed_losses(tokens[None, whole:-1], tokens[None, whole + 1 :])  # (..., rest)
+        sums.append(F.pad(last, (0, block_size - rest)))
+    return torch.stack(sums).cpu().double().sum(dim=0)
+
+
+def _split_loss(sums: Tensor, targets_in_all: int) -> SplitLoss:
+    """From the losses summed by position (block_size,) and the number of characters predicted in all."""
+    windows, rest = divmod(targets_in_all, len(sums))
+    counts = windows + (torch.arange(len(sums)) < rest).double()
     seen = counts > 0
-    return SplitLoss(
-        mean=float(by_position.sum()) / targets_in_all, by_position=tuple((by_position[seen] / counts[seen]).tolist())
-    )
+    return SplitLoss(mean=float(sums.sum()) / targets_in_all, by_position=tuple((sums[seen] / counts[seen]).tolist()))
 
 
-def _summed_losses(model: GPT, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The losses of inputs and targets (B, T), summed over B: (T,)."""
-    logits = model(inputs)  # (B, T, vocab_size)
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape).sum(dim=0)
+def _losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """The loss of each of the targets (...) under logits (..., vocab_size)."""
+    return F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none").view(targets.shape)

@@ -12,7 +12,8 @@ class Progress:
     Attributes:
         step: optimisation steps done so far.
         batch_loss: the loss on the last batch, nats per character.
-        tokens_per_second: training tokens over training time so far, evaluations left out.
+        tokens_per_second: training tokens over training time so far, evaluations left out; of trials that train
+            together each has an equal share of the time.
     """
 
     step: int
@@ -34,7 +35,8 @@ class TrainingSummary:
     """A finished training in numbers: losses in nats per character, times in seconds.
 
     Attributes:
-        train_seconds: time spent in optimisation steps; evaluations are in `eval_seconds`.
+        train_seconds: time spent in optimisation steps; evaluations are in `eval_seconds`. Of trials that train
+            together each has an equal share of both, so that times add up.
         tokens_per_second: training tokens over `train_seconds`.
     """
 

@@ -1,4 +1,4 @@
-"""The training loop: a trial and a corpus become events, then a trained model and its losses."""
+"""The training loop: trials and a corpus become events, then trained models and their losses."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from dataclasses import dataclass
 
 import torch
 
-from gpt_experiments.config import TrainingSetup, Trial
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import DivergedError
 from gpt_experiments.model.gpt import GPT
-from gpt_experiments.training.batches import training_batches
-from gpt_experiments.training.evaluation import SplitLoss, evaluate
+from gpt_experiments.training.cuda_graph import GraphCapturer
+from gpt_experiments.training.evaluation import SplitLoss
 from gpt_experiments.training.events import Evaluation, Progress, TrainingSummary
 from gpt_experiments.training.groups import require_one_group
-from gpt_experiments.training.step import make_optimizer, training_step
+from gpt_experiments.training.learners import Learner, SoloLearner
+from gpt_experiments.training.replica_learner import ReplicaLearner
 
 _STEPS_BETWEEN_CHECKS = {"cpu": 1, "mps": 50, "cuda": 50}  # reading the loss lets an accelerator's queue run dry
 
@@ -33,34 +34,6 @@ class TrainingResult:
     summary: TrainingSummary
 
 
-def train_group(
-    trials: Sequence[Trial], corpus: Corpus, device: torch.device
-) -> Generator[tuple[int, Progress | Evaluation], None, list[TrainingResult | DivergedError]]:
-    """Train trials that share everything but seed, dropout and learning_rate, yielding each one's index and event.
-
-    A trial that diverges yields no more events, and the list that the generator returns has its error in its place.
-
-    Raises:
-        ConfigError: the trials are not of one group.
-        CorpusError: the corpus is too short for the variant's block_size; raised before any work.
-    """
-    require_one_group(trials)
-    ended: list[TrainingResult | DivergedError] = []
-    for index, trial in enumerate(trials):
-        training = train(trial, corpus, device)
-        while True:
-            try:
-                event = next(training)
-            except StopIteration as end:
-                ended.append(end.value)
-                break
-            except DivergedError as error:
-                ended.append(error)
-                break
-            yield index, event
-    return ended
-
-
 def train(trial: Trial, corpus: Corpus, device: torch.device) -> Generator[Progress | Evaluation, None, TrainingResult]:
     """Train `trial` on `device`, yielding events as they happen; the generator returns the result.
 
@@ -72,51 +45,114 @@ def train(trial: Trial, corpus: Corpus, device: torch.device) -> Generator[Progr
         CorpusError: the corpus is too short for the variant's block_size; raised before any work.
         DivergedError: a loss is not finite.
     """
-    setup, block_size = trial.training, trial.variant.block_size
+    training = train_group([trial], corpus, device)
+    while True:
+        try:
+            _, event = next(training)
+        except StopIteration as end:
+            (ended,) = end.value
+            break
+        yield event
+    if isinstance(ended, DivergedError):
+        raise ended
+    return ended
+
+
+def train_group(
+    trials: Sequence[Trial], corpus: Corpus, device: torch.device
+) -> Generator[tuple[int, Progress | Evaluation], None, list[TrainingResult | DivergedError]]:
+    """Train trials that share everything but seed, dropout and learning_rate as one, yielding events with their index.
+
+    Each trial has the initial weights and the batches that it has alone, so without dropout it trains to the same
+    losses within float error; dropout draws other masks in another group. A trial whose loss is no longer finite yields
+    no more events, its error stands in its place in the list that the generator returns, and the others go on
+    untouched. For the rest see `train`.
+
+    Raises:
+        ConfigError: no trials, or trials that cannot train together.
+        CorpusError: the corpus is too short for the variant's block_size; raised before any work.
+    """
+    require_one_group(trials)
+    setup, block_size = trials[0].training, trials[0].variant.block_size
     corpus.require_context(block_size)
-    torch.manual_seed(trial.seed)
-    model = GPT(trial.model_config(corpus.vocab_size)).to(device)
-    train_tokens = torch.from_numpy(corpus.train).to(device)  # (n_train,)
-    val_tokens = torch.from_numpy(corpus.val).to(device)  # (n_val,)
-    batches = training_batches(train_tokens, batch_size=setup.batch_size, block_size=block_size, seed=trial.seed)
-    optimizer = make_optimizer(model, setup)
-    training, evaluating = _Stopwatch(), _Stopwatch()
-    evaluations: list[Evaluation] = []
-    evaluation_steps = setup.evaluation_steps()
+    learner = make_learner(trials, corpus, device)
+    group = _Group(trials)
     step = 0
-    for next_evaluation in evaluation_steps:
-        while step < next_evaluation:
+    for next_evaluation in setup.evaluation_steps():
+        while step < next_evaluation and group.going:
             stop = min(step + _STEPS_BETWEEN_CHECKS[device.type], next_evaluation)
-            with training.running():
-                for _ in range(step, stop):
-                    loss = training_step(model, optimizer, *next(batches), setup)
-                batch_loss = loss.item()  # waits for the device
+            with group.training.running():
+                losses = learner.take(stop - step)
             step = stop
-            _require_finite(batch_loss, step, setup)
-            tokens = step * setup.batch_size * block_size
-            yield Progress(step=step, batch_loss=batch_loss, tokens_per_second=tokens / training.seconds)
-        with evaluating.running():
-            # As much of the training split as there is validation split: the two losses are equally exact.
-            train_loss = evaluate(model, train_tokens[: len(val_tokens)]).mean
-            val = evaluate(model, val_tokens)
-        _require_finite(train_loss + val.mean, step, setup)
-        evaluations.append(Evaluation(step=step, train_loss=train_loss, val_loss=val.mean))
-        yield evaluations[-1]
-    summary = TrainingSummary(
-        final_train_loss=evaluations[-1].train_loss,
-        final_val_loss=evaluations[-1].val_loss,
-        best_val_loss=min(evaluation.val_loss for evaluation in evaluations),
-        n_params=sum(parameter.numel() for parameter in model.parameters()),
-        train_seconds=training.seconds,
-        eval_seconds=evaluating.seconds,
-        tokens_per_second=setup.steps * setup.batch_size * block_size / training.seconds,
-    )
-    return TrainingResult(model=model.eval(), evaluations=tuple(evaluations), val=val, summary=summary)
+            group.end_diverged(step, losses)
+            for index in group.going:
+                yield index, Progress(step=step, batch_loss=losses[index], tokens_per_second=group.speed(step))
+        if not group.going:
+            break
+        with group.evaluating.running():
+            found = learner.evaluate()
+        group.end_diverged(step, [train_loss + val.mean for train_loss, val in found])
+        for index in group.going:
+            yield index, group.evaluated(index, step, *found[index])
+    return group.results(learner.models())
 
 
-def _require_finite(loss: float, step: int, setup: TrainingSetup) -> None:
-    if not math.isfinite(loss):
-        raise DivergedError(step, loss, setup.learning_rate)
+def make_learner(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Learner:
+    """One trial alone trains as an ordinary model, but on CUDA, where a captured step pays off also for one."""
+    if device.type == "cuda":
+        return ReplicaLearner(trials, corpus, device, GraphCapturer(device))
+    return SoloLearner(trials[0], corpus, device) if len(trials) == 1 else ReplicaLearner(trials, corpus, device)
+
+
+class _Group:
+    """What is known of each trial of a group while it trains."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self._trials, self._diverged = trials, dict[int, DivergedError]()
+        self._evaluations: list[list[Evaluation]] = [[] for _ in trials]
+        self._val: list[SplitLoss | None] = [None for _ in trials]
+        self.training, self.evaluating = _Stopwatch(), _Stopwatch()
+
+    @property
+    def going(self) -> list[int]:
+        """The indices of the trials that have not diverged."""
+        return [index for index in range(len(self._trials)) if index not in self._diverged]
+
+    def end_diverged(self, step: int, losses: Sequence[float]) -> None:
+        """Note each trial whose loss is not finite for the first time."""
+        for index in self.going:
+            if not math.isfinite(losses[index]):
+                rate = self._trials[index].training.learning_rate
+                self._diverged[index] = DivergedError(step, losses[index], rate)
+
+    def evaluated(self, index: int, step: int, train_loss: float, val: SplitLoss) -> Evaluation:
+        evaluation = Evaluation(step=step, train_loss=train_loss, val_loss=val.mean)
+        self._evaluations[index].append(evaluation)
+        self._val[index] = val
+        return evaluation
+
+    def speed(self, steps: int) -> float:
+        """Training tokens per second of a trial's share of the time."""
+        trial = self._trials[0]
+        tokens = steps * trial.training.batch_size * trial.variant.block_size
+        return tokens * len(self._trials) / self.training.seconds
+
+    def results(self, models: Sequence[GPT]) -> list[TrainingResult | DivergedError]:
+        return [self._diverged.get(index) or self._result(index, model) for index, model in enumerate(models)]
+
+    def _result(self, index: int, model: GPT) -> TrainingResult:
+        evaluations, val = self._evaluations[index], self._val[index]
+        assert val is not None
+        summary = TrainingSummary(
+            final_train_loss=evaluations[-1].train_loss,
+            final_val_loss=evaluations[-1].val_loss,
+            best_val_loss=min(evaluation.val_loss for evaluation in evaluations),
+            n_params=sum(parameter.numel() for parameter in model.parameters()),
+            train_seconds=self.training.seconds / len(self._trials),
+            eval_seconds=self.evaluating.seconds / len(self._trials),
+            tokens_per_second=self.speed(self._trials[index].training.steps),
+        )
+        return TrainingResult(model=model.eval(), evaluations=tuple(evaluations), val=val, summary=summary)
 
 
 class _Stopwatch:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gpt_experiments.config import TrainingSetup
 from gpt_experiments.model.gpt import GPT
+from gpt_experiments.training.schedule import learning_rate_at
 
 
 def make_optimizer(model: GPT, setup: TrainingSetup) -> torch.optim.AdamW:
@@ -19,6 +20,12 @@ def make_optimizer(model: GPT, setup: TrainingSetup) -> torch.optim.AdamW:
         weight_decay=setup.weight_decay,
         fused=True,  # one kernel for all tensors instead of several for each
     )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, setup: TrainingSetup, step: int) -> None:
+    """Give the optimiser the learning rate of the step that follows `step` steps."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate_at(setup, step)
 
 
 def training_step(

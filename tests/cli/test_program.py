@@ -44,7 +44,8 @@ OPTIONS = {
     ),
     "train": (
         "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
-        "learning_rate n_embed n_head n_layer precision quiet seed steps tracking_uri weight_decay"
+        "learning_rate min_learning_rate n_embed n_head n_layer precision quiet schedule seed steps tracking_uri "
+        "warmup_steps weight_decay"
     ),
 }
 

@@ -1,0 +1,97 @@
+"""Trains several trials as one batched model, on CUDA as one captured graph a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+
+from gpt_experiments.config import Trial
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.model.gpt import GPT
+from gpt_experiments.model.replicas import ReplicaGPT
+from gpt_experiments.training.adamw import ReplicaAdamW
+from gpt_experiments.training.batches import ReplicaBatches
+from gpt_experiments.training.cuda_graph import Capturer, RepeatedStep
+from gpt_experiments.training.evaluation import SplitLoss, evaluate_replicas
+from gpt_experiments.training.learners import splits
+from gpt_experiments.training.schedule import learning_rate_at
+
+_Value = TypeVar("_Value")
+
+
+class ReplicaLearner:
+    """Trains trials that share everything but seed, dropout and learning rate; each has the initial weights and the
+    batches that it has alone.
+
+    Dropout draws from torch's default generator of the device, seeded with the first trial's seed: masks are
+    independent between replicas, and what a trial draws depends on the group that it trains with.
+
+    Args:
+        capturer: turns the step into one launch; None takes it kernel by kernel.
+    """
+
+    def __init__(
+        self, trials: Sequence[Trial], corpus: Corpus, device: torch.device, capturer: Capturer | None = None
+    ) -> None:
+        # Equal dropout side by side, as the model wants it; `_places` are those of the trials in that order.
+        order = sorted(range(len(trials)), key=lambda i: trials[i].variant.dropout)
+        self._places = sorted(range(len(trials)), key=lambda i: order[i])
+        ordered = [trials[i] for i in order]
+        setup = self._setup = ordered[0].training
+        models = []
+        for trial in ordered:
+            torch.manual_seed(trial.seed)
+            models.append(GPT(trial.model_config(corpus.vocab_size)))
+        torch.manual_seed(trials[0].seed)
+        self._model = ReplicaGPT(models).to(device)
+        self._train, self._part, self._val = splits(corpus, device)
+        self._batches = ReplicaBatches(
+            self._train,
+            batch_size=setup.batch_size,
+            block_size=ordered[0].variant.block_size,
+            seeds=[trial.seed for trial in ordered],
+        )
+        rates = [[learning_rate_at(trial.training, step) for trial in ordered] for step in range(setup.steps)]
+        self._optimizer = ReplicaAdamW(
+            self._model.parameters_of_all.detach(), torch.tensor(rates, dtype=torch.float64), setup
+        )
+        self._losses = torch.zeros(len(trials), device=device)  # (R,), of the latest step
+        self._step, self._steps_taken = RepeatedStep(self._take_one, capturer), 0
+
+    def take(self, steps: int) -> list[float]:
+        self._model.train()
+        end = self._steps_taken + steps
+        while self._steps_taken < end:
+            ready = min(self._batches.prepare(self._steps_taken), end - self._steps_taken)
+            for _ in range(ready):
+                self._step.take()
+            self._steps_taken += ready
+        return self._in_order(self._losses.tolist())
+
+    def evaluate(self) -> list[tuple[float, SplitLoss]]:
+        train, val = evaluate_replicas(self._model, self._part), evaluate_replicas(self._model, self._val)
+        return self._in_order([(on_train.mean, on_val) for on_train, on_val in zip(train, val, strict=True)])
+
+    def models(self) -> list[GPT]:
+        return self._in_order(self._model.unstack())
+
+    def _in_order(self, values: list[_Value]) -> list[_Value]:
+        """What is given for each replica, in the order of the trials."""
+        return [values[place] for place in self._places]
+
+    def _take_one(self) -> None:
+        """One step of all replicas, of device work alone: it is captured, and nothing in it may wait."""
+        inputs, targets = self._batches.gather(self._optimizer.steps_taken)  # (R, B, T)
+        # No cache: each weight is cast once a step, and a cached one would outlive the capture.
+        bfloat16 = self._setup.precision == "bfloat16"
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
+            logits = self._model(inputs)  # (R, B, T, vocab_size)
+        losses = F.cross_entropy(logits.float().flatten(0, 2), targets.flatten(), reduction="none")
+        losses = losses.view(len(targets), -1).mean(dim=1)  # (R,)
+        # No replica's loss depends on another's weights, so the gradient of the sum holds each one's own.
+        (grad,) = torch.autograd.grad(losses.sum(), self._model.parameters_of_all)  # (R, P)
+        self._optimizer.step(grad)
+        self._losses.copy_(losses.detach())
