@@ -130,6 +130,12 @@ MISTAKES = [
         "my.yaml:5: levels.dropout: a range goes with the methods random",
     ),
     (GOOD.replace("3e-4", "-1"), "my.yaml:7: training.learning_rate: learning_rate must be positive, but got -1"),
+    (GOOD.replace("3e-4", "1\n  schedule: step"), "my.yaml:8: training.schedule: schedule must be one of constant, cosine"),
+    (GOOD.replace("3e-4", "1\n  warmup_steps: -1"), "my.yaml:8: training.warmup_steps: .* at least 0, but got -1"),
+    (
+        GOOD.replace("3e-4", "1\n  min_learning_rate: 2\n  schedule: cosine"),
+        "my.yaml:6: training: min_learning_rate must be at most learning_rate, but got 2 and 1",
+    ),
     (GOOD.replace("3e-4", ".nan"), "my.yaml:7: training.learning_rate: learning_rate must be a finite number"),
     (GOOD.replace("seeds: 2", "seeds: many"), "my.yaml:8: seeds: seeds must be a whole number of at least 1"),
     (GOOD + "trials: 0\n", "my.yaml:9: trials: trials must be a whole number of at least 1, but got 0"),
@@ -193,6 +199,14 @@ def test_names_and_paths_that_lead_nowhere_are_told(tmp_path: Path) -> None:
         load_definition(str(tmp_path / "absent.yaml"))
     with pytest.raises(ConfigError, match=r"cannot be read .*directory"):
         load_definition(str(tmp_path))
+
+
+def test_a_schedule_of_the_learning_rate_is_read_and_written(tmp_path: Path) -> None:
+    given = "1e-3\n  schedule: cosine\n  warmup_steps: 100\n  min_learning_rate: 1e-4"
+    definition = load(tmp_path, GOOD.replace("3e-4", given))
+    expected = TrainingSetup(learning_rate=1e-3, schedule="cosine", warmup_steps=100, min_learning_rate=1e-4)
+    assert definition.training == expected
+    assert load(tmp_path, yaml.safe_dump(definition.as_dict())) == definition
 
 
 def test_a_budget_is_one_of_three(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from gpt_experiments.config import ModelConfig, TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, CorpusError, DivergedError
-from gpt_experiments.model import GPT, from_notebook_state_dict
+from gpt_experiments.model import GPT
 from gpt_experiments.model.fused import has_cpu_kernels
 from gpt_experiments.training import Evaluation, Progress, TrainingResult, evaluate, resolve_device, train
 from gpt_experiments.training.batches import training_batches
 from tests.reference.plain_gpt import PlainGPT
+from tests.training.weights import copy_into_plain
 
 CPU = torch.device("cpu")
 SMALL = Variant(n_head=2, n_layer=2, n_embed=16, dropout=0.1, block_size=16)
@@ -72,7 +73,7 @@ def test_without_dropout_every_loss_is_the_plain_models(corpus: Corpus) -> None:
     config = ModelConfig(variant=variant, vocab_size=corpus.vocab_size)
     ours = GPT(config)
     plain = PlainGPT(config)
-    _copy_into_plain(ours, plain, config)
+    copy_into_plain(ours, plain, config)
     optimizer = torch.optim.AdamW(plain.parameters(), lr=3e-3)
     batches = training_batches(torch.from_numpy(corpus.train), batch_size=8, block_size=16, seed=1337)
     expected = []
@@ -84,27 +85,6 @@ def test_without_dropout_every_loss_is_the_plain_models(corpus: Corpus) -> None:
         expected.append(loss.item())
     assert found == pytest.approx(expected, abs=1e-4)
     assert found[-1] < found[0] - 0.5
-
-
-def _copy_into_plain(ours: GPT, plain: PlainGPT, config: ModelConfig) -> None:
-    """Write the fused model's weights into the plain one, head by head."""
-    with torch.no_grad():
-        plain.token_embedding_table.weight.copy_(ours.token_embedding.weight)
-        plain.position_embedding_table.weight.copy_(ours.position_embedding.weight)
-        size = config.variant.head_size
-        for mine, theirs in zip(ours.blocks, plain.blocks, strict=True):
-            parts = mine.attention.qkv.weight.chunk(3)
-            for h, head in enumerate(theirs.sa.heads):
-                for layer, part in zip((head.query, head.key, head.value), parts, strict=True):
-                    layer.weight.copy_(part[h * size : (h + 1) * size])
-            theirs.sa.proj.load_state_dict(mine.attention.proj.state_dict())
-            theirs.ffwd.net.load_state_dict(mine.feed_forward.state_dict())
-            theirs.ln1.load_state_dict(mine.ln1.state_dict())
-            theirs.ln2.load_state_dict(mine.ln2.state_dict())
-        plain.ln_f.load_state_dict(ours.ln_f.state_dict())
-        plain.lm_head.load_state_dict(ours.lm_head.state_dict())
-    again = from_notebook_state_dict(plain.state_dict())
-    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
 
 
 def test_events_come_in_order_and_the_summary_is_their_end(corpus: Corpus) -> None:
