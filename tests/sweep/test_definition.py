@@ -130,7 +130,10 @@ MISTAKES = [
         "my.yaml:5: levels.dropout: a range goes with the methods random",
     ),
     (GOOD.replace("3e-4", "-1"), "my.yaml:7: training.learning_rate: learning_rate must be positive, but got -1"),
-    (GOOD.replace("3e-4", "1\n  schedule: step"), "my.yaml:8: training.schedule: schedule must be one of constant, cosine"),
+    (
+        GOOD.replace("3e-4", "1\n  schedule: step"),
+        "my.yaml:8: training.schedule: schedule must be one of constant, cosine",
+    ),
     (GOOD.replace("3e-4", "1\n  warmup_steps: -1"), "my.yaml:8: training.warmup_steps: .* at least 0, but got -1"),
     (
         GOOD.replace("3e-4", "1\n  min_learning_rate: 2\n  schedule: cosine"),
