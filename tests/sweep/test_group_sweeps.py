@@ -257,10 +257,10 @@ def test_when_the_sweep_is_killed_its_workers_and_their_writers_end_too(
     program = [sys.executable, "-m", "tests.sweep.sweep_beside_writers", store_uri, str(tmp_path / "text.txt"), "40"]
     with subprocess.Popen(program, cwd=Path(__file__).parents[2]) as process:
         try:
-            store, deadline = Store(store_uri), time.monotonic() + 120
+            store, deadline = Store(store_uri), time.monotonic() + 240
             while "FINISHED" not in {run.info.status for run in all_runs(store)}:
                 assert process.poll() is None
-                assert time.monotonic() < deadline, "waited two minutes in vain"
+                assert time.monotonic() < deadline, "waited four minutes in vain"
                 time.sleep(0.2)
             descendants = psutil.Process(process.pid).children(recursive=True)
             assert sum("spawn_main" in " ".join(p.cmdline()) for p in descendants) == 3  # a worker and two writers
