@@ -29,6 +29,10 @@ class BenchmarkError(ExperimentError):
     """Something that was to be timed failed."""
 
 
+class DeviceMemoryError(ExperimentError):
+    """A trial on its own needs more memory than the device has."""
+
+
 class DivergedError(ExperimentError):
     """Training reached a loss that is not finite.
 

@@ -24,7 +24,8 @@ from gpt_experiments.config import TrainingSetup, Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import BenchmarkError
 from gpt_experiments.sweep.definition import SweepDefinition
-from gpt_experiments.sweep.runner import RunOptions, run_sweep, staff
+from gpt_experiments.sweep.runner import run_sweep
+from gpt_experiments.sweep.staffing import RunOptions, staff
 from gpt_experiments.tracking import Store, names
 
 _ORCHESTRATED: Final = TrainingSetup(steps=1, batch_size=1, eval_interval=1)

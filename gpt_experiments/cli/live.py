@@ -117,13 +117,18 @@ def _sweep_bar(board: Scoreboard, width: int) -> Text:
 
 
 def _rows(board: Scoreboard, width: int, height: int) -> list[Text]:
-    """As many running trials as leave room for the rest, and how many more there are."""
-    trials = list(board.running.values())
+    """As many running trials as leave room for the rest, and how many more there are.
+
+    Those that are only being saved come last: of a large group they would hide what trains.
+    """
+    trials = sorted(board.running.values(), key=lambda trial: trial.phase == "saving")
     shown = trials[: max(1, height - _LINES_KEPT)]
     if not shown:
         return []
     hidden = len(trials) - len(shown)
-    more = [literal(f"... {hidden} more running", "dim")] if hidden else []
+    saving = sum(trial.phase == "saving" for trial in trials[len(shown) :])
+    told = f"... {hidden} more running" + (f", {saving} of them saving" if saving else "")
+    more = [literal(told, "dim")] if hidden else []
     return [aligned(_columns(board, shown), width), *more]
 
 

@@ -32,6 +32,10 @@ def start_lines(start: SweepStart) -> list[tuple[str, str]]:
     counts = [(start.to_train, "to train"), (done, "already done")]
     todo = ", ".join(f"{count} {what}" for count, what in counts if count)
     workers = f"{start.workers} with {counted(start.threads, 'thread')} each"
+    if start.replicas > 1:
+        workers += f", training up to {start.replicas} trials as one"
+    if start.writers:
+        workers += f"; files by {counted(start.writers, 'writer')} each"
     return [
         ("sweep", f"{start.name}: {counted(start.total, 'trial')} of {counted(start.steps, 'step')}, {todo}"),
         ("device", f"{start.device}, {start.hardware}"),
@@ -44,6 +48,13 @@ def start_lines(start: SweepStart) -> list[tuple[str, str]]:
 def counted(count: int, what: str) -> str:
     """`1 trial`, `3,000 trials`."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def told_groups(groups: Sequence[int]) -> str:
+    """`9 groups, each training as one model: 2 of 5 trials, 7 of 1 trial`; `groups` has each one's number of trials."""
+    sizes = sorted(Counter(groups).items(), reverse=True)
+    told = ", ".join(f"{count} of {counted(size, 'trial')}" for size, count in sizes)
+    return f"{counted(len(groups), 'group')}, each training as one model: {told}"
 
 
 def result(report: TrialReport, trial: RunningTrial | None = None) -> str:

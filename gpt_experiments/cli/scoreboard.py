@@ -76,6 +76,7 @@ class Scoreboard:
         self.label_width = len("block_size=256")
         self._started_at = clock()
         self._durations: list[float] = []  # of the trials that were trained here, seconds
+        self._at_once = start.workers  # trials that train side by side: a group's do so in one worker
 
     @property
     def now(self) -> float:
@@ -105,6 +106,8 @@ class Scoreboard:
         self.seeds.add(ticket.trial.seed)
         self.label_width = max(self.label_width, cell_len(ticket.label))
         self.running[ticket.number] = RunningTrial(ticket=ticket, started_at=self.now)
+        training = sum(trial.phase != "saving" for trial in self.running.values())
+        self._at_once = max(self.start.workers, training)
 
     def trial_progress(self, ticket: TrialTicket, progress: Progress) -> None:
         trial = self._hear(ticket, progress.step)
@@ -123,7 +126,9 @@ class Scoreboard:
         self.seeds.add(report.ticket.trial.seed)
         trial = self.running.pop(report.ticket.number, None)
         if trial is not None and report.outcome == "finished":
-            self._durations.append(self.now - trial.started_at)
+            # Where others write the files, its worker has long gone on.
+            free_at = trial.heard_at if self.start.writers and trial.heard_at is not None else self.now
+            self._durations.append(free_at - trial.started_at)
         return trial
 
     def seconds_left(self) -> float | None:
@@ -138,7 +143,7 @@ class Scoreboard:
         mean = sum(durations) / len(durations)
         unknown = waiting + len(self.running) - len(known)
         work = unknown * mean + sum(left for _, left in known)
-        return max(longest, work / min(self.start.workers, waiting + len(self.running)))
+        return max(longest, work / min(self._at_once, waiting + len(self.running)))
 
     def _hear(self, ticket: TrialTicket, step: int) -> RunningTrial:
         trial = self.running[ticket.number]

@@ -14,7 +14,7 @@ from gpt_experiments.cli.options import data_option, device_option, open_corpus,
 if TYPE_CHECKING:
     from gpt_experiments.corpus import Corpus
     from gpt_experiments.sweep.definition import SweepDefinition
-    from gpt_experiments.sweep.runner import RunOptions
+    from gpt_experiments.sweep.staffing import RunOptions
     from gpt_experiments.tracking import Store
 
 
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     help="What every variant gets as much of as the baseline, instead of the definition's.",
 )
 @click.option("--workers", type=int, metavar="N", help="Processes at once. Default: one a CPU core; one on a GPU.")
+@click.option(
+    "--replicas",
+    type=int,
+    metavar="N",
+    help="Trials that train as one batched model, at most. Default: what fits on a GPU; 1 on a CPU.",
+)
 @click.option("--timeout", type=float, metavar="S", help="Start no further trial after S seconds.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of the time; train nothing.")
 @click.option("--force", is_flag=True, help="Train every trial, also those that a finished run answers.")
@@ -43,6 +49,7 @@ def sweep(
     trials: int | None,
     budget: Literal["steps", "tokens", "flops"] | None,
     workers: int | None,
+    replicas: int | None,
     timeout: float | None,
     dry_run: bool,
     force: bool,
@@ -61,9 +68,9 @@ def sweep(
 
     wanted = load_definition(definition).with_overrides(steps=steps, seeds=seeds, trials=trials, budget=budget)
 
-    from gpt_experiments.sweep.runner import RunOptions  # not earlier: a mistyped name is told before torch is loaded
+    from gpt_experiments.sweep.staffing import RunOptions  # not earlier: a mistyped name is told before torch is loaded
 
-    options = RunOptions(device=device, workers=workers, timeout=timeout, force=force)
+    options = RunOptions(device=device, workers=workers, timeout=timeout, force=force, replicas=replicas)
     corpus = open_corpus(data, quiet=quiet)
     if dry_run:
         _print_plan(wanted, corpus, options, tracking_uri, experiment)
@@ -108,7 +115,7 @@ def _print_plan(
     """The plan as a table, with times from a few steps timed here; nothing is written anywhere."""
     from rich.console import Console
 
-    from gpt_experiments.cli.messages import counted
+    from gpt_experiments.cli.messages import counted, told_groups
     from gpt_experiments.cli.tables import UNBROKEN, PlanRow, format_seconds, plan_table
     from gpt_experiments.sweep.dry_run import dry_run
 
@@ -117,13 +124,14 @@ def _print_plan(
     plan = dry_run(definition, corpus, options, tracking_uri, experiment)
     rows = [
         PlanRow(
-            label=p.label,
-            seed=p.trial.seed,
-            n_params=p.n_params,
-            status="to train" if p.done is None else "done",
-            seconds=seconds,
+            label=row.planned.label,
+            seed=row.planned.trial.seed,
+            n_params=row.planned.n_params,
+            status="to train" if row.planned.done is None else "done",
+            seconds=row.seconds,
+            group=row.group,
         )
-        for p, seconds in plan.rows
+        for row in plan.rows
     ]
     console.print(plan_table(rows))
     to_train = sum(row.status == "to train" for row in rows)
@@ -134,6 +142,8 @@ def _print_plan(
         f"{len(rows) - to_train} done, {to_train} to train",
         highlight=False,
     )
+    if max(plan.groups, default=1) > 1:
+        console.print(told_groups(plan.groups), highlight=False)
     if plan.note:
         console.print(plan.note, highlight=False)
     console.print(

@@ -26,13 +26,19 @@ _Row = TypeVar("_Row")
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRow:
-    """One trial of a plan; `seconds` is what training it would take by itself, None when unknown or done."""
+    """One trial of a plan.
+
+    Attributes:
+        seconds: its share of what its group would take by itself, None when unknown or done.
+        group: number of the group of trials that train as one, None when unknown or done.
+    """
 
     label: str
     seed: int
     n_params: int
     status: Literal["done", "to train"]
     seconds: float | None
+    group: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +145,10 @@ def _make_table(columns: Sequence[Column], row_styles: Sequence[str], gaps: Mapp
 
 
 def plan_table(rows: Sequence[PlanRow]) -> Table:
-    """The trials of a plan in their order; of more than 60, the first 25 and the last 5."""
+    """The trials of a plan in their order; of more than 60, the first 25 and the last 5.
+
+    Groups are shown where a trial shares one.
+    """
     first, left_out, last = _shortened(rows, most=60, first=25, last=5)
     shown = [*first, *last]
     columns = [
@@ -149,6 +158,9 @@ def plan_table(rows: Sequence[PlanRow]) -> Table:
         Column(header="status", cells=[row.status for row in shown], left=True),
         Column(header="time", cells=[about(row.seconds) for row in shown]),
     ]
+    groups = [row.group for row in rows if row.group is not None]
+    if len(groups) > len(set(groups)):
+        columns.insert(4, Column(header="group", cells=["" if r.group is None else str(r.group) for r in shown]))
     styles = ["dim" if row.status == "done" else "" for row in shown]
     return _make_table(columns, styles, {len(first): left_out})
 

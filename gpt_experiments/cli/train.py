@@ -81,7 +81,8 @@ def train(
 
     from gpt_experiments.cli.display import make_display
     from gpt_experiments.cli.ending import exit_status, next_commands
-    from gpt_experiments.sweep.runner import RunOptions, run_single
+    from gpt_experiments.sweep.runner import run_single
+    from gpt_experiments.sweep.staffing import RunOptions
     from gpt_experiments.tracking import Store
 
     options = RunOptions(device=device, force=force)

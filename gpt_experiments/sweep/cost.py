@@ -1,4 +1,4 @@
-"""What training a variant costs, relatively by arithmetic, and in seconds by timed steps."""
+"""What training costs, relatively by arithmetic, and in seconds by timed steps."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from gpt_experiments.config import Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.training import time_trial
+from gpt_experiments.training import is_out_of_memory, release_memory, time_group, time_trial
 
-_TIMED_VARIANTS: Final = 6
+_TIMED_GROUPS: Final = 6
 # Seconds on one CPU core, for putting variants in order only: of an attention weight, and of a multiply-add.
 _SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT = 3e-8, 4e-11
 
@@ -24,25 +24,44 @@ def rough_cost(trial: Trial, vocab_size: int) -> float:
     return float(_work(trial, vocab_size) @ [0.0, _SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT])
 
 
-def estimate_seconds(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> list[float]:
-    """Seconds that each trial would take here, one at a time.
+def estimate_seconds(groups: Sequence[Sequence[Trial]], corpus: Corpus, device: torch.device) -> list[float]:
+    """Seconds that each group of trials, trained as one, would take here, one group at a time.
 
-    Up to six variants are timed for a few steps each; of more, six spread evenly over the cost are timed, and the
-    others follow by non-negative least squares from their arithmetic.
+    Up to six different groups are timed for a few steps each; of more, six spread evenly over the cost are timed, and
+    the others follow by non-negative least squares from their arithmetic.
     """
-    distinct: dict[Variant, Trial] = {}
-    for trial in trials:
-        distinct.setdefault(trial.variant, trial)
-    by_cost = sorted(distinct.values(), key=lambda trial: rough_cost(trial, corpus.vocab_size))
-    spread = np.linspace(0, len(by_cost) - 1, min(_TIMED_VARIANTS, len(by_cost))).round().astype(int)
-    timed = {by_cost[i].variant: time_trial(by_cost[i], corpus, device) for i in spread}
+    kinds = [tuple(sorted(trial.variant for trial in group)) for group in groups]  # seeds cost the same
+    distinct = dict(zip(kinds, groups, strict=True))
+    by_cost = sorted(distinct, key=lambda kind: sum(rough_cost(t, corpus.vocab_size) for t in distinct[kind]))
+    spread = np.linspace(0, len(by_cost) - 1, min(_TIMED_GROUPS, len(by_cost))).round().astype(int)
+    timed = {by_cost[i]: _time(distinct[by_cost[i]], corpus, device) for i in spread}
     if len(timed) == len(distinct):
-        return [timed[trial.variant] for trial in trials]
-    work = np.stack([_work(distinct[variant], corpus.vocab_size) for variant in timed])
+        return [timed[kind] for kind in kinds]
+    work = np.stack([_group_work(distinct[kind], corpus.vocab_size) for kind in timed])
     scale = work.max(axis=0)
     rates, _ = nnls(work / scale, np.array(list(timed.values())))
-    predicted = {v: float(_work(trial, corpus.vocab_size) / scale @ rates) for v, trial in distinct.items()}
-    return [timed.get(trial.variant, predicted[trial.variant]) for trial in trials]
+    predicted = {k: float(_group_work(group, corpus.vocab_size) / scale @ rates) for k, group in distinct.items()}
+    return [timed.get(kind, predicted[kind]) for kind in kinds]
+
+
+def _time(group: Sequence[Trial], corpus: Corpus, device: torch.device) -> float:
+    if len(group) == 1 and device.type == "cpu":
+        return time_trial(group[0], corpus, device)
+    try:
+        return time_group(group, corpus, device)
+    except RuntimeError as error:
+        if len(group) == 1 or not is_out_of_memory(error):
+            raise
+    release_memory(device)
+    return 2 * _time(group[: (len(group) + 1) // 2], corpus, device)  # a sweep would train its halves
+
+
+def _group_work(group: Sequence[Trial], vocab_size: int) -> NDArray[np.float64]:
+    """Of a whole group: the fixed cost of its steps comes once."""
+    each = np.stack([_work(trial, vocab_size) for trial in group])
+    total: NDArray[np.float64] = each.sum(axis=0)
+    total[0] = each[0, 0]
+    return total
 
 
 def _work(trial: Trial, vocab_size: int) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,24 +11,41 @@ from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.cost import estimate_seconds
 from gpt_experiments.sweep.definition import SweepDefinition
+from gpt_experiments.sweep.groups import form_groups
 from gpt_experiments.sweep.plan import PlannedTrial, Schedule
-from gpt_experiments.sweep.runner import RunOptions, Staffing, staff
 from gpt_experiments.sweep.search import make_search
+from gpt_experiments.sweep.staffing import RunOptions, Staffing, staff
 from gpt_experiments.tracking import Store
 from gpt_experiments.training import prepare_process
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedRow:
+    """A planned trial; None where it is done.
+
+    Attributes:
+        seconds: its share of the time that its group takes by itself.
+        group: which of the groups it trains in, counted from 1 in the order of starting.
+    """
+
+    planned: PlannedTrial
+    seconds: float | None
+    group: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """The planned trials, each with the seconds that it would take by itself (None when done), and the whole.
+    """The planned trials, and the whole.
 
     Attributes:
         seconds: of the whole sweep, all workers at work.
+        groups: how many trials train as one, for each group.
         note: what the table cannot show; empty when there is nothing.
     """
 
-    rows: tuple[tuple[PlannedTrial, float | None], ...]
+    rows: tuple[PlannedRow, ...]
     seconds: float
+    groups: tuple[int, ...]
     staffing: Staffing
     note: str
 
@@ -44,20 +62,34 @@ def dry_run(
     store = None if options.force else Store.if_present(tracking_uri, experiment)
     finished = store.finished_trials() if store else {}
     schedule = Schedule(definition, corpus, finished, make_search(definition, {}))
-    to_train = [p for p in schedule.planned if p.done is None]
-    timed = [p.trial for p in to_train]
-    note = ""
+    to_train = schedule.total if definition.learns else sum(p.done is None for p in schedule.planned)
+    staffing = staff(options, max(1, to_train))
+    limit = staffing.packing(options, corpus.vocab_size).limit
+    schedule.form_groups(limit, staffing.workers)
+    planned = [group for group in schedule.groups if group[0].done is None]
+    timed, note = [tuple(p.trial for p in group) for group in planned], ""
     if definition.learns:
-        timed = [Trial(variant=definition.baseline, training=definition.training)] * schedule.total
+        timed = _groups_of_a_search(definition, schedule.total, limit)
         note = f"tpe chooses up to {schedule.total} trials as results come in; the baseline's time stands for each"
-    staffing = staff(options, max(1, len(timed)))
     device = torch.device(staffing.device)
     prepare_process(device, staffing.threads)
     seconds = estimate_seconds(timed, corpus, device)
-    by_cell = {p.cell: s for p, s in zip(to_train, seconds, strict=False)}
+    in_group = {p.cell: number for number, group in enumerate(planned, start=1) for p in group}
+    shares = {p.cell: s / len(group) for group, s in zip(planned, seconds, strict=False) for p in group}
     return DryRun(
-        rows=tuple((p, by_cell.get(p.cell)) for p in schedule.planned),
+        rows=tuple(
+            PlannedRow(planned=p, seconds=shares.get(p.cell), group=in_group.get(p.cell)) for p in schedule.planned
+        ),
         seconds=max(sum(seconds) / staffing.workers, max(seconds, default=0.0)),
+        groups=tuple(len(group) for group in timed),
         staffing=staffing,
         note=note,
     )
+
+
+def _groups_of_a_search(
+    definition: SweepDefinition, total: int, limit: Callable[[Trial], int]
+) -> list[tuple[Trial, ...]]:
+    """Stand-ins for the groups of a search that learns: the baseline's seeds, as often as variants will be tried."""
+    seeds = [Trial(variant=definition.baseline, seed=seed, training=definition.training) for seed in definition.seeds]
+    return form_groups(seeds, limit) * (total // len(seeds))

@@ -49,6 +49,8 @@ class SweepStart:
     Attributes:
         total: trials in the whole sweep, reused ones included; an adaptive method may end up with fewer.
         to_train: trials that no finished run answers yet, as far as that is known in advance.
+        writers: processes of each worker that write files while it trains.
+        replicas: the most trials that train as one batched model.
     """
 
     name: str
@@ -56,6 +58,8 @@ class SweepStart:
     to_train: int
     workers: int
     threads: int
+    writers: int
+    replicas: int
     device: str
     hardware: str
     corpus: str

@@ -6,13 +6,14 @@ import dataclasses
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gpt_experiments.config import TRAINING_VERSION, Trial, Variant, setup_at_budget
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.cost import rough_cost
 from gpt_experiments.sweep.definition import SweepDefinition
+from gpt_experiments.sweep.groups import form_groups
 from gpt_experiments.sweep.search import Search
 from gpt_experiments.tracking import FinishedTrial
 
@@ -46,10 +47,11 @@ def sweep_key(definition: SweepDefinition, corpus: Corpus) -> str:
 
 
 class Schedule:
-    """Hands out a sweep's trials, and tells the search how each variant did.
+    """Hands out a sweep's trials in groups that train as one, and tells the search how each variant did.
 
     A search that does not learn from results is asked for everything at once: what is done comes first, then the most
-    expensive trials, so that no long one is left to run alone at the end. One that learns is asked variant by variant.
+    expensive groups, so that no long one is left to run alone at the end. One that learns is asked variant by variant,
+    and a group is of one variant's seeds.
 
     Args:
         finished: finished runs by cell.
@@ -66,7 +68,10 @@ class Schedule:
     ) -> None:
         self._definition, self._corpus, self._finished, self._search = definition, corpus, finished, search
         self._values: dict[Variant, list[float | None]] = {}  # of variants under way, one for each seed that ended
-        self._queue: deque[PlannedTrial] = deque()
+        self._queue: list[PlannedTrial] = []  # of what is in no group yet
+        self._groups: deque[tuple[PlannedTrial, ...]] = deque()
+        self._limit: Callable[[Trial], int] = lambda trial: 1
+        self._workers = 1
         self.planned: list[PlannedTrial] = []
         self.total = search.planned * len(definition.seeds)  # of a search that learns: at most
         if definition.learns:
@@ -76,14 +81,46 @@ class Schedule:
         else:
             while self._ask():
                 pass
-            ordered = sorted(self._queue, key=lambda p: -rough_cost(p.trial, corpus.vocab_size))
-            self._queue = deque(sorted(ordered, key=lambda p: p.done is None))
 
-    def next(self) -> PlannedTrial | None:
-        """The next trial, or None when all have been handed out."""
-        if not self._queue and self._definition.learns:
+    def form_groups(self, limit: Callable[[Trial], int], workers: int) -> None:
+        """Let trials train together: at most `limit` of one shape, and so that each of the workers has something to do.
+
+        To be called before the first group is taken; else each trial trains alone.
+        """
+        self._limit, self._workers = limit, workers
+        self._groups = deque(self._grouped())
+
+    @property
+    def groups(self) -> Sequence[tuple[PlannedTrial, ...]]:
+        """The groups that wait, as far as they are known; one that is done is of one trial."""
+        return tuple(self._groups)
+
+    @property
+    def largest_group(self) -> int:
+        """How many trials will train as one, at most."""
+        if self._definition.learns:
+            baseline = Trial(variant=self._definition.baseline, training=self._definition.training)
+            return min(len(self._definition.seeds), self._limit(baseline))
+        return max((len(group) for group in self._groups), default=1)
+
+    def next_group(self) -> tuple[PlannedTrial, ...] | None:
+        """Trials that train as one, or one that is done, or None when all have been handed out."""
+        if not self._groups and self._definition.learns:
             self._ask()
-        return self._queue.popleft() if self._queue else None
+        self._groups.extend(self._grouped())
+        return self._groups.popleft() if self._groups else None
+
+    def _grouped(self) -> list[tuple[PlannedTrial, ...]]:
+        """What is in no group yet, in groups: those that are done, then the dearest ones first."""
+        queued, self._queue = self._queue, []
+        waiting = {planned.trial: planned for planned in queued if planned.done is None}
+        workers = 1 if self._definition.learns else self._workers  # while this variant trains the others try more
+        groups = form_groups(list(waiting), self._limit, workers=workers)
+        groups.sort(key=lambda group: -sum(rough_cost(trial, self._corpus.vocab_size) for trial in group))
+        return [
+            *((planned,) for planned in queued if planned.done is not None),
+            *(tuple(waiting[trial] for trial in group) for group in groups),
+        ]
 
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
         """Note a trial's best validation loss, None if it failed; a variant's value is the mean over its seeds."""

@@ -1,66 +1,66 @@
-"""A pool of worker processes, each busy with at most one trial."""
+"""A pool of worker processes, each training at most one group of trials."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import multiprocessing
-import signal
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Generic, TypeVar
+from typing import Final
 
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.sweep.worker import Job, JobDone, JobFailed, Message, work
+from gpt_experiments.sweep.messages import Free, Job, JobDone, JobFailed, Message
+from gpt_experiments.sweep.processes import death
+from gpt_experiments.sweep.worker import WorkerSetup, work
 
-_SECONDS_TO_END = 5.0
-
-Key = TypeVar("Key")
+_SECONDS_TO_END: Final = 5.0
 
 
 @dataclass
-class _Worker(Generic[Key]):
+class _Worker:
+    """A process; `training` while it is not ready for another group, `keys` of its jobs that have not ended."""
+
     process: SpawnProcess
     connection: Connection
-    key: Key | None = None  # of the job that it is busy with
+    training: bool = False
+    keys: set[int] = field(default_factory=set)
 
 
-class WorkerPool(Generic[Key]):
-    """Up to `size` processes, started when first needed; a process that dies fails its trial and is replaced.
+class WorkerPool:
+    """Up to `size` processes, started when first needed; one that dies fails its trials and is replaced."""
 
-    Args:
-        size: processes at once.
-        threads: CPU threads of each.
-        device_name: what every worker trains on.
-    """
-
-    def __init__(self, corpus: Corpus, *, size: int, threads: int, device_name: str) -> None:
-        self._corpus, self._size, self._threads, self._device_name = corpus, size, threads, device_name
+    def __init__(self, corpus: Corpus, setup: WorkerSetup, *, size: int) -> None:
+        self._corpus, self._setup, self._size = corpus, setup, size
         self._context = multiprocessing.get_context("spawn")  # a forked CUDA context or OpenMP pool would break
-        self._workers: list[_Worker[Key]] = []
+        self._workers: list[_Worker] = []
+        atexit.register(self.close)  # what is no daemon would be waited for at exit
 
     @property
     def has_room(self) -> bool:
-        return self.busy < self._size
+        return sum(worker.training for worker in self._workers) < self._size
 
-    @property
-    def busy(self) -> int:
-        """Trials being trained."""
-        return sum(worker.key is not None for worker in self._workers)
-
-    def submit(self, key: Key, job: Job) -> None:
-        """Give the job to an idle worker; messages about it will carry `key`. There must be room."""
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Give the jobs, which train as one, to a worker that is ready. There must be room."""
         assert self.has_room
-        idle = [worker for worker in self._workers if worker.key is None and worker.process.is_alive()]
-        worker = idle[0] if idle else self._start()
-        worker.key = key
-        worker.connection.send(job)
+        ready = [worker for worker in self._workers if not worker.training and worker.process.is_alive()]
+        worker = ready[0] if ready else self._start()
+        worker.training = True
+        worker.keys |= {job.key for job in jobs}
+        with contextlib.suppress(BrokenPipeError):  # it has died just now: `messages` finds that, and fails the jobs
+            worker.connection.send(tuple(jobs))
 
-    def messages(self, timeout: float) -> list[tuple[Key, Message]]:
-        """What the workers sent, waiting at most `timeout` seconds for the first message."""
+    def messages(self, timeout: float) -> list[tuple[int, Message]]:
+        """What the workers sent, each with its job's key; waits at most `timeout` seconds for the first message.
+
+        The last message about a job is JobDone or JobFailed.
+        """
         by_handle = {worker.connection: worker for worker in self._workers}
         by_sentinel = {worker.process.sentinel: worker for worker in self._workers}
         ready = wait([*by_handle, *by_sentinel], timeout)
-        received: list[tuple[Key, Message]] = []
+        received: list[tuple[int, Message]] = []
         for worker in self._workers.copy():
             if worker.connection in ready or worker.process.sentinel in ready:
                 received += self._receive(worker)
@@ -68,11 +68,13 @@ class WorkerPool(Generic[Key]):
 
     def close(self) -> None:
         """Let idle workers end by themselves, and end the others."""
+        atexit.unregister(self.close)
         for worker in self._workers:
-            if worker.key is None and worker.process.is_alive():
-                worker.connection.send(None)
-            else:
+            if worker.keys or not worker.process.is_alive():
                 worker.process.terminate()
+            else:
+                with contextlib.suppress(BrokenPipeError):
+                    worker.connection.send(None)
         for worker in self._workers:
             worker.process.join(_SECONDS_TO_END)
             if worker.process.is_alive():
@@ -81,39 +83,35 @@ class WorkerPool(Generic[Key]):
             worker.connection.close()
         self._workers.clear()
 
-    def _start(self) -> _Worker[Key]:
+    def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=work, args=(theirs, self._corpus, self._device_name, self._threads), daemon=True
+            target=work,
+            args=(theirs, self._corpus, self._setup),
+            daemon=not self._setup.writers,  # a daemon must not have children
         )
         process.start()
         theirs.close()
-        worker: _Worker[Key] = _Worker(process, ours)
+        worker = _Worker(process, ours)
         self._workers.append(worker)
         return worker
 
-    def _receive(self, worker: _Worker[Key]) -> list[tuple[Key, Message]]:
-        received: list[tuple[Key, Message]] = []
+    def _receive(self, worker: _Worker) -> list[tuple[int, Message]]:
+        received: list[tuple[int, Message]] = []
         try:
             while worker.connection.poll():
-                message: Message = worker.connection.recv()
-                assert worker.key is not None
-                received.append((worker.key, message))
+                sent: Free | tuple[int, Message] = worker.connection.recv()
+                if isinstance(sent, Free):
+                    worker.training = False
+                    continue
+                received.append(sent)
+                key, message = sent
                 if isinstance(message, JobDone | JobFailed):
-                    worker.key = None
+                    worker.keys.discard(key)
         except (EOFError, ConnectionError):
             worker.process.join(_SECONDS_TO_END)
         if not worker.process.is_alive():
             self._workers.remove(worker)
-            if worker.key is not None:
-                received.append((worker.key, JobFailed(reason=_death(worker.process), traceback="")))
+            reason = death(worker.process, "the worker process", "try fewer --workers")
+            received += [(key, JobFailed(reason=reason, traceback="")) for key in sorted(worker.keys)]
         return received
-
-
-def _death(process: SpawnProcess) -> str:
-    code = process.exitcode or 0
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = "; the system may be out of memory: try fewer --workers" if name == "SIGKILL" else ""
-        return f"the worker process was killed by {name}{hint}"
-    return f"the worker process ended with exit status {code}"

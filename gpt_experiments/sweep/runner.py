@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import yaml
 
 from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import ConfigError
 from gpt_experiments.model.fused import has_cpu_kernels
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.listener import SweepListener, SweepReport, SweepStart, TrialReport
@@ -21,59 +19,9 @@ from gpt_experiments.sweep.plan import PlannedTrial, Schedule, plan_trial, sweep
 from gpt_experiments.sweep.pool import WorkerPool
 from gpt_experiments.sweep.search import make_search
 from gpt_experiments.sweep.signals import StopRequest
+from gpt_experiments.sweep.staffing import RunOptions, Staffing, staff
 from gpt_experiments.sweep.trial_runner import RunContext, TrialRunner, TrialSource, deadline
 from gpt_experiments.tracking import FinishedTrial, RunRecorder, Store, names
-from gpt_experiments.training import describe_device, resolve_device
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How to run, as against what.
-
-    Args:
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        workers: processes at once; None takes one for each CPU core, or one where a GPU trains.
-        timeout: seconds after which no further trial begins; those that run go on to their end.
-        force: train every trial, also those that a finished run answers.
-
-    Raises:
-        ConfigError: workers below 1, or a timeout that is not positive.
-    """
-
-    device: str = "auto"
-    workers: int | None = None
-    timeout: float | None = None
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"workers must be at least 1, but got {self.workers}")
-        if self.timeout is not None and not self.timeout > 0:
-            raise ConfigError(f"timeout must be a positive number of seconds, but got {self.timeout:g}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Staffing:
-    """How many processes train, with how many CPU threads each, on what."""
-
-    workers: int
-    threads: int
-    device: str
-    hardware: str
-
-
-def staff(options: RunOptions, trials: int) -> Staffing:
-    """Processes for at most `trials` trials: on a CPU one for each core with one thread each, on a GPU one.
-
-    Raises:
-        ConfigError: the device is not there.
-    """
-    device = resolve_device(options.device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = options.workers or (cores if device.type == "cpu" else 1)
-    workers = max(1, min(wanted, trials))
-    threads = max(1, cores // workers) if device.type == "cpu" else 1
-    return Staffing(workers=workers, threads=threads, device=str(device), hardware=describe_device(device))
 
 
 def run_sweep(
@@ -100,8 +48,10 @@ def run_sweep(
             parent.log_text(yaml.safe_dump(definition.as_dict(), sort_keys=False), names.DEFINITION_FILE)
             _write_plan(parent, schedule.planned, [])
             to_train = schedule.total - sum(planned.done is not None for planned in schedule.planned)
-            session = _Session(corpus, store, options, listener, stop, parent.run_id, definition.name)
-            report = session.run(schedule, schedule.total, to_train, definition.training.steps)
+            staffing = staff(options, to_train)
+            schedule.form_groups(staffing.packing(options, corpus.vocab_size).limit, staffing.workers)
+            session = _Session(corpus, store, options, staffing, listener, stop, parent.run_id, definition.name)
+            report = session.run(schedule, schedule.total, to_train, definition.training.steps, schedule.largest_group)
         except KeyboardInterrupt:
             parent.kill("interrupted twice")
             raise
@@ -121,13 +71,13 @@ def run_single(trial: Trial, corpus: Corpus, store: Store, options: RunOptions, 
         ExperimentError: before anything starts, if the device, the corpus or the store cannot serve the trial.
     """
     corpus.require_context(trial.variant.block_size)
-    staff(options, 1)
+    staffing = staff(options, 1)
     _close_abandoned(store, listener)
     finished = {} if options.force else store.finished_trials()
     planned = plan_trial(trial, trial.variant.label(Variant()), corpus, finished)
     with StopRequest() as stop:
-        session = _Session(corpus, store, options, listener, stop, None, None)
-        report = session.run(_One(planned), 1, int(planned.done is None), trial.training.steps)
+        session = _Session(corpus, store, options, staffing, listener, stop, None, None)
+        report = session.run(_One(planned), 1, int(planned.done is None), trial.training.steps, 1)
     listener.sweep_ended(report)
     return report
 
@@ -138,8 +88,8 @@ class _One:
     def __init__(self, planned: PlannedTrial) -> None:
         self._waiting = [planned]
 
-    def next(self) -> PlannedTrial | None:
-        return self._waiting.pop() if self._waiting else None
+    def next_group(self) -> tuple[PlannedTrial] | None:
+        return (self._waiting.pop(),) if self._waiting else None
 
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
         """Nobody asks for the value."""
@@ -152,19 +102,25 @@ class _Session:
     corpus: Corpus
     store: Store
     options: RunOptions
+    staffing: Staffing
     listener: SweepListener
     stop: StopRequest
     parent_run_id: str | None
     sweep: str | None
 
-    def run(self, source: TrialSource, total: int, to_train: int, steps: int) -> SweepReport:
-        started, staffing = time.monotonic(), staff(self.options, to_train)
+    def run(self, source: TrialSource, total: int, to_train: int, steps: int, replicas: int) -> SweepReport:
+        started, staffing = time.monotonic(), self.staffing
         self.listener.sweep_started(
             SweepStart(
                 name=self.sweep or "train",
                 total=total,
                 to_train=to_train,
-                **dataclasses.asdict(staffing),
+                workers=staffing.workers,
+                threads=staffing.threads,
+                writers=staffing.writers,
+                replicas=replicas,
+                device=staffing.device,
+                hardware=staffing.hardware,
                 corpus=self.corpus.name,
                 steps=steps,
                 tracking_uri=self.store.uri,
@@ -175,9 +131,7 @@ class _Session:
             self.listener.notice(
                 "Numba is not installed, so PyTorch's own attention trains, which is slower; `pip install numba`"
             )
-        pool: WorkerPool[int] = WorkerPool(
-            self.corpus, size=staffing.workers, threads=staffing.threads, device_name=staffing.device
-        )
+        pool = WorkerPool(self.corpus, staffing.worker, size=staffing.workers)
         may_start = deadline(self.options.timeout)
         context = RunContext(
             corpus=self.corpus,

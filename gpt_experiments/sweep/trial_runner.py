@@ -1,4 +1,4 @@
-"""Trains scheduled trials in worker processes and writes each to its MLflow run."""
+"""Trains scheduled groups of trials in worker processes and writes each trial to its MLflow run."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import dataclasses
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.listener import SweepListener, TrialReport, TrialTicket
+from gpt_experiments.sweep.messages import Job, JobDone, JobFailed, Message, Notice, Trained
 from gpt_experiments.sweep.plan import PlannedTrial
 from gpt_experiments.sweep.pool import WorkerPool
-from gpt_experiments.sweep.worker import Job, JobDone, JobFailed, Message
 from gpt_experiments.tracking import RunRecorder, Store, names
 from gpt_experiments.training import Evaluation, Progress
 
@@ -23,9 +24,9 @@ _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
 
 
 class TrialSource(Protocol):
-    """Where trials come from, and where their values go."""
+    """Where trials come from, in groups that train as one model, and where their values go."""
 
-    def next(self) -> PlannedTrial | None: ...
+    def next_group(self) -> Sequence[PlannedTrial] | None: ...
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None: ...
 
 
@@ -50,20 +51,22 @@ class RunContext:
     sweep: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Running:
     planned: PlannedTrial
     ticket: TrialTicket
     recorder: RunRecorder
     folder: Path
+    is_trained: bool = False
 
 
 class TrialRunner:
     """Runs trials until their source is empty or the context says to end; nothing that one trial does stops another."""
 
-    def __init__(self, context: RunContext, pool: WorkerPool[int]) -> None:
+    def __init__(self, context: RunContext, pool: WorkerPool) -> None:
         self._context, self._pool = context, pool
         self._running: dict[int, _Running] = {}
+        self._done: deque[tuple[_Running, JobDone]] = deque()  # trained and their files written, but not yet logged
         self._reports: list[TrialReport] = []
         self._folder = Path()
 
@@ -73,14 +76,15 @@ class TrialRunner:
         Raises:
             TrackingError: the store cannot be written; the trials that run are then lost.
         """
-        with tempfile.TemporaryDirectory(prefix="gpt-experiments-") as folder:
+        # What a writer that was ended has begun may still appear in the folder while it is removed.
+        with tempfile.TemporaryDirectory(prefix="gpt-experiments-", ignore_cleanup_errors=True) as folder:
             self._folder = Path(folder)
             try:
                 self._fill(source)
                 while self._running and not self._context.must_stop():
-                    for number, message in self._pool.messages(_SECONDS_BETWEEN_LOOKS):
-                        self._take(number, message, source)
-                    self._fill(source)
+                    self._turn(source)
+                while self._done:
+                    self._finish(*self._done.popleft())
                 if self._running:
                     self._context.listener.notice("stopping: the trials that run are ended, what is finished stays")
             finally:
@@ -89,24 +93,36 @@ class TrialRunner:
                     self._kill(number)
         return self._reports
 
+    def _turn(self, source: TrialSource) -> None:
+        """Take what the workers sent, give them more to do, and only then log one trial that is done.
+
+        Logging one takes tens of milliseconds, for which no worker, and no accelerator, shall wait.
+        """
+        for number, message in self._pool.messages(0.0 if self._done else _SECONDS_BETWEEN_LOOKS):
+            self._take(number, message, source)
+        self._fill(source)
+        if self._done:
+            self._finish(*self._done.popleft())
+
     def _fill(self, source: TrialSource) -> None:
-        """Answer trials from the store and start others, as long as there is room and time."""
+        """Answer trials from the store and start groups of others, as long as there is room and time."""
         while self._pool.has_room and not self._context.must_stop() and self._context.may_start():
-            planned = source.next()
-            if planned is None:
+            group = source.next_group()
+            if group is None:
                 return
-            if planned.done is not None:
-                self._answer(planned)
-                source.ended(planned, planned.done.best_val_loss)
-            else:
-                self._start(planned)
+            for planned in group:
+                if planned.done is not None:
+                    self._answer(planned)
+                    source.ended(planned, planned.done.best_val_loss)
+            if to_train := [planned for planned in group if planned.done is None]:
+                self._start(to_train)
 
     def _answer(self, planned: PlannedTrial) -> None:
         done = planned.done
         assert done is not None
         self._end(
             TrialReport(
-                ticket=self._ticket(planned),
+                ticket=self._ticket(planned, len(self._reports) + len(self._running) + 1),
                 outcome="reused",
                 run_id=done.run_id,
                 final_train_loss=done.final_train_loss,
@@ -117,9 +133,26 @@ class TrialRunner:
             )
         )
 
-    def _start(self, planned: PlannedTrial) -> None:
-        context, ticket, trial = self._context, self._ticket(planned), planned.trial
-        recorder = context.store.start_run(
+    def _start(self, group: Sequence[PlannedTrial]) -> None:
+        first = len(self._reports) + len(self._running) + 1
+        tickets = [self._ticket(planned, number) for number, planned in enumerate(group, start=first)]
+        # The workers' part first: they train while the runs are opened.
+        self._pool.submit([self._job(ticket) for ticket in tickets])
+        for planned, ticket in zip(group, tickets, strict=True):
+            recorder = self._open_run(planned)
+            self._running[ticket.number] = _Running(
+                planned=planned, ticket=ticket, recorder=recorder, folder=self._job(ticket).folder
+            )
+            recorder.log_corpus(self._context.corpus)
+            self._context.listener.trial_started(ticket)
+
+    def _job(self, ticket: TrialTicket) -> Job:
+        folder = self._folder / str(ticket.number)
+        return Job(key=ticket.number, trial=ticket.trial, label=ticket.label, folder=folder)
+
+    def _open_run(self, planned: PlannedTrial) -> RunRecorder:
+        context, trial = self._context, planned.trial
+        return context.store.start_run(
             kind="trial",
             run_name=f"{planned.label} (seed {trial.seed})",
             sweep=context.sweep,
@@ -139,11 +172,6 @@ class TrialRunner:
                 names.CORPUS_DIGEST: context.corpus.digest,
             },
         )
-        folder = self._folder / str(ticket.number)
-        self._running[ticket.number] = _Running(planned=planned, ticket=ticket, recorder=recorder, folder=folder)
-        recorder.log_corpus(context.corpus)
-        self._pool.submit(ticket.number, Job(trial=trial, label=planned.label, folder=folder))
-        context.listener.trial_started(ticket)
 
     def _take(self, number: int, message: Message, source: TrialSource) -> None:
         running, listener = self._running[number], self._context.listener
@@ -153,16 +181,22 @@ class TrialRunner:
             case Evaluation():
                 running.recorder.log_evaluation(message)
                 listener.trial_evaluated(running.ticket, message)
+            case Notice(text=text):
+                listener.notice(text)
+            case Trained(best_val_loss=best_val_loss):
+                # Told now, so that a search has learnt of it before it is asked for what trains next.
+                source.ended(running.planned, best_val_loss)
+                running.is_trained = True
             case JobDone():
-                self._finish(running, message)
-                source.ended(running.planned, message.summary.best_val_loss)
+                self._done.append((running, message))
             case JobFailed(reason=reason, traceback=traceback):
                 running.recorder.fail(reason, traceback)
                 del self._running[number]
                 self._end(
                     TrialReport(ticket=running.ticket, outcome="failed", run_id=running.recorder.run_id, reason=reason)
                 )
-                source.ended(running.planned, None)
+                if not running.is_trained:
+                    source.ended(running.planned, None)
 
     def _finish(self, running: _Running, done: JobDone) -> None:
         summary = done.summary
@@ -194,9 +228,9 @@ class TrialRunner:
         self._reports.append(report)
         self._context.listener.trial_ended(report)
 
-    def _ticket(self, planned: PlannedTrial) -> TrialTicket:
+    def _ticket(self, planned: PlannedTrial, number: int) -> TrialTicket:
         return TrialTicket(
-            number=len(self._reports) + len(self._running) + 1,
+            number=number,
             trial=planned.trial,
             label=planned.label,
             cell=planned.cell,

@@ -1,110 +1,97 @@
-"""A worker process: trains one trial after another and sends what happens to its parent."""
+"""A worker process: trains one group of trials after another and sends what happens to its parent."""
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
-import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Final
 
 import torch
 
-from gpt_experiments.artifacts import write_trial_files
-from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import ExperimentError
+from gpt_experiments.sweep.group_training import Trainer, train_jobs
+from gpt_experiments.sweep.messages import Free, Job, Message, Trained
+from gpt_experiments.sweep.processes import serve_parent
+from gpt_experiments.sweep.writers import FileWriter, Tell, WriteHere, WriterPool
 from gpt_experiments.training import (
-    Evaluation,
     Progress,
     TrainingResult,
-    TrainingSummary,
     prepare_process,
+    release_memory,
     resolve_device,
-    train,
+    train_group,
 )
 
 _SECONDS_BETWEEN_PROGRESS: Final = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """A trial to train; its files are written below `folder`."""
+class WorkerSetup:
+    """What a worker trains on, and with what.
 
-    trial: Trial
-    label: str
-    folder: Path
+    Args:
+        device_name: what to train on.
+        threads: CPU threads.
+        writers: processes that write files while the device trains; 0 writes them in the worker, between groups.
+        trainer: what trains a group; a function that a spawned process can import.
+    """
 
-
-@dataclass(frozen=True, kw_only=True)
-class JobDone:
-    """The trial is trained, its files lie in the job's folder, and its attention heads are scored."""
-
-    summary: TrainingSummary
-    scores_by_head: dict[str, list[float]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobFailed:
-    """The trial failed: the reason in one line, and a traceback where the fault is not the user's to understand."""
-
-    reason: str
-    traceback: str
+    device_name: str
+    threads: int
+    writers: int = 0
+    trainer: Trainer = train_group
 
 
-Message = Progress | Evaluation | JobDone | JobFailed
+def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
+    """Take groups of jobs from the parent and send messages back, until None comes or the parent is gone.
 
+    What is sent is a job's key with a message, and Free whenever the next group may come.
+    """
+    serve_parent()
+    device = resolve_device(setup.device_name)
+    prepare_process(device, setup.threads)
+    sending = threading.Lock()
 
-def work(jobs: Connection, corpus: Corpus, device_name: str, threads: int) -> None:
-    """Take jobs from the connection and send messages back, until None comes or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
-    _die_with_parent()
-    device = resolve_device(device_name)
-    prepare_process(device, threads)
-    while (job := jobs.recv()) is not None:
-        try:
-            jobs.send(_run(job, corpus, device, jobs))
-        except BrokenPipeError:
-            return
-        except Exception as error:
-            jobs.send(JobFailed(reason=_reason(error), traceback=traceback.format_exc()))
+    def tell(key: int, message: Message) -> None:
+        with sending:
+            parent.send((key, message))
 
-
-def _run(job: Job, corpus: Corpus, device: torch.device, messages: Connection) -> JobDone:
-    training = train(job.trial, corpus, device)
-    told_at = 0.0
-    while True:
-        try:
-            event = next(training)
-        except StopIteration as end:
-            result: TrainingResult = end.value
-            break
-        if isinstance(event, Evaluation) or time.monotonic() - told_at > _SECONDS_BETWEEN_PROGRESS:
-            messages.send(event)
-            told_at = time.monotonic()
-    scores_by_head = write_trial_files(result, job.trial, corpus, job.label, job.folder)
-    return JobDone(summary=result.summary, scores_by_head=scores_by_head)
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    told = lines[0][:300] if lines else ""
-    return told if isinstance(error, ExperimentError) else f"{type(error).__name__}: {told}".rstrip(": ")
-
-
-def _die_with_parent() -> None:
-    """End this process at once when its parent ends, however that happens: nobody would hear of its results."""
-    parent = parent_process()
-    if parent is None:
+    writer = _make_writer(corpus, setup, tell)
+    try:
+        while (jobs := parent.recv()) is not None:
+            writer.expect(len(jobs))
+            _train(jobs, corpus, device, setup.trainer, writer, tell)
+            if device.type != "cpu":
+                release_memory(device)  # the next group is of another size, and other workers share the device
+            with sending:
+                parent.send(Free())
+        writer.close()
+    except (BrokenPipeError, EOFError):
         return
 
-    def wait() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
-    threading.Thread(target=wait, daemon=True, name="die-with-parent").start()
+def _make_writer(corpus: Corpus, setup: WorkerSetup, tell: Tell) -> FileWriter:
+    if not setup.writers:
+        return WriteHere(corpus, tell)
+    pool = WriterPool(corpus, setup.writers, tell)
+    pool.end_with_sigterm()
+    return pool
+
+
+def _train(
+    jobs: Sequence[Job], corpus: Corpus, device: torch.device, trainer: Trainer, writer: FileWriter, tell: Tell
+) -> None:
+    told_at: dict[int, float] = {}
+    for job, step in train_jobs(jobs, corpus, device, trainer):
+        if isinstance(step, TrainingResult):
+            tell(job.key, Trained(best_val_loss=step.summary.best_val_loss))
+            writer.write(job, step)
+            continue
+        now = time.monotonic()
+        if isinstance(step, Progress) and now - told_at.get(job.key, 0.0) <= _SECONDS_BETWEEN_PROGRESS:
+            continue
+        tell(job.key, step)
+        told_at[job.key] = now

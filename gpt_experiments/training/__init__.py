@@ -1,11 +1,18 @@
 """Training: batches, the loop, exact losses, and the events in which it tells of itself."""
 
-from gpt_experiments.training.device import describe_device, prepare_process, resolve_device
+from gpt_experiments.training.device import (
+    describe_device,
+    device_memory,
+    is_out_of_memory,
+    prepare_process,
+    release_memory,
+    resolve_device,
+)
 from gpt_experiments.training.evaluation import SplitLoss, evaluate
 from gpt_experiments.training.events import Evaluation, Progress, TrainingSummary
 from gpt_experiments.training.groups import group_key
 from gpt_experiments.training.loop import TrainingResult, train, train_group
-from gpt_experiments.training.timing import time_trial
+from gpt_experiments.training.timing import time_group, time_trial
 
 __all__ = [
     "Evaluation",
@@ -14,10 +21,14 @@ __all__ = [
     "TrainingResult",
     "TrainingSummary",
     "describe_device",
+    "device_memory",
     "evaluate",
     "group_key",
+    "is_out_of_memory",
     "prepare_process",
+    "release_memory",
     "resolve_device",
+    "time_group",
     "time_trial",
     "train",
     "train_group",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 from collections.abc import Iterator
@@ -72,6 +73,34 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return _processor_name()
+
+
+def device_memory(device: torch.device) -> int | None:
+    """Bytes of memory that the accelerator has, whoever uses them; None for a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(torch.mps.recommended_max_memory()) if device.type == "mps" else None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the device's memory did not suffice: CUDA mostly raises a class of its own, the others tell it in words.
+
+    The words are those of MPS, of the CPU's allocator, and of CUDA's libraries where they allocate by themselves.
+    """
+    told = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(words in told for words in ("out of memory", "can't allocate memory", "alloc_failed"))
+    )
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what a training that has ended still holds, so that the next one, here or elsewhere, finds it free."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def _processor_name() -> str:

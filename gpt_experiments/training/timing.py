@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -11,9 +13,11 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.model.gpt import GPT
 from gpt_experiments.training.batches import training_batches
 from gpt_experiments.training.evaluation import evaluate
+from gpt_experiments.training.loop import train_group
 from gpt_experiments.training.step import make_optimizer, training_step
 
 _TIMED_STEPS = 2
+_TIMED_GROUP_STEPS = {"cpu": 3, "mps": 150, "cuda": 150}  # an accelerator tells of its progress every 50 steps
 _EVALUATED_PART = 10  # one tenth of the validation split
 
 
@@ -38,3 +42,39 @@ def time_trial(trial: Trial, corpus: Corpus, device: torch.device) -> float:
     evaluate(model, part)
     evaluation = (time.perf_counter() - started) * 2 * len(corpus.val) / len(part)  # of both splits
     return min(taken[1:]) * trial.training.steps + evaluation * len(trial.training.evaluation_steps())
+
+
+def time_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> float:
+    """Seconds that training `trials` together to their end would take, by a few steps and an evaluation done here.
+
+    What an accelerator spends once, on compiling and capturing, is left out. On a CPU part of the text is evaluated.
+    """
+    steps, setup = _TIMED_GROUP_STEPS[device.type], trials[0].training
+    # Too low a learning rate to diverge: it takes no less time.
+    slow = {"learning_rate": 1e-9, "schedule": "constant", "min_learning_rate": 0.0}
+    brief = dataclasses.replace(setup, steps=steps, eval_interval=steps, **slow)
+    part = _beginning(corpus, trials[0].variant.block_size) if device.type == "cpu" else corpus
+    told: list[list[tuple[int, float]]] = [[] for _ in trials]  # of each trial: steps, and when it told of them
+    for index, event in train_group([dataclasses.replace(trial, training=brief) for trial in trials], part, device):
+        told[index].append((event.step, time.perf_counter()))
+    # Of each trial: step 0 evaluated, the first steps, which warm up, ..., the last one, which is then evaluated.
+    since = 1 if told[0][1][0] < steps else 0
+    timed_steps = steps - told[0][since][0]
+    training = _covered([(events[since][1], events[-2][1]) for events in told]) / timed_steps
+    evaluating = _covered([(events[-2][1], events[-1][1]) for events in told]) * len(corpus.val) / len(part.val)
+    return training * setup.steps + evaluating * len(setup.evaluation_steps())
+
+
+def _covered(spans: Sequence[tuple[float, float]]) -> float:
+    """Seconds that lie in any of the spans: those of trials that train side by side overlap."""
+    covered, until = 0.0, 0.0
+    for start, end in sorted(spans):
+        covered += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return covered
+
+
+def _beginning(corpus: Corpus, block_size: int) -> Corpus:
+    """The first tenth of the corpus, or as much as windows of `block_size` need."""
+    least = 20 * (block_size + 1)  # a tenth of which is the validation split
+    return Corpus.from_text(corpus.text[: max(least, len(corpus.text) // _EVALUATED_PART)], name=corpus.name)

@@ -20,6 +20,8 @@ def start(total: int, to_train: int | None = None, **changes: Any) -> SweepStart
         "to_train": total if to_train is None else to_train,
         "workers": 2,
         "threads": 1,
+        "writers": 0,
+        "replicas": 1,
         "device": "cpu",
         "hardware": "Some Processor (2 cores)",
         "corpus": "tiny-shakespeare",

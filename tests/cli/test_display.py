@@ -248,6 +248,29 @@ def test_the_head_says_what_will_run_where_on_what_and_where_it_is_kept() -> Non
     assert "tracking  gpt-experiments in sqlite:////home/somebody/mlflow.db" in text
 
 
+def test_the_head_says_how_many_train_as_one_and_who_writes_the_files() -> None:
+    screen = Screen(terminal=True, width=120)
+    with screen.display as display:
+        display.sweep_started(start(11, workers=1, replicas=5, writers=8))
+    expected = "workers   1 with 1 thread each, training up to 5 trials as one; files by 8 writers each"
+    assert expected in screen.text
+
+
+def test_of_a_large_group_what_trains_is_shown_before_what_is_being_saved() -> None:
+    screen = Screen(terminal=True)
+    with screen.display as display:
+        display.sweep_started(start(100, replicas=16))
+        for number in range(1, 19):
+            display.trial_started(ticket(number))
+            display.trial_progress(ticket(number), progress(STEPS if number <= 15 else 1))
+            if number <= 15:
+                display.trial_evaluated(ticket(number), evaluation(STEPS))
+        frame = screen.frame()
+        rows = [line.split()[0] for line in frame if line.startswith("n_layer=")]
+        assert rows[:4] == ["n_layer=16", "n_layer=17", "n_layer=18", "n_layer=1"]
+        assert frame[-1] == "... 2 more running, 2 of them saving"
+
+
 def test_the_terminal_is_restored_whatever_happens() -> None:
     screen = Screen(terminal=True)
     before = sys.stdout, sys.stderr

@@ -40,7 +40,9 @@ OPTIONS = {
     "generate": "data device experiment max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
     "register": "experiment force name tracking_uri",
     "report": "attention experiment output pretrained tracking_uri",
-    "sweep": "budget data device dry_run experiment force quiet seeds steps timeout tracking_uri trials workers",
+    "sweep": (
+        "budget data device dry_run experiment force quiet replicas seeds steps timeout tracking_uri trials workers"
+    ),
     "train": (
         "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
         "learning_rate min_learning_rate n_embed n_head n_layer precision quiet schedule seed steps tracking_uri "
@@ -83,6 +85,7 @@ def test_misuse_is_exit_status_2_and_names_value_rule_and_remedy(tmp_path: Path)
     refused(run("sweep"), 2, "Missing argument 'NAME_OR_FILE'")
     refused(run("sweep", "gird"), 2, "gird", "grid")
     refused(run("sweep", "quick", "--workers", 0), 2, "workers must be at least 1, but got 0")
+    refused(run("sweep", "quick", "--replicas", 0), 2, "replicas must be at least 1, but got 0")
     refused(run("sweep", "quick", "--steps", -5), 2, "steps must be at least 1, but got -5")
 
 

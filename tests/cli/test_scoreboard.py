@@ -119,3 +119,25 @@ def test_part_done_counts_the_ended_and_the_steps_of_the_running(clock: Clock) -
     assert board.part_done == pytest.approx(1.5 / 4)
     assert board.outcomes["reused"] == 1
     assert Scoreboard(start(0), clock).part_done == 0
+
+
+def test_a_groups_trials_train_side_by_side_in_one_worker(clock: Clock) -> None:
+    board = Scoreboard(start(9, workers=1, replicas=3, writers=2), clock)
+    for number in (1, 2, 3):
+        board.trial_started(ticket(number))
+        board.trial_progress(ticket(number), progress(0))
+    clock.now += 60
+    for number in (1, 2, 3):
+        board.trial_progress(ticket(number), progress(STEPS // 2))
+    # A minute for these three, and then twice three that take two minutes together.
+    assert board.seconds_left() == pytest.approx((3 * 60 + 6 * 120) / 3)
+    clock.now += 60
+    for number in (1, 2, 3):
+        board.trial_evaluated(ticket(number), evaluation(STEPS))
+    board.trial_started(ticket(4))
+    board.trial_started(ticket(5))
+    board.trial_started(ticket(6))
+    clock.now += 30  # others write the files of the first three
+    for number in (1, 2, 3):
+        board.trial_ended(finished(ticket(number), 1.9))
+    assert board.seconds_left() == pytest.approx(2 * 120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from gpt_experiments.cli.messages import told_groups
 from gpt_experiments.cli.tables import PlanRow, format_seconds, plan_table, results_table
 from gpt_experiments.config import Variant
 from tests.cli.made_up import failed, finished, interrupted, ticket
@@ -75,6 +77,25 @@ def test_a_plan_of_sixty_is_whole_and_a_longer_one_shows_its_first_and_last_tria
     assert body[25] == "... 31 more"
     assert body[26].startswith("n_layer=57 ")
     assert body[30].startswith("n_layer=61 ")
+
+
+def test_a_plan_shows_groups_where_trials_share_one() -> None:
+    rows = [
+        PlanRow(label="baseline", seed=1, n_params=9, status="done", seconds=None),
+        *(
+            PlanRow(label="baseline", seed=seed, n_params=9, status="to train", seconds=60, group=1 + seed // 4)
+            for seed in (2, 3, 4)
+        ),
+    ]
+    header, _, *body = lines(plan_table(rows))
+    assert header.split() == ["variant", "seed", "params", "status", "group", "time"]
+    assert [line.split()[5:6] for line in body] == [[], ["1"], ["1"], ["2"]]
+    alone = [dataclasses.replace(row, group=None if row.group is None else row.seed) for row in rows]
+    assert "group" not in lines(plan_table(alone))[0]
+
+
+def test_groups_are_told_by_size_the_largest_first() -> None:
+    assert told_groups([1, 5, 1, 5, 1]) == "5 groups, each training as one model: 2 of 5 trials, 3 of 1 trial"
 
 
 def test_an_empty_plan_is_only_a_header() -> None:

@@ -16,10 +16,10 @@ from gpt_experiments.model import load_checkpoint
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.sweep.dry_run import dry_run
-from gpt_experiments.sweep.listener import SweepReport, SweepStart, TrialReport, TrialTicket
-from gpt_experiments.sweep.runner import RunOptions, run_single, run_sweep, staff
+from gpt_experiments.sweep.runner import run_single, run_sweep
+from gpt_experiments.sweep.staffing import RunOptions, staff
 from gpt_experiments.tracking import Store, names
-from gpt_experiments.training import Evaluation, Progress
+from tests.sweep.recorder import Recorder
 
 DEFINITION = """
 name: tiny
@@ -29,39 +29,6 @@ levels: {levels}
 training: {{steps: 4, batch_size: 4, eval_interval: 2, learning_rate: {learning_rate}}}
 """
 ON_CPU = RunOptions(device="cpu", workers=2)
-
-
-class Recorder:
-    """A listener that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.started: list[SweepStart] = []
-        self.trials: list[TrialTicket] = []
-        self.evaluations: list[tuple[str, int]] = []
-        self.ended: list[TrialReport] = []
-        self.notices: list[str] = []
-        self.reports: list[SweepReport] = []
-
-    def sweep_started(self, start: SweepStart) -> None:
-        self.started.append(start)
-
-    def trial_started(self, ticket: TrialTicket) -> None:
-        self.trials.append(ticket)
-
-    def trial_progress(self, ticket: TrialTicket, progress: Progress) -> None:
-        assert progress.step <= ticket.trial.training.steps
-
-    def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
-        self.evaluations.append((ticket.label, evaluation.step))
-
-    def trial_ended(self, report: TrialReport) -> None:
-        self.ended.append(report)
-
-    def notice(self, text: str) -> None:
-        self.notices.append(text)
-
-    def sweep_ended(self, report: SweepReport) -> None:
-        self.reports.append(report)
 
 
 def define(
@@ -248,7 +215,7 @@ def test_a_dry_run_plans_and_estimates_and_writes_nothing(tmp_path: Path, corpus
     grid = define(tmp_path, "{n_head: [1, 2], n_layer: [1, 2, 3], n_embed: [8, 16]}", method="grid")
     plan = dry_run(grid, corpus, ON_CPU, uri, "gpt-experiments")
     assert len(plan.rows) == 12
-    assert all(seconds is not None and seconds > 0 for _, seconds in plan.rows)
+    assert all(row.seconds is not None and row.seconds > 0 for row in plan.rows)
     assert plan.seconds > 0
     assert plan.staffing == staff(ON_CPU, 12)
     assert not (tmp_path / "mlflow.db").exists()
@@ -258,7 +225,7 @@ def test_a_dry_run_knows_what_is_done(tmp_path: Path, store_uri: str, corpus: Co
     single = Trial(variant=define(tmp_path).baseline, training=define(tmp_path).training)
     run_single(single, corpus, Store(store_uri), ON_CPU, Recorder())
     plan = dry_run(define(tmp_path), corpus, ON_CPU, store_uri, "gpt-experiments")
-    assert {p.label for p, seconds in plan.rows if seconds is None} == {"baseline"}
+    assert {row.planned.label for row in plan.rows if row.seconds is None} == {"baseline"}
 
 
 def test_workers_never_outnumber_the_trials() -> None:

@@ -1,0 +1,135 @@
+"""Trains a group of trials as one batched model, in parts where the device cannot hold it whole."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
+
+import torch
+
+from gpt_experiments.config import Trial
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import DeviceMemoryError, DivergedError, ExperimentError
+from gpt_experiments.sweep.messages import Job, JobFailed, Notice
+from gpt_experiments.training import (
+    Evaluation,
+    Progress,
+    TrainingResult,
+    describe_device,
+    device_memory,
+    is_out_of_memory,
+    release_memory,
+)
+
+Trainer = Callable[
+    [Sequence[Trial], Corpus, torch.device],
+    Generator[tuple[int, Progress | Evaluation], None, list[TrainingResult | DivergedError]],
+]
+"""Trains trials together, as `gpt_experiments.training.train_group` does."""
+
+Step = Progress | Evaluation | Notice | TrainingResult | JobFailed
+
+
+def train_jobs(
+    jobs: Sequence[Job], corpus: Corpus, device: torch.device, trainer: Trainer
+) -> Iterator[tuple[Job, Step]]:
+    """Train the jobs' trials together; yields what happens to each, and for each once its result or its failure.
+
+    Where the device's memory does not suffice for several, a notice says so, and the halves train one after the other.
+    What a job has told before is not told again then. Any other error fails the jobs that trained together.
+    """
+    waiting, told = [tuple(jobs)], _Told()
+    while waiting:
+        part = waiting.pop()
+        try:
+            outcomes = yield from _train_part(part, corpus, device, trainer, told)
+        except Exception as error:
+            failed = _failure_of_part(error, part, device)
+        else:
+            while outcomes:  # from the end, so that each result can be freed as soon as it is dealt with
+                job, outcome = part[len(outcomes) - 1], outcomes.pop()
+                yield job, _failure(outcome) if isinstance(outcome, Exception) else outcome
+                del outcome
+            continue
+        # Out here the error is gone, and with it the tensors that its traceback held.
+        release_memory(device)
+        if failed is None:
+            middle = (len(part) + 1) // 2
+            waiting += [part[middle:], part[:middle]]
+            yield part[0], Notice(text=_splitting(part, middle, device))
+        else:
+            yield from ((job, failed) for job in part)
+
+
+def _train_part(
+    part: Sequence[Job], corpus: Corpus, device: torch.device, trainer: Trainer, told: _Told
+) -> Generator[tuple[Job, Progress | Evaluation], None, list[TrainingResult | DivergedError]]:
+    """The trainer's events, each with its job and told once; returns what the trainer returns."""
+    training = trainer([job.trial for job in part], corpus, device)
+    while True:
+        try:
+            index, event = next(training)
+        except StopIteration as end:
+            return list(end.value)
+        if told.is_new(part[index], event):
+            yield part[index], event
+
+
+def _failure_of_part(error: Exception, part: Sequence[Job], device: torch.device) -> JobFailed | None:
+    """What to tell of each job that trained together; None where they do not fit together and may do so in halves."""
+    if not is_out_of_memory(error):
+        return _failure(error)
+    if len(part) > 1:
+        return None
+    return JobFailed(reason=reason(_memory_error(part[0], device)), traceback=_traceback(error))
+
+
+def reason(error: Exception) -> str:
+    """The error in one line; the kind of error where it is not one that is meant for the user."""
+    lines = str(error).strip().splitlines()
+    told = lines[0][:300] if lines else ""
+    return told if isinstance(error, ExperimentError) else f"{type(error).__name__}: {told}".rstrip(": ")
+
+
+class _Told:
+    """Up to which step each job has told of its progress and of its evaluations."""
+
+    def __init__(self) -> None:
+        self._steps: dict[tuple[int, type], int] = {}
+
+    def is_new(self, job: Job, event: Progress | Evaluation) -> bool:
+        key = (job.key, type(event))
+        if event.step <= self._steps.get(key, -1):
+            return False
+        self._steps[key] = event.step
+        return True
+
+
+def _failure(error: Exception) -> JobFailed:
+    return JobFailed(reason=reason(error), traceback=_traceback(error))
+
+
+def _traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _splitting(part: Sequence[Job], middle: int, device: torch.device) -> str:
+    return (
+        f"{len(part)} trials ({part[0].label} and others) do not fit into {_described(device)} together: "
+        f"they train as {middle} and {len(part) - middle}, one after the other; --replicas {middle} would avoid this"
+    )
+
+
+def _memory_error(job: Job, device: torch.device) -> DeviceMemoryError:
+    trial = job.trial
+    return DeviceMemoryError(
+        f"out of memory: {job.label} (seed {trial.seed}) with batch_size={trial.training.batch_size} and "
+        f"block_size={trial.variant.block_size} does not fit into {_described(device)}; "
+        "use fewer --workers, a smaller batch_size or a smaller variant"
+    )
+
+
+def _described(device: torch.device) -> str:
+    memory = device_memory(device)
+    size = "" if memory is None else f" ({memory / 2**30:.0f} GiB)"
+    return f"{device}, {describe_device(device)}{size}"

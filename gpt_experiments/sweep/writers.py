@@ -1,0 +1,198 @@
+"""Writes the files of trained trials: in the worker itself, or in processes of its own so that the device goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+from typing import Final, Protocol
+
+import torch
+
+from gpt_experiments.artifacts import write_trial_files
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.sweep.group_training import reason
+from gpt_experiments.sweep.messages import Job, JobDone, JobFailed, Message
+from gpt_experiments.sweep.processes import death, serve_parent
+from gpt_experiments.training import TrainingResult, prepare_process
+
+_MOST_WAITING_BYTES: Final = 2**30  # of trained models in the worker's memory, until a writer takes them
+_SECONDS_TO_END: Final = 5.0
+
+Tell = Callable[[int, Message], None]
+"""Sends a message about the job of a key to the parent; called from any thread."""
+
+
+class FileWriter(Protocol):
+    """Takes trained trials, and tells of each, sooner or later, whether its files are written."""
+
+    def expect(self, trials: int) -> None: ...
+    def write(self, job: Job, result: TrainingResult) -> None: ...
+    def close(self) -> None: ...
+
+
+class WriteHere:
+    """Writes at once, in this process: where the CPU trains, its cores are all busy anyway."""
+
+    def __init__(self, corpus: Corpus, tell: Tell) -> None:
+        self._corpus, self._tell = corpus, tell
+
+    def expect(self, trials: int) -> None:
+        """Nothing to prepare."""
+
+    def write(self, job: Job, result: TrainingResult) -> None:
+        """Write the trial's files, and tell how that went."""
+        self._tell(job.key, write_files(job, result, self._corpus))
+
+    def close(self) -> None:
+        """Nothing is under way."""
+
+
+class WriterPool:
+    """Up to `size` processes of one thread that write files while the device trains; one that dies is replaced.
+
+    Each process has a thread here, which hands it one trial after another. A trial whose writer dies or raises fails
+    alone. Models wait in main memory, pickled; `write` blocks while more than a gibibyte of them does.
+    """
+
+    def __init__(self, corpus: Corpus, size: int, tell: Tell) -> None:
+        self._corpus, self._size, self._tell = corpus, size, tell
+        self._orders: queue.SimpleQueue[tuple[Job, bytes] | None] = queue.SimpleQueue()
+        self._waiting_bytes, self._changed = 0, threading.Condition()
+        self._writers: list[_Writer] = []
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def processes(self) -> list[SpawnProcess]:
+        """The writers that have been started and not replaced."""
+        return [writer.process for writer in self._writers if writer.process is not None]
+
+    def expect(self, trials: int) -> None:
+        """Start what `trials` trials can use, so that it has loaded by the time that they are trained."""
+        while len(self._writers) < min(self._size, trials):
+            writer = _Writer(self._corpus)
+            thread = threading.Thread(target=self._serve, args=(writer,), daemon=True, name="writer")
+            self._writers.append(writer)
+            self._threads.append(thread)
+            thread.start()
+
+    def write(self, job: Job, result: TrainingResult) -> None:
+        """Hand the trial over, its model moved to main memory; waits where too much is handed over already."""
+        self.expect(1)
+        try:
+            # A copy, because a weight may be part of a tensor that holds those of the whole group; and plain bytes,
+            # because tensors sent as such would take shared memory, which containers have little of.
+            model = copy.deepcopy(result.model.to("cpu"))
+            order = pickle.dumps((job, dataclasses.replace(result, model=model)))
+        except Exception as error:
+            self._tell(job.key, JobFailed(reason=reason(error), traceback=traceback.format_exc()))
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting_bytes < _MOST_WAITING_BYTES)
+            self._waiting_bytes += len(order)
+        self._orders.put((job, order))
+
+    def close(self) -> None:
+        """Wait until everything handed over is written, and end the writers."""
+        for _ in self._threads:
+            self._orders.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def end_with_sigterm(self) -> None:
+        """From now on a SIGTERM ends the writers first: a folder can then be removed that they would write into."""
+
+        def end(number: int, frame: FrameType | None) -> None:
+            for process in self.processes:
+                process.kill()
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+        signal.signal(signal.SIGTERM, end)
+
+    def _serve(self, writer: _Writer) -> None:
+        with contextlib.suppress(OSError):  # no process can be had: `write` tries again, and tells
+            writer.start()
+        while (taken := self._orders.get()) is not None:
+            job, order = taken
+            self._tell(job.key, writer.write(order))
+            with self._changed:
+                self._waiting_bytes -= len(order)
+                self._changed.notify_all()
+        writer.close()
+
+
+class _Writer:
+    """One process that writes; used by one thread."""
+
+    _starting = threading.Lock()  # multiprocessing keeps its children in a list that no lock guards
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+        self.process: SpawnProcess | None = None
+        self._connection: Connection | None = None
+
+    def start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        with self._starting:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_write_orders, args=(theirs, self._corpus), daemon=True)
+            process.start()
+            theirs.close()
+        self.process, self._connection = process, ours
+
+    def write(self, order: bytes) -> JobDone | JobFailed:
+        """What became of the order; a process that died is replaced first."""
+        if self.process is None or not self.process.is_alive():
+            try:
+                self.start()
+            except OSError as error:
+                return JobFailed(reason=reason(error), traceback=traceback.format_exc())
+        assert self.process is not None
+        assert self._connection is not None
+        try:
+            self._connection.send_bytes(order)
+            answer: JobDone | JobFailed = self._connection.recv()
+        except (EOFError, OSError):
+            self.process.join(_SECONDS_TO_END)
+            self._connection.close()
+            what = "the process that writes the trial's files"
+            return JobFailed(reason=death(self.process, what, "try fewer --workers"), traceback="")
+        return answer
+
+    def close(self) -> None:
+        if self.process is not None and self._connection is not None:
+            self._connection.close()
+            self.process.join(_SECONDS_TO_END)
+
+
+def write_files(job: Job, result: TrainingResult, corpus: Corpus) -> JobDone | JobFailed:
+    """Write the trained trial's files into the job's folder; an error is told, not raised."""
+    try:
+        scores_by_head = write_trial_files(result, job.trial, corpus, job.label, job.folder)
+    except Exception as error:
+        return JobFailed(reason=reason(error), traceback=traceback.format_exc())
+    return JobDone(summary=result.summary, scores_by_head=scores_by_head)
+
+
+def _write_orders(orders: Connection, corpus: Corpus) -> None:
+    """The writer process: one order after another, until the other end is closed."""
+    serve_parent()
+    prepare_process(torch.device("cpu"), 1)
+    while True:
+        try:
+            job, result = pickle.loads(orders.recv_bytes())
+        except EOFError:
+            return
+        orders.send(write_files(job, result, corpus))

@@ -1,0 +1,79 @@
+"""A group of jobs in one process: what is told of each, and what a device that is too small makes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.sweep.group_training import Step, Trainer, train_jobs
+from gpt_experiments.sweep.messages import Job, JobFailed, Notice
+from gpt_experiments.training import Evaluation, Progress, TrainingResult
+from tests.sweep import trainers
+
+VARIANT = Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
+SETUP = TrainingSetup(steps=2, batch_size=2, eval_interval=1)
+
+
+def told(corpus: Corpus, trainer: Trainer, seeds: tuple[int, ...]) -> list[tuple[int, Step]]:
+    jobs = [
+        Job(key=key, trial=Trial(variant=VARIANT, seed=seed, training=SETUP), label="x", folder=Path())
+        for key, seed in enumerate(seeds)
+    ]
+    return [(job.key, step) for job, step in train_jobs(jobs, corpus, torch.device("cpu"), trainer)]
+
+
+def of(kind: type, steps: list[tuple[int, Step]]) -> list[int]:
+    return [key for key, step in steps if isinstance(step, kind)]
+
+
+def test_a_group_that_does_not_fit_trains_in_halves_and_tells_everything_once(corpus: Corpus) -> None:
+    steps = told(corpus, trainers.two_fit, (1, 2, 3, 4, 5))
+    assert sorted(of(TrainingResult, steps)) == [0, 1, 2, 3, 4]
+    evaluated = Counter((key, step.step) for key, step in steps if isinstance(step, Evaluation))
+    assert evaluated == {(key, step): 1 for key in range(5) for step in (0, 1, 2)}
+    advanced = Counter((key, step.step) for key, step in steps if isinstance(step, Progress))
+    assert set(advanced.values()) == {1}
+    notices = [step.text for _, step in steps if isinstance(step, Notice)]
+    assert len(notices) == 2
+    assert "5 trials (x and others) do not fit into cpu" in notices[0]
+    assert "they train as 3 and 2, one after the other; --replicas 3 would avoid this" in notices[0]
+    assert "train as 2 and 1" in notices[1]
+
+
+def test_one_that_does_not_fit_fails_with_variant_memory_and_remedy(corpus: Corpus) -> None:
+    steps = told(corpus, trainers.none_fits, (1, 2))
+    failures = {key: step for key, step in steps if isinstance(step, JobFailed)}
+    assert sorted(failures) == [0, 1]
+    assert failures[1].reason.startswith("out of memory: x (seed 2) with batch_size=2 and block_size=16 does not fit")
+    assert failures[1].reason.endswith("use fewer --workers, a smaller batch_size or a smaller variant")
+    assert "MPS backend out of memory" in failures[1].traceback
+
+
+def test_one_that_diverges_fails_alone(corpus: Corpus) -> None:
+    steps = told(corpus, trainers.unlucky_seed_diverges, (1, trainers.UNLUCKY_SEED, 3))
+    assert sorted(of(TrainingResult, steps)) == [0, 2]
+    (failed,) = (step for key, step in steps if isinstance(step, JobFailed) and key == 1)
+    assert failed.reason.startswith("diverged: the loss is nan at step 1")
+    assert "DivergedError" in failed.traceback
+
+
+def test_any_other_error_fails_all_that_trained_together(corpus: Corpus) -> None:
+    steps = told(corpus, trainers.bug, (1, 2))
+    assert of(JobFailed, steps) == [0, 1]
+    (reason,) = {step.reason for _, step in steps if isinstance(step, JobFailed)}
+    assert reason == "ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
+def test_each_job_ends_once_and_with_its_own_model(corpus: Corpus, seeds: tuple[int, ...]) -> None:
+    results = {k: s for k, s in told(corpus, trainers.train_group, seeds) if isinstance(s, TrainingResult)}
+    alone = {k: s for k, s in told(corpus, trainers.train_group, seeds[-1:]) if isinstance(s, TrainingResult)}
+    assert sorted(results) == list(range(len(seeds)))
+    last, same = results[len(seeds) - 1], alone[0]
+    assert last.summary.final_val_loss == pytest.approx(same.summary.final_val_loss, rel=1e-5)
+    assert len({result.summary.final_val_loss for result in results.values()}) == len(seeds)

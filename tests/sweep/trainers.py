@@ -1,0 +1,71 @@
+"""Trainers for workers to be given: the real one, and what an accelerator or bad luck would do to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Generator, Sequence
+
+import torch
+
+from gpt_experiments.config import Trial
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import DivergedError
+from gpt_experiments.training import Evaluation, Progress, TrainingResult, train_group
+
+UNLUCKY_SEED = 13
+
+Training = Generator[tuple[int, Progress | Evaluation], None, list[TrainingResult | DivergedError]]
+
+
+def unlucky_seed_diverges(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
+    """All train; the unlucky seed's loss is found not to be finite after its first evaluation."""
+    training = train_group(trials, corpus, device)
+    while True:
+        try:
+            index, event = next(training)
+        except StopIteration as end:
+            results: list[TrainingResult | DivergedError] = end.value
+            break
+        if trials[index].seed != UNLUCKY_SEED or event.step == 0:
+            yield index, event
+    diverged = DivergedError(1, float("nan"), trials[0].training.learning_rate)
+    return [diverged if trial.seed == UNLUCKY_SEED else result for trial, result in zip(trials, results, strict=True)]
+
+
+def two_fit(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
+    """More than two run out of the device's memory, after their first evaluation."""
+    if len(trials) <= 2:
+        return (yield from train_group(trials, corpus, device))
+    for index, event in train_group(trials, corpus, device):
+        if event.step == 0:
+            yield index, event
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def none_fits(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
+    """Not even one, in the words of a device that has no class of errors for it."""
+    raise RuntimeError("MPS backend out of memory (MPS allocated: 16.00 GB)")
+    yield  # makes it a generator
+
+
+def unlucky_seed_kills(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
+    """The process that trains the unlucky seed is killed once every trial of the group has told of its beginning."""
+    training = train_group(trials, corpus, device)
+    begun: set[int] = set()
+    while True:
+        try:
+            index, event = next(training)
+        except StopIteration as end:
+            results: list[TrainingResult | DivergedError] = end.value
+            return results
+        yield index, event
+        begun.add(index)
+        if len(begun) == len(trials) and any(trial.seed == UNLUCKY_SEED for trial in trials):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def bug(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
+    """An error that is nobody's to expect."""
+    raise ZeroDivisionError("division by zero")
+    yield  # makes it a generator
