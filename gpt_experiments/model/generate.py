@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gpt_experiments.errors import ConfigError
-from gpt_experiments.model.gpt import GPT
+from gpt_experiments.model.gpt import GPT, Block
 
 
-@torch.no_grad()
 def generate(
     model: GPT,
     prompt: Tensor,
@@ -35,16 +35,65 @@ def generate(
         ConfigError: an option is out of range, or the prompt is empty.
     """
     _check_options(len(prompt), max_new_tokens, temperature, top_k, num_samples)
-    was_training, block_size = model.training, model.config.variant.block_size
+    was_training, T, end = model.training, len(prompt), len(prompt) + max_new_tokens
     model.eval()
     generator = torch.Generator().manual_seed(seed)
-    tokens = prompt.to(model.device).expand(num_samples, -1)  # (num_samples, T)
-    for _ in range(max_new_tokens):
-        logits = model(tokens[:, -block_size:])[:, -1].float().cpu()  # (num_samples, vocab_size); waits for the device
-        following = _choose(logits, temperature, top_k, generator)
-        tokens = torch.cat([tokens, following.to(model.device)], dim=1)
+    tokens = torch.empty(num_samples, end, dtype=prompt.dtype, device=model.device)
+    tokens[:, :T] = prompt
+    reader = _Reader(model, num_samples, end)
+    with torch.inference_mode():
+        for i in range(T, end):
+            logits = reader.logits(tokens[:, :i]).float().cpu()  # (num_samples, vocab_size); waits for the device
+            tokens[:, i] = _choose(logits, temperature, top_k, generator)[:, 0]
     model.train(was_training)
     return tokens.cpu()
+
+
+class _Reader:
+    """Logits of the character after a text that grows, as the model's forward gives them for the last position.
+
+    As long as the text fits the context, keys and values of what was read before are kept, and only new characters
+    are read. From then on the window slides: the learned absolute position of every character in it changes with each
+    step, so everything in it is read again, but for the queries of the last block, of which only the last counts.
+    """
+
+    def __init__(self, model: GPT, num_samples: int, length: int) -> None:
+        variant = model.config.variant
+        self._model, self._block_size, self._read = model, variant.block_size, 0
+        size = (variant.n_layer, 2, num_samples, variant.n_head, min(length, variant.block_size))
+        weight = model.lm_head.weight
+        self._kept = torch.empty(*size, variant.n_embed // variant.n_head, dtype=weight.dtype, device=weight.device)
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Logits (num_samples, vocab_size) after `tokens` (num_samples, T), which begin as those given before."""
+        model, T = self._model, tokens.shape[1]
+        start = self._read if self._block_size >= T else 0
+        window = tokens[:, max(0, T - self._block_size) + start :]  # (num_samples, T_new)
+        self._read = start + window.shape[1]
+        x = model.token_embedding(window) + model.position_embedding.weight[start : self._read]
+        last = len(model.blocks) - 1
+        for i, block in enumerate(model.blocks):
+            assert isinstance(block, Block)
+            x = self._block(block, self._kept[i], x, start, only_last=i == last)
+        return model.lm_head(model.ln_f(x[:, -1]))
+
+    def _block(self, block: Block, kept: Tensor, x: Tensor, start: int, *, only_last: bool) -> Tensor:
+        """The block's output (num_samples, T_new, n_embed), or (num_samples, 1, n_embed) where `only_last`.
+
+        Args:
+            kept: keys and values (2, num_samples, n_head, context, head_size), written from position `start` on.
+            x: (num_samples, T_new, n_embed); a part of the text that begins at 0, or one character.
+        """
+        attention, end = block.attention, start + x.shape[1]
+        qkv = attention.qkv(block.ln1(x)).unflatten(2, (3, attention.n_head, -1)).permute(2, 0, 3, 1, 4)
+        kept[:, :, :, start:end] = qkv[1:]
+        k, v = kept[:, :, :, :end]  # (num_samples, n_head, end, head_size)
+        q = qkv[0]  # (num_samples, n_head, T_new, head_size)
+        if only_last:
+            q, x = q[:, :, -1:], x[:, -1:]
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=q.shape[2] > 1, scale=attention.score_scale)
+        x = x + attention.proj(attended.transpose(1, 2).flatten(2))
+        return x + block.feed_forward(block.ln2(x))
 
 
 def _choose(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""One MLflow run while it is written: buffered losses, artifacts, and an honest end."""
+"""One MLflow run while it is written: buffered metrics, artifacts, and an honest end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _told(
 
 
 class RunRecorder:
-    """Writes to one run; evaluations wait in a buffer for at most a few seconds."""
+    """Writes to one run; metrics wait in a buffer, for a few seconds or until the run ends, to be written together."""
 
     def __init__(self, client: MlflowClient, run_id: str, uri: str) -> None:
         self.run_id = run_id
@@ -83,8 +83,8 @@ class RunRecorder:
     def flush(self) -> None:
         """Write what waits in the buffer."""
         waiting, self._buffer = self._buffer, []
-        if waiting:
-            self._client.log_batch(self.run_id, metrics=waiting)
+        for start in range(0, len(waiting), _METRICS_AT_ONCE):
+            self._client.log_batch(self.run_id, metrics=waiting[start : start + _METRICS_AT_ONCE])
         self._written_at = time.monotonic()
 
     @_told
@@ -105,25 +105,20 @@ class RunRecorder:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self._client.log_batch(self.run_id, tags=[RunTag(name, value[:_TAG_LENGTH]) for name, value in tags.items()])
 
-    @_told
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Metrics without steps."""
+        """Metrics without steps; written by the next `flush`, or as the run ends."""
         now = int(time.time() * 1000)
-        self.flush()
-        self._client.log_batch(self.run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+        self._buffer += [Metric(name, value, now, 0) for name, value in metrics.items()]
 
-    @_told
     def log_series(self, series: Mapping[str, Sequence[float]]) -> None:
-        """Metrics whose steps count values from 1; a value that is not finite leaves a gap."""
+        """Metrics whose steps count values from 1; a value that is not finite leaves a gap. Written as metrics are."""
         now = int(time.time() * 1000)
-        metrics = [
+        self._buffer += [
             Metric(name, value, now, step)
             for name, values in series.items()
             for step, value in enumerate(values, start=1)
             if math.isfinite(value)
         ]
-        for start in range(0, len(metrics), _METRICS_AT_ONCE):
-            self._client.log_batch(self.run_id, metrics=metrics[start : start + _METRICS_AT_ONCE])
 
     def finish(self) -> None:
         self._end("FINISHED")

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from gpt_experiments.analysis.results import Pretrained, SweepResults
 from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
@@ -70,7 +71,8 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
             runs.setdefault(run.data.tags.get(names.CELL, ""), []).append(run)  # newest first
         vocab_size = int(parent.data.params["vocab_size"])
         trials = pd.DataFrame([_trial_row(row, runs.get(row["cell"], []), vocab_size) for row in plan])
-        finished = list(trials.loc[trials["outcome"] == "finished", "run_id"])
+        by_id = {run.info.run_id: run for of_cell in runs.values() for run in of_cell}
+        finished = [by_id[run_id] for run_id in trials.loc[trials["outcome"] == "finished", "run_id"]]
         if not finished:
             raise TrackingError(
                 f"sweep {name!r} (run {parent.info.run_id}) has no finished trial yet; let it train one"
@@ -86,11 +88,13 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
             corpus_digest=parent.data.tags.get(names.CORPUS_DIGEST, ""),
             vocab_size=vocab_size,
             trials=trials,
-            curves=pd.concat([_curve(store, run_id) for run_id in finished], ignore_index=True),
+            curves=_curves(store, finished),
             positions=_tables(store, finished, names.POSITIONS_FILE, _POSITION_COLUMNS),
             heads=_tables(store, finished, names.HEADS_FILE, _HEAD_COLUMNS),
             samples={
-                run_id: text for run_id in finished if (text := read_text(store, run_id, names.SAMPLE_FILE)) is not None
+                run.info.run_id: text
+                for run in finished
+                if (text := _read_artifact(store, run, names.SAMPLE_FILE)) is not None
             },
         )
 
@@ -146,23 +150,26 @@ def _trial_row(planned: Mapping[str, Any], runs: Sequence[Run], vocab_size: int)
     }
 
 
-def _curve(store: Store, run_id: str) -> pd.DataFrame:
-    """Losses over steps; a step that was logged twice counts once."""
-    columns = {
-        name: {m.step: m.value for m in store.client.get_metric_history(run_id, name)}
-        for name in (names.TRAIN_LOSS, names.VAL_LOSS)
-    }
-    frame = pd.DataFrame(columns).rename_axis("step").sort_index().reset_index()
-    return frame.assign(run_id=run_id)[list(_CURVE_COLUMNS)]
+def _curves(store: Store, runs: Sequence[Run]) -> pd.DataFrame:
+    """Losses over steps of every run; a step that was logged twice counts once."""
+    rows: list[tuple[str, int, float | None, float | None]] = []
+    for run in runs:
+        train, val = (
+            {metric.step: metric.value for metric in store.client.get_metric_history(run.info.run_id, name)}
+            for name in (names.TRAIN_LOSS, names.VAL_LOSS)
+        )
+        rows += [(run.info.run_id, step, train.get(step), val.get(step)) for step in sorted(train.keys() | val.keys())]
+    frame = pd.DataFrame(rows, columns=list(_CURVE_COLUMNS))
+    return frame.astype({"train_loss": float, "val_loss": float})
 
 
-def _tables(store: Store, run_ids: Sequence[str], artifact: str, columns: Sequence[str]) -> pd.DataFrame:
+def _tables(store: Store, runs: Sequence[Run], artifact: str, columns: Sequence[str]) -> pd.DataFrame:
     """The CSV of every run that has it, one below the other."""
     rows: list[dict[str, Any]] = []
-    for run_id in run_ids:
-        text = read_text(store, run_id, artifact)
+    for run in runs:
+        text = _read_artifact(store, run, artifact)
         if text is not None:
-            rows += [{"run_id": run_id, **row} for row in csv.DictReader(text.splitlines())]
+            rows += [{"run_id": run.info.run_id, **row} for row in csv.DictReader(text.splitlines())]
     frame = pd.DataFrame(rows, columns=list(columns))
     for column in frame.columns.difference(["run_id", "name"]):
         frame[column] = pd.to_numeric(frame[column])
@@ -172,6 +179,19 @@ def _tables(store: Store, run_ids: Sequence[str], artifact: str, columns: Sequen
 def read_text(store: Store, run_id: str, artifact: str) -> str | None:
     """A text artifact of a run, or None where it has none, as a run of an earlier version."""
     try:
-        return Path(store.client.download_artifacts(run_id, artifact)).read_text(encoding="utf-8")
+        return _read_artifact(store, store.client.get_run(run_id), artifact)
+    except MlflowException:
+        return None
+
+
+def _read_artifact(store: Store, run: Run, artifact: str) -> str | None:
+    """As `read_text`, of a run at hand.
+
+    Not through the client, which asks the database for the run twice for every file: most of the time of a report.
+    """
+    try:
+        repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=store.uri)
+        path: str = repository.download_artifacts(artifact)  # type: ignore[no-untyped-call]
+        return Path(path).read_text(encoding="utf-8")
     except (MlflowException, FileNotFoundError):
         return None

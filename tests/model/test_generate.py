@@ -53,6 +53,24 @@ def test_greedy_takes_the_argmax_and_top_1_is_the_same(model: GPT) -> None:
     assert torch.equal(greedy, generate(model, PROMPT, max_new_tokens=5, seed=9, top_k=1))
 
 
+@pytest.mark.parametrize("prompt_length", [1, 5, 8, 11])
+def test_every_character_is_drawn_from_what_the_model_says_after_the_last_block_size(prompt_length: int) -> None:
+    torch.manual_seed(1)
+    variant = Variant(n_head=4, n_layer=3, n_embed=32, dropout=0.3, block_size=8)
+    model = GPT(ModelConfig(variant=variant, vocab_size=12))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)  # far from uniform, so that a wrong key or position is another character
+    prompt = torch.randint(12, (prompt_length,))
+    drawn = generate(model, prompt, max_new_tokens=25, seed=3, num_samples=4)
+    model.eval()
+    generator, tokens = torch.Generator().manual_seed(3), prompt.expand(4, -1)
+    for _ in range(25):
+        following = torch.multinomial(model(tokens[:, -8:])[:, -1].softmax(-1), 1, generator=generator)
+        tokens = torch.cat([tokens, following], dim=1)
+    assert torch.equal(drawn, tokens)
+
+
 def test_top_k_keeps_the_likeliest_alone(model: GPT) -> None:
     model.eval()
     likeliest = set(model(PROMPT[None])[0, -1].topk(3).indices.tolist())

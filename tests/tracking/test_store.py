@@ -76,6 +76,7 @@ def test_a_run_holds_what_was_written(store: Store, client: MlflowClient, corpus
     (folder / "attention" / "layer_1.png").write_bytes(b"png")
     recorder.log_artifacts(folder)
     recorder.log_metrics(dataclasses.asdict(SUMMARY))
+    recorder.log_series({"entropy_by_head": [0.5, float("nan"), *[0.25] * 1200]})  # more than MLflow takes at once
     recorder.finish()
 
     run = client.get_run(recorder.run_id)
@@ -91,6 +92,8 @@ def test_a_run_holds_what_was_written(store: Store, client: MlflowClient, corpus
         assert run.data.metrics[name] == value
     history = client.get_metric_history(recorder.run_id, "val_loss")
     assert [(m.step, m.value) for m in history] == [(0, 5.0), (10, -5.0)]
+    history = client.get_metric_history(recorder.run_id, "entropy_by_head")
+    assert [(m.step, m.value) for m in history] == [(1, 0.5), *((step, 0.25) for step in range(3, 1203))]
     dataset = run.inputs.dataset_inputs[0].dataset
     assert dataset.name == "generated"
     assert corpus.digest.startswith(dataset.digest)
