@@ -51,8 +51,9 @@ def time_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) ->
     """
     steps, setup = _TIMED_GROUP_STEPS[device.type], trials[0].training
     # Too low a learning rate to diverge: it takes no less time.
-    slow = {"learning_rate": 1e-9, "schedule": "constant", "min_learning_rate": 0.0}
-    brief = dataclasses.replace(setup, steps=steps, eval_interval=steps, **slow)
+    brief = dataclasses.replace(
+        setup, steps=steps, eval_interval=steps, learning_rate=1e-9, schedule="constant", min_learning_rate=0.0
+    )
     part = _beginning(corpus, trials[0].variant.block_size) if device.type == "cpu" else corpus
     told: list[list[tuple[int, float]]] = [[] for _ in trials]  # of each trial: steps, and when it told of them
     for index, event in train_group([dataclasses.replace(trial, training=brief) for trial in trials], part, device):
