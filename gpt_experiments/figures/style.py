@@ -13,14 +13,11 @@ from typing import Final, Literal
 
 import matplotlib
 import matplotlib.style
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Affine2D, Transform
-
-from gpt_experiments.figures.png import write_png
 
 DPI: Final = 100
 """Pixels per inch of every PNG; sizes of figures are given in pixels at this resolution."""
@@ -63,6 +60,7 @@ _STYLE: Final = {
     "xtick.color": MUTED,
     "ytick.color": MUTED,
 }
+_COMPRESSION: Final = 3  # of 9: the default, 6, takes half as long again to save a quarter of the bytes
 
 
 @contextmanager
@@ -120,8 +118,7 @@ def save_svg(figure: Figure, path: Path) -> None:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Writes the figure at its own size. The same figure gives the same bytes: no date, no version is stored."""
-    canvas = figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)
     with figure_style():
-        canvas.draw()  # type: ignore[no-untyped-call]
-    write_png(np.asarray(canvas.buffer_rgba()), path, dpi=DPI)  # type: ignore[no-untyped-call]
+        figure.savefig(
+            path, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": _COMPRESSION}
+        )
