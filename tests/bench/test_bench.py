@@ -65,6 +65,7 @@ def text_file(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_the_command_times_steps_and_writes_every_single_time(tmp_path: Path, text_file: Path) -> None:
     output = tmp_path / "bench" / "result.json"
     options = ["--quick", "--part", "steps", "--steps", "1", "--rounds", "2", "--device", "cpu"]

@@ -49,6 +49,7 @@ def test_a_scaled_sweep_has_as_many_evaluations() -> None:
     assert dataclasses.replace(scaled(study, 0.1), training=study.training) == study
 
 
+@pytest.mark.slow
 def test_the_plain_sweep_trains_every_variant_also_as_a_program(tmp_path: Path, corpus: Corpus) -> None:
     definition = load_definition("one-at-a-time")
     tiny = dataclasses.replace(

@@ -168,6 +168,7 @@ def test_a_grouped_sweep_goes_on_with_what_is_missing(tmp_path: Path, store_uri:
     assert len(trial_runs(store)) == 6
 
 
+@pytest.mark.slow
 def test_one_trial_of_a_group_diverges_and_the_others_finish(store_uri: str, corpus: Corpus) -> None:
     store, source = Store(store_uri), Groups(corpus, [(1, 2, 3)], wild=[2])
     reports = run_groups(source, corpus, store, on_cpu(), Recorder())

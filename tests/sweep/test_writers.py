@@ -105,6 +105,7 @@ def test_a_writer_leaves_the_files_that_the_worker_would_and_a_bad_folder_fails_
     assert load_checkpoint(good.folder / "checkpoint").model.config.variant == VARIANT
 
 
+@pytest.mark.slow
 def test_a_writer_that_dies_fails_its_trial_alone_and_is_replaced(
     corpus: Corpus, tmp_path: Path, told: Told, pool: WriterPool
 ) -> None:
