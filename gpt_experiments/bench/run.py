@@ -74,7 +74,7 @@ def run_bench(options: BenchOptions, corpus: Corpus) -> Iterator[Progress]:
     if "steps" in options.parts:
         for label, trial in trials:
             yield f"steps of {label}"
-            (times,) = time_steps([trial], [label], corpus, device, rounds=rounds)
+            times = time_steps(trial, label, corpus, device, rounds=rounds)
             result = dataclasses.replace(result, steps=(*result.steps, times))
         yield result, "steps"
     if "scaling" in options.parts:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
-import resource
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -28,28 +28,25 @@ Timer = Callable[[Trial, Corpus, torch.device], float]
 """Seconds of a step, as many steps as the trial has, after a warm-up."""
 
 
-def time_steps(
-    trials: Sequence[Trial], labels: Sequence[str], corpus: Corpus, device: torch.device, *, rounds: int
-) -> Iterator[StepTimes]:
-    """Time `rounds` times the trial's steps, first one way, then the other; which is first alternates."""
+def time_steps(trial: Trial, label: str, corpus: Corpus, device: torch.device, *, rounds: int) -> StepTimes:
+    """Time the trial's steps `rounds` times, first one way, then the other; which is first alternates."""
     short = excerpt(corpus, PART_OF_CORPUS)
-    for trial, label in zip(trials, labels, strict=True):
-        memory = {way: _in_process(peak_memory, way, trial, short, str(device)) for way in WAYS}
-        seconds: dict[Way, list[float]] = {way: [] for way in WAYS}
-        with one_thread():
-            for number in range(rounds):
-                for way in WAYS if number % 2 == 0 else WAYS[::-1]:
-                    seconds[way].append(TIMERS[way](trial, short, device))
-        config = trial.model_config(corpus.vocab_size)
-        tokens = trial.training.batch_size * trial.variant.block_size
-        yield StepTimes(
-            label=label,
-            n_params=config.n_params,
-            tokens=tokens,
-            flops=tokens * config.flops_per_token,
-            seconds=seconds,
-            memory=memory,
-        )
+    memory = {way: _in_process(peak_memory, way, trial, short, str(device)) for way in WAYS}
+    seconds: dict[Way, list[float]] = {way: [] for way in WAYS}
+    with one_thread():
+        for number in range(rounds):
+            for way in WAYS if number % 2 == 0 else WAYS[::-1]:
+                seconds[way].append(TIMERS[way](trial, short, device))
+    config = trial.model_config(corpus.vocab_size)
+    tokens = trial.training.batch_size * trial.variant.block_size
+    return StepTimes(
+        label=label,
+        n_params=config.n_params,
+        tokens=tokens,
+        flops=tokens * config.flops_per_token,
+        seconds=seconds,
+        memory=memory,
+    )
 
 
 def excerpt(corpus: Corpus, length: int) -> Corpus:
@@ -107,8 +104,19 @@ def peak_memory(way: Way, trial: Trial, corpus: Corpus, device_name: str) -> int
             training.step()
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return _peak_of_process()
+
+
+def _peak_of_process() -> int:
+    """The most main memory that this process has held, bytes."""
+    try:
+        # Not ru_maxrss, which on Linux begins with what the parent process held.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except OSError:  # not Linux
+        import resource  # nor Windows
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def with_warm_up(trial: Trial, device: torch.device) -> Trial:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Final
+from typing import Any, Final
 
 import torch
 
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.group_training import Trainer, train_jobs
-from gpt_experiments.sweep.messages import Free, Job, Message, Trained
+from gpt_experiments.sweep.messages import Free, Job, Message, Notice, Trained
 from gpt_experiments.sweep.processes import serve_parent
 from gpt_experiments.sweep.writers import FileWriter, Tell, WriteHere, WriterPool
 from gpt_experiments.training import (
+    CaptureWarning,
     Progress,
     TrainingResult,
     prepare_process,
@@ -63,7 +66,8 @@ def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
     try:
         while (jobs := parent.recv()) is not None:
             writer.expect(len(jobs))
-            _train(jobs, corpus, device, setup.trainer, writer, tell)
+            with _warnings_as_notices(jobs[0].key, tell):
+                _train(jobs, corpus, device, setup.trainer, writer, tell)
             if device.type != "cpu":
                 release_memory(device)  # the next group is of another size, and other workers share the device
             with sending:
@@ -71,6 +75,24 @@ def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
         writer.close()
     except (BrokenPipeError, EOFError):
         return
+
+
+@contextmanager
+def _warnings_as_notices(key: int, tell: Tell) -> Iterator[None]:
+    """Inside, a warning that is meant for the user goes to the parent, as a notice about the job of that key."""
+    show = warnings.showwarning
+
+    def showwarning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, CaptureWarning):
+            tell(key, Notice(text=str(message)))
+        else:
+            show(message, category, *where, **more)
+
+    warnings.showwarning = showwarning
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
 
 
 def _make_writer(corpus: Corpus, setup: WorkerSetup, tell: Tell) -> FileWriter:

@@ -1,5 +1,6 @@
 """Training: batches, the loop, exact losses, and the events in which it tells of itself."""
 
+from gpt_experiments.training.cuda_graph import CaptureWarning
 from gpt_experiments.training.device import (
     describe_device,
     device_memory,
@@ -15,6 +16,7 @@ from gpt_experiments.training.loop import TrainingResult, train, train_group
 from gpt_experiments.training.timing import time_group, time_trial
 
 __all__ = [
+    "CaptureWarning",
     "Evaluation",
     "Progress",
     "SplitLoss",

@@ -10,6 +10,11 @@ import torch
 
 Step = Callable[[], None]
 
+
+class CaptureWarning(RuntimeWarning):
+    """Training goes on without a graph, to the same result, but slower."""
+
+
 _WARM_UP_STEPS: Final = 3  # before a capture: libraries load, and pick and set up their kernels, at the first calls
 
 
@@ -84,7 +89,7 @@ def _captured(step: Step, capturer: Capturer) -> Step:
         warnings.warn(
             f"the training step could not be captured as a CUDA graph ({reason}); "
             "it trains to the same result without, but slower",
-            RuntimeWarning,
+            CaptureWarning,
             stacklevel=2,
         )
         return step

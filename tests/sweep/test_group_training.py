@@ -11,7 +11,8 @@ import torch
 from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.group_training import Step, Trainer, train_jobs
-from gpt_experiments.sweep.messages import Job, JobFailed, Notice
+from gpt_experiments.sweep.messages import Job, JobFailed, Message, Notice
+from gpt_experiments.sweep.worker import _warnings_as_notices
 from gpt_experiments.training import Evaluation, Progress, TrainingResult
 from tests.sweep import trainers
 
@@ -77,3 +78,12 @@ def test_each_job_ends_once_and_with_its_own_model(corpus: Corpus, seeds: tuple[
     last, same = results[len(seeds) - 1], alone[0]
     assert last.summary.final_val_loss == pytest.approx(same.summary.final_val_loss, rel=1e-5)
     assert len({result.summary.final_val_loss for result in results.values()}) == len(seeds)
+
+
+def test_a_step_that_cannot_be_captured_is_a_notice_and_any_other_warning_stays_one(corpus: Corpus) -> None:
+    job = Job(key=7, trial=Trial(variant=VARIANT, training=SETUP), label="x", folder=Path())
+    sent: list[tuple[int, Message]] = []
+    with pytest.warns(UserWarning, match="of no concern") as others, _warnings_as_notices(7, lambda *m: sent.append(m)):
+        list(train_jobs([job], corpus, torch.device("cpu"), trainers.not_captured))
+    assert sent == [(7, Notice(text="the training step could not be captured"))]
+    assert len(others) == 1
