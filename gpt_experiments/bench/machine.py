@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import os
 import time
 from typing import Final
 
 import torch
 
 from gpt_experiments.bench.results import Machine
+from gpt_experiments.sweep.staffing import usable_cores
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.provenance import git_commit, source_tags
 from gpt_experiments.training import describe_device
@@ -18,16 +18,11 @@ _SIZE: Final = {"cpu": 1024, "mps": 4096, "cuda": 8192}  # of the square matrice
 _REPEATS: Final = 8
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def describe_machine(device: torch.device) -> Machine:
     return Machine(
         hardware=describe_device(device),
         device=str(device),
-        cores=cores(),
+        cores=usable_cores(),
         matrix_flops=matrix_flops(device),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         versions=source_tags()[names.VERSIONS],

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gpt_experiments.bench.machine import cores, describe_machine
+from gpt_experiments.bench.machine import describe_machine
 from gpt_experiments.bench.results import BenchResult
 from gpt_experiments.bench.scaling import time_seeds, time_workers
 from gpt_experiments.bench.steps import time_steps
@@ -17,6 +17,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition
+from gpt_experiments.sweep.staffing import usable_cores
 from gpt_experiments.training import resolve_device
 
 
@@ -80,7 +81,7 @@ def run_bench(options: BenchOptions, corpus: Corpus) -> Iterator[Progress]:
     if "scaling" in options.parts:
         _, baseline = trials[0]
         yield "more seeds, and more workers"
-        counts = sorted({1, 2, cores() if device.type == "cpu" else 4})
+        counts = sorted({1, 2, usable_cores() if device.type == "cpu" else 4})
         scaling = (
             time_seeds(baseline, corpus, device, [1, 2] if device.type == "cpu" else [1, 2, 5, 10]),
             time_workers(baseline, corpus, device, counts),

@@ -16,7 +16,7 @@ from gpt_experiments.training import is_out_of_memory, release_memory, time_grou
 
 _TIMED_GROUPS: Final = 6
 # Seconds on one CPU core, for putting variants in order only: of an attention weight, and of a multiply-add.
-_SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT = 3e-8, 4e-11
+_SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT = 2e-9, 7e-11
 
 
 def rough_cost(trial: Trial, vocab_size: int) -> float:
