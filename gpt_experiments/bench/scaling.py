@@ -13,7 +13,7 @@ from multiprocessing.synchronize import Barrier
 import torch
 
 from gpt_experiments.bench.results import ScalingTimes
-from gpt_experiments.bench.steps import PART_OF_CORPUS, WARM_UP, excerpt, one_thread, time_events, with_warm_up
+from gpt_experiments.bench.steps import PART_OF_CORPUS, WARM_UP, excerpt, prepared, time_events, with_warm_up
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import BenchmarkError
@@ -24,7 +24,7 @@ def time_seeds(trial: Trial, corpus: Corpus, device: torch.device, counts: Seque
     """So many seeds of the trial trained as one batched model, as a sweep trains them on an accelerator."""
     short, tokens = excerpt(corpus, PART_OF_CORPUS), _tokens(trial)
     rates = {}
-    with one_thread():
+    with prepared(device):
         for count in counts:
             longer = with_warm_up(trial, device)
             trials = [dataclasses.replace(longer, seed=trial.seed + i) for i in range(count)]

@@ -33,10 +33,9 @@ def time_steps(trial: Trial, label: str, corpus: Corpus, device: torch.device, *
     short = excerpt(corpus, PART_OF_CORPUS)
     memory = {way: _in_process(peak_memory, way, trial, short, str(device)) for way in WAYS}
     seconds: dict[Way, list[float]] = {way: [] for way in WAYS}
-    with one_thread():
-        for number in range(rounds):
-            for way in WAYS if number % 2 == 0 else WAYS[::-1]:
-                seconds[way].append(TIMERS[way](trial, short, device))
+    for number in range(rounds):
+        for way in in_turn(number):
+            seconds[way].append(TIMERS[way](trial, short, device))
     config = trial.model_config(corpus.vocab_size)
     tokens = trial.training.batch_size * trial.variant.block_size
     return StepTimes(
@@ -49,6 +48,11 @@ def time_steps(trial: Trial, label: str, corpus: Corpus, device: torch.device, *
     )
 
 
+def in_turn(number: int) -> tuple[Way, Way]:
+    """Both ways, in the order of the round of that number: what warms the machine up for the other alternates."""
+    return WAYS if number % 2 == 0 else WAYS[::-1]
+
+
 def excerpt(corpus: Corpus, length: int) -> Corpus:
     """The corpus's first `length` characters, and each of its characters once, so that the vocabulary is the same."""
     text = corpus.text[:length] + "".join(corpus.tokenizer.vocabulary)
@@ -56,21 +60,24 @@ def excerpt(corpus: Corpus, length: int) -> Corpus:
 
 
 def time_plain(trial: Trial, corpus: Corpus, device: torch.device) -> float:
-    """Seconds of a plain step."""
-    training = PlainTraining(trial, corpus, device)
-    for _ in range(WARM_UP[device.type]):
-        training.step()
-    synchronize(device)
-    started = time.perf_counter()
-    for _ in range(trial.training.steps):
-        training.step()
-    synchronize(device)
-    return (time.perf_counter() - started) / trial.training.steps
+    """Seconds of a plain step, on one CPU thread."""
+    with _threads_and_kernels_restored():
+        torch.set_num_threads(1)
+        training = PlainTraining(trial, corpus, device)
+        for _ in range(WARM_UP[device.type]):
+            training.step()
+        synchronize(device)
+        started = time.perf_counter()
+        for _ in range(trial.training.steps):
+            training.step()
+        synchronize(device)
+        return (time.perf_counter() - started) / trial.training.steps
 
 
 def time_ours(trial: Trial, corpus: Corpus, device: torch.device) -> float:
-    """Seconds of a step of ours, evaluations left out."""
-    return time_events(train(with_warm_up(trial, device), corpus, device), WARM_UP[device.type])
+    """Seconds of a step of ours, evaluations left out, on one CPU thread."""
+    with prepared(device):
+        return time_events(train(with_warm_up(trial, device), corpus, device), WARM_UP[device.type])
 
 
 TIMERS: Final[dict[Way, Timer]] = {"plain": time_plain, "ours": time_ours}
@@ -136,11 +143,18 @@ def _in_process(function: Callable[..., int], *arguments: object) -> int:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Inside, torch uses one CPU thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def prepared(device: torch.device) -> Iterator[None]:
+    """Inside, the process is set up as a sweep's worker is: one thread, and kernels that repeat their results."""
+    with _threads_and_kernels_restored():
+        prepare_process(device, 1)
+        yield
+
+
+@contextmanager
+def _threads_and_kernels_restored() -> Iterator[None]:
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)

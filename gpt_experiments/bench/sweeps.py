@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import torch
 import yaml
 
 import gpt_experiments
-from gpt_experiments.bench.plain import EVALUATION_BATCHES, PlainTraining
 from gpt_experiments.bench.results import WAYS, OrchestrationTimes, SweepTimes, Way
-from gpt_experiments.bench.steps import excerpt
-from gpt_experiments.config import TrainingSetup, Trial
+from gpt_experiments.bench.steps import excerpt, in_turn
+from gpt_experiments.config import TrainingSetup
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import BenchmarkError
 from gpt_experiments.sweep.definition import SweepDefinition
@@ -67,7 +65,7 @@ def time_sweeps(
                 "plain": ["-m", "gpt_experiments.bench.plain_sweep", "sweep.yaml", "corpus.txt", device, str(scale)],
                 "ours": _our_sweep(number, device, workers),
             }
-            for way in WAYS if number % 2 == 0 else WAYS[::-1]:
+            for way in in_turn(number):
                 seconds[way].append(_seconds(commands[way], folder, number))
     trials = len(small.one_at_a_time())
     return SweepTimes(
@@ -108,21 +106,6 @@ def _seconds(arguments: Sequence[str], folder: Path, number: int) -> float:
             f"`python {' '.join(arguments)}` ended with exit status {done.returncode}: {done.stderr.strip()[-500:]}"
         )
     return time.perf_counter() - started
-
-
-def run_plain(definition: SweepDefinition, corpus: Corpus, device: torch.device, scale: float) -> list[float]:
-    """Train every variant the plain way, one after the other; their last validation losses, nats per character."""
-    batches = max(1, round(EVALUATION_BATCHES * scale))
-    losses = []
-    for variant in definition.one_at_a_time():
-        training = PlainTraining(Trial(variant=variant, training=definition.training), corpus, device)
-        done, estimates = 0, {}
-        for step in definition.training.evaluation_steps():
-            for _ in range(step - done):
-                training.step()
-            done, estimates = step, training.estimate_losses(batches)
-        losses.append(estimates["val"])
-    return losses
 
 
 def time_orchestration(definition: SweepDefinition, device: str, *, workers: int | None) -> OrchestrationTimes:

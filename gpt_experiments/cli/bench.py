@@ -10,7 +10,6 @@ import click
 from gpt_experiments.cli.options import data_option, device_option, open_corpus
 
 if TYPE_CHECKING:
-    from gpt_experiments.bench.results import BenchResult
     from gpt_experiments.bench.run import BenchOptions
     from gpt_experiments.corpus import Corpus
 
@@ -58,14 +57,13 @@ def bench(
         parts=parts or PARTS, quick=quick, rounds=rounds, steps=steps, scale=scale, workers=workers, device=device
     )
     corpus = open_corpus(data)
-    result = _measure(options, corpus)
+    _measure(options, corpus, output)
     if output is not None:
-        result.write(output)
         click.echo(f"\nEvery single time: {output}")
 
 
-def _measure(options: BenchOptions, corpus: Corpus) -> BenchResult:
-    """Each part's table as soon as it is measured."""
+def _measure(options: BenchOptions, corpus: Corpus, output: Path | None) -> None:
+    """Each part's table, and the file with all so far, as soon as the part is measured."""
     from rich.console import Console
 
     from gpt_experiments.bench.run import run_bench
@@ -78,6 +76,7 @@ def _measure(options: BenchOptions, corpus: Corpus) -> BenchResult:
                 status.update(f"measuring {progress} ...")
             else:
                 result, part = progress
+                if output is not None:
+                    result.write(output)
                 for renderable in tables(result, part):
                     console.print(renderable)
-    return result

@@ -56,7 +56,13 @@ def _steps(result: BenchResult) -> Table:
 
 def _use(result: BenchResult) -> Table:
     table = _table(
-        "What the device gives, and what it takes", "variant", "tokens/s", "GFLOP/s", "of peak", "MiB plain", "MiB ours"
+        "What the device gives (of attention the whole square counts), and what it takes",
+        "variant",
+        "tokens/s",
+        "GFLOP/s",
+        "of peak",
+        "MiB plain",
+        "MiB ours",
     )
     for times in result.steps:
         ours = times.step("ours").median

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from click.testing import CliRunner
 
 from gpt_experiments.bench.machine import matrix_flops
 from gpt_experiments.bench.results import OrchestrationTimes, Spread, StepTimes, SweepTimes
-from gpt_experiments.bench.steps import excerpt, time_events
+from gpt_experiments.bench.steps import excerpt, in_turn, peak_memory, prepared, time_events
 from gpt_experiments.cli import program
+from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.training import Evaluation, Progress
 from tests.conftest import generated_text
@@ -56,6 +59,29 @@ def test_a_matrix_product_is_measured_on_one_thread_and_the_threads_are_given_ba
     before = torch.get_num_threads()
     assert 1e8 < matrix_flops(torch.device("cpu")) < 1e13
     assert torch.get_num_threads() == before
+
+
+def test_ways_take_turns_in_going_first() -> None:
+    assert [in_turn(number)[0] for number in range(4)] == ["plain", "ours", "plain", "ours"]
+    assert {*in_turn(1)} == {"plain", "ours"}
+
+
+def test_preparing_for_one_way_leaves_no_trace_for_the_other() -> None:
+    before = torch.get_num_threads()
+    with prepared(torch.device("cpu")):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_peak_of_a_process_is_not_its_parents(corpus: Corpus) -> None:
+    """Which holds 700 MB more for a moment; the process itself little more than torch."""
+    trial = Trial(variant=Variant(n_embed=8, n_head=1, n_layer=1, block_size=8), training=TrainingSetup(batch_size=1))
+    ballast = b"x" * 700_000_000
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        peak = pool.submit(peak_memory, "plain", trial, corpus, "cpu").result()
+    assert len(ballast) == 700_000_000
+    assert 50e6 < peak < 700e6
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import torch
 import yaml
 
 from gpt_experiments.bench.plain import PlainTraining
-from gpt_experiments.bench.sweeps import run_plain, scaled
+from gpt_experiments.bench.plain_sweep import run_plain
+from gpt_experiments.bench.sweeps import scaled
 from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.definition_file import load_definition
@@ -72,3 +73,10 @@ def test_the_plain_sweep_trains_every_variant_also_as_a_program(tmp_path: Path, 
         check=True,
     )
     assert len(yaml.safe_load(done.stdout)) == 3
+
+
+def test_the_plain_sweep_loads_nothing_that_a_notebook_would_not() -> None:
+    script = "import sys, gpt_experiments.bench.plain_sweep; print(*{name.partition('.')[0] for name in sys.modules})"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    assert not {"mlflow", "optuna", "matplotlib", "pandas", "scipy", "numba"} & set(done.stdout.split())
