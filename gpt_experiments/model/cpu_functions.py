@@ -135,16 +135,16 @@ class FeedForward(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         rows, hidden, w1, w2 = ctx.saved_tensors
         grad = grads[0].contiguous().view(rows.shape)
-        grad_x, grad_w1, grad_w2 = torch.empty_like(rows), torch.zeros_like(w1), torch.zeros_like(w2)
-        grad_b1 = w1.new_zeros(len(w1))
+        grad_x, grad_w2, grad_b1 = torch.empty_like(rows), torch.zeros_like(w2), w1.new_zeros(len(w1))
+        grad_w1 = torch.zeros_like(w2)  # transposed: with fewer rows than columns its products are faster
         for part in _parts(len(rows), len(w1)):
             grad_hidden = grad[part] @ w2
             torch.ops.aten.threshold_backward.grad_input(grad_hidden, hidden[part], 0, grad_input=grad_hidden)
             grad_w2.addmm_(grad[part].t(), hidden[part])
-            grad_w1.addmm_(grad_hidden.t(), rows[part])
+            grad_w1.addmm_(rows[part].t(), grad_hidden)
             grad_b1 += grad_hidden.sum(dim=0)
             torch.mm(grad_hidden, w1, out=grad_x[part])
-        return grad_x.view(grads[0].shape), grad_w1, grad_b1, grad_w2, grad.sum(dim=0)
+        return grad_x.view(grads[0].shape), grad_w1.t().contiguous(), grad_b1, grad_w2, grad.sum(dim=0)
 
 
 def _parts(rows: int, hidden: int) -> Iterator[slice]:
