@@ -34,7 +34,7 @@ _LOG2_E: Final = np.float32(1.4426950408889634)
 _LN_2: Final = np.float32(0.6931471805599453)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _exp2(x: Any) -> Any:
     """2 ** x of a vector, to float32's precision; 0 below -126.
 
@@ -53,7 +53,7 @@ def _exp2(x: Any) -> Any:
     return where(tiny, splat(float32(0.0)), p * power_of_two(whole))
 
 
-@njit(inline="always", **COMPILED)
+@njit(forceinline=True, **COMPILED)
 def _product(a: Any, a_at: Any, a_row: Any, a_step: Any, b: Any, b_at: Any, b_step: Any, n: Any, c: Any, c_at: Any,
              c_row: Any, add: Any) -> None:  # fmt: skip
     """c[r, l] = the sum over k < n of a[r, k] * b[k, l], for _ROWS rows r and LANES lanes l; added to c if `add`.
@@ -89,7 +89,7 @@ def _product(a: Any, a_at: Any, a_row: Any, a_step: Any, b: Any, b_at: Any, b_st
     store(c, c_at + 7 * c_row, c7)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _round_up(n: Any, multiple: Any) -> Any:
     return (n + multiple - 1) // multiple * multiple
 

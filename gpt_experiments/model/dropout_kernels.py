@@ -23,7 +23,7 @@ _ROW_STEP: Final = np.uint32(0x9E3779B9)
 COMPILED: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def hash_bits(x: Any) -> Any:
     """Of uint32, a number or a vector."""
     x = x ^ (x >> uint32(16))
@@ -33,7 +33,7 @@ def hash_bits(x: Any) -> Any:
     return x ^ (x >> uint32(16))
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _hash_number(x: Any) -> Any:
     """As `hash_bits` of a number, which Numba would otherwise widen to 64 bits."""
     x = uint32(x)
@@ -44,7 +44,7 @@ def _hash_number(x: Any) -> Any:
     return x ^ (x >> uint32(16))
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _seed_of_row(seed: Any, row: Any) -> Any:
     return _hash_number(uint32(seed) + uint32(uint32(row) * _ROW_STEP))
 

@@ -17,7 +17,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 LANES: Final = 16 if llvm.get_host_cpu_features().get("avx512f") else 8
 """Entries of a vector: what 512 bits hold, or 256 (two registers of 128 bits where there are no longer ones)."""
@@ -26,7 +26,10 @@ LANES: Final = 16 if llvm.get_host_cpu_features().get("avx512f") else 8
 _ARITHMETIC: Final = ("reassoc", "contract", "nsz", "arcp")
 
 
+# Numba's functions have no types.
 _instruction: Callable[[Callable[..., Any]], Callable[..., Any]] = intrinsic
+_typing: Callable[..., Callable[..., Any]] = type_callable
+_lowering: Callable[..., Callable[..., Any]] = lower_builtin
 
 
 class _Vector(types.Type):
@@ -216,24 +219,24 @@ def _in_every_lane(builder: Any, number: Any) -> Any:
     return builder.shuffle_vector(first, none, ir.Constant(Words.llvm_type, [0] * LANES))
 
 
-def _operator(function: Any, build: Callable[..., Any], operand: _Vector, result: _Vector) -> None:
+def _operator(function: Callable[..., Any], build: Callable[..., Any], operand: _Vector, result: _Vector) -> None:
     """Let Numba compile `function`, of Python's operators, for two vectors, or for a vector and a number."""
-
-    @_instruction
-    def of_vectors(typing_context: Any, a: Any, b: Any) -> Any:
-        return result(operand, operand), lambda context, builder, signature, args: build(builder, *args)
-
     number = types.float32 if operand is Floats else types.uint32
+    taken = [(operand, operand), (operand, number), (number, operand)]
 
-    @overload(function, strict=False)  # strict would compare annotations
-    def of_either(a: Any, b: Any) -> Any:
-        if a is operand and b is operand:
-            return lambda a, b: of_vectors(a, b)
-        if a is operand and b is number:
-            return lambda a, b: of_vectors(a, splat(b))
-        if a is number and b is operand:
-            return lambda a, b: of_vectors(splat(a), b)
-        return None
+    @_typing(function)
+    def type_of_result(typing_context: Any) -> Any:
+        return lambda a, b: result if (a, b) in taken else None
+
+    def lower(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        both = [
+            arg if kind is operand else _in_every_lane(builder, arg)
+            for arg, kind in zip(args, signature.args, strict=True)
+        ]
+        return build(builder, *both)
+
+    for kinds in taken:
+        _lowering(function, *kinds)(lower)
 
 
 _operator(operator.add, lambda b, x, y: b.fadd(x, y, flags=_ARITHMETIC), Floats, Floats)
