@@ -94,6 +94,7 @@ class SweepTimes:
     Attributes:
         scale: the study's steps, evaluations and corpus times this.
         seconds: by way, of the sweep: one value a round.
+        in_trials: of ours, seconds of training and evaluation of all trials together: one value a round.
     """
 
     variants: int
@@ -101,9 +102,16 @@ class SweepTimes:
     scale: float
     workers: int
     seconds: dict[Way, list[float]]
+    in_trials: list[float]
 
     def total(self, way: Way) -> Spread:
         return Spread.of(self.seconds[way])
+
+    @property
+    def beside(self) -> Spread:
+        """Seconds of ours in which its workers, on average, neither train nor evaluate, however many steps there are."""
+        rounds = zip(self.seconds["ours"], self.in_trials, strict=True)
+        return Spread.of([wall - inside / self.workers for wall, inside in rounds])
 
     @property
     def ratio(self) -> Spread:

@@ -56,6 +56,7 @@ def time_sweeps(
     small, text = scaled(definition, scale), excerpt(corpus, round(len(corpus.text) * scale))
     text.require_context(definition.longest_context)
     seconds: dict[Way, list[float]] = {way: [] for way in WAYS}
+    in_trials = []
     with tempfile.TemporaryDirectory(prefix="gpt-experiments-bench-") as name:
         folder = Path(name)
         (folder / "corpus.txt").write_text(text.text, encoding="utf-8")
@@ -63,10 +64,11 @@ def time_sweeps(
         for number in range(rounds):
             commands: dict[Way, list[str]] = {
                 "plain": ["-m", "gpt_experiments.bench.plain_sweep", "sweep.yaml", "corpus.txt", device, str(scale)],
-                "ours": _our_sweep(number, device, workers),
+                "ours": _our_sweep(_tracking_uri(folder, number), device, workers),
             }
             for way in in_turn(number):
                 seconds[way].append(_seconds(commands[way], folder, number))
+            in_trials.append(sum(_in_trials(Store(_tracking_uri(folder, number)))))
     trials = len(small.one_at_a_time())
     return SweepTimes(
         variants=trials,
@@ -74,7 +76,21 @@ def time_sweeps(
         scale=scale,
         workers=staff(RunOptions(device=device, workers=workers), trials).workers,
         seconds=seconds,
+        in_trials=in_trials,
     )
+
+
+def _in_trials(store: Store) -> tuple[float, float]:
+    """Seconds of training, and of evaluation, of all the trials that the store has, together."""
+    runs = store.search(f"tags.`{names.KIND}` = 'trial'")
+    training, evaluation = (
+        sum(run.data.metrics[metric] for run in runs) for metric in (names.TRAIN_SECONDS, names.EVAL_SECONDS)
+    )
+    return training, evaluation
+
+
+def _tracking_uri(folder: Path, number: int) -> str:
+    return f"sqlite:///{folder}/store-{number}.db"
 
 
 class _Silent:
@@ -86,9 +102,9 @@ class _Silent:
     sweep_started = trial_started = trial_ended = notice = sweep_ended = trial_progress = trial_evaluated = _ignore
 
 
-def _our_sweep(number: int, device: str, workers: int | None) -> list[str]:
+def _our_sweep(tracking_uri: str, device: str, workers: int | None) -> list[str]:
     command = ["-m", "gpt_experiments", "sweep", "sweep.yaml", "--data", "corpus.txt", "--device", device, "--quiet"]
-    command += ["--tracking-uri", f"sqlite:///store-{number}.db"]
+    command += ["--tracking-uri", tracking_uri]
     return command if workers is None else [*command, "--workers", str(workers)]
 
 
@@ -125,10 +141,7 @@ def time_orchestration(definition: SweepDefinition, device: str, *, workers: int
             raise BenchmarkError(
                 f"{len(report.failed)} of {len(report.trials)} trials failed: {report.failed[0].reason}"
             )
-        runs = store.search(f"tags.`{names.KIND}` = 'trial'")
-        training, evaluation = (
-            sum(run.data.metrics[metric] for run in runs) for metric in (names.TRAIN_SECONDS, names.EVAL_SECONDS)
-        )
+        training, evaluation = _in_trials(store)
     return OrchestrationTimes(
         trials=len(report.trials),
         workers=staff(options, len(report.trials)).workers,

@@ -104,6 +104,7 @@ def _sweep(result: BenchResult) -> Table:
     )
     table.add_row("plain, one process", _spread(sweep.total("plain")), "1×")
     table.add_row(f"ours, {sweep.workers} workers", _spread(sweep.total("ours")), _spread(sweep.ratio, sign="×"))
+    table.add_row("of ours, beside training and evaluation", _spread(sweep.beside), "")
     return table
 
 

@@ -32,8 +32,13 @@ def test_ratios_are_taken_round_by_round() -> None:
     )
     assert times.ratio == Spread(median=3.0, least=2.0, largest=5.0)
     assert times.step("plain") == Spread(median=9.0, least=4.0, largest=10.0)
-    sweep = SweepTimes(variants=1, steps=1, scale=1.0, workers=2, seconds={"plain": [8.0, 6.0], "ours": [2.0, 1.0]})
+
+
+def test_what_a_sweep_does_beside_training_is_what_its_workers_do_not_spend_in_trials() -> None:
+    seconds = {"plain": [8.0, 6.0], "ours": [2.0, 1.0]}
+    sweep = SweepTimes(variants=1, steps=1, scale=1.0, workers=2, seconds=seconds, in_trials=[3.0, 1.0])
     assert sweep.ratio == Spread(median=5.0, least=4.0, largest=6.0)
+    assert sweep.beside == Spread(median=0.5, least=0.5, largest=0.5)
 
 
 def test_what_is_neither_training_nor_evaluation_is_shared_by_all_workers() -> None:
@@ -117,11 +122,12 @@ def test_the_command_times_sweeps_workers_and_what_a_sweep_costs_beside_its_trai
     options = ["--quick", *parts, "--steps", "1", "--scale", "0.002", "--device", "cpu"]
     done = CliRunner().invoke(program, ["bench", *options, "--data", str(text_file), "--output", str(output)])
     assert done.exit_code == 0, done.output
-    for told in ("Seeds", "side by side", "throughput", "the parent process"):
+    for told in ("Seeds", "side by side", "throughput", "beside training", "the parent process"):
         assert told in done.output
     result = json.loads(output.read_text())
     assert {scaling["what"] for scaling in result["scaling"]} == {"seeds", "workers"}
-    assert len(result["sweep"]["seconds"]["ours"]) == 1
+    (wall,), (inside,) = result["sweep"]["seconds"]["ours"], result["sweep"]["in_trials"]
+    assert 0 < inside < wall * result["sweep"]["workers"]
     assert result["orchestration"]["trials"] == 11
 
 
