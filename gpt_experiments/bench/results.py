@@ -109,7 +109,7 @@ class SweepTimes:
 
     @property
     def beside(self) -> Spread:
-        """Seconds of ours in which its workers, on average, neither train nor evaluate, however many steps there are."""
+        """Seconds of ours in which its workers, on average, neither train nor evaluate."""
         rounds = zip(self.seconds["ours"], self.in_trials, strict=True)
         return Spread.of([wall - inside / self.workers for wall, inside in rounds])
 
