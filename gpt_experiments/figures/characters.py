@@ -50,10 +50,9 @@ def em(size: float) -> float:
     return size * style.DPI / 72
 
 
-def draw_labels(
-    figure: Figure, labels: Sequence[str], places: Sequence[tuple[float, float]], *, size: float, anchor: Anchor
-) -> None:
-    """Short labels, each at its place in pixels, in the font for characters.
+def draw_labels(figure: Figure, labels: Sequence[str], places: Sequence[tuple[float, float]], *, size: float,
+                anchor: Anchor, colours: str | Sequence[str] = style.INK) -> None:  # fmt: skip
+    """Short labels, each at its place in pixels, in the font for characters, in one colour or each in its own.
 
     `anchor` says which point of a label lies there: the left, middle or right of its baseline, or, `hanging`, the end
     of a label that is turned to read upwards.
@@ -64,11 +63,12 @@ def draw_labels(
         [_outline(label, size, anchor) for label in labels],
         offsets=places,
         offset_transform=pixels,
-        facecolors=style.INK,
+        facecolors=colours,
         linewidths=0,
         snap=False,  # moving outlines to whole pixels loses the dots of i and j
     )
     collection.set_transform(pixels)
+    collection.set_label(" ".join(labels))
     figure.add_artist(collection)
 
 

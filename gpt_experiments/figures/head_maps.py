@@ -7,12 +7,11 @@ from typing import Any, Final
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gpt_experiments.figures import style
-from gpt_experiments.figures.characters import wrapped
+from gpt_experiments.figures import characters, style
 
 _CELL_WIDTH: Final = 44  # pixels, as all sizes here; room for a number such as 0.53
 _CELL_HEIGHT: Final = 26
@@ -36,7 +35,7 @@ def head_score_maps(scores: Mapping[str, NDArray[np.floating[Any]]], *, title: s
     width, height = max(n_head * _CELL_WIDTH, _LEAST_WIDTH), n_layer * _CELL_HEIGHT
     across, down = min(_ACROSS, len(scores)), -(-len(scores) // _ACROSS)
     figure_width = style.EDGE + across * (width + _GAP) + style.EDGE
-    lines = wrapped(title, figure_width - _GAP - style.EDGE, style.TITLE_SIZE)
+    lines = characters.wrapped(title, figure_width - _GAP - style.EDGE, style.TITLE_SIZE)
     figure_height = len(lines) * style.TITLE_LINE + 2 * style.EDGE + down * (height + 2 * _GAP)
     with style.figure_style():
         figure = style.new_figure(figure_width, figure_height)
@@ -44,27 +43,54 @@ def head_score_maps(scores: Mapping[str, NDArray[np.floating[Any]]], *, title: s
         for i, (name, values) in enumerate(scores.items()):
             x = style.EDGE + _GAP * 0.75 + (i % across) * (width + _GAP)
             y = style.EDGE + _GAP * 0.7 + (down - 1 - i // across) * (height + 2 * _GAP)
-            box = (x / figure_width, y / figure_height, width / figure_width, height / figure_height)
-            _draw_map(figure.add_axes(box), name, values)
+            _draw_map(figure, (x, y), width / n_head, name, values)
     return figure
 
 
-def _draw_map(axes: Axes, name: str, values: NDArray[np.floating[Any]]) -> None:
+def _draw_map(
+    figure: Figure, corner: tuple[float, float], cell_width: float, name: str, values: NDArray[np.floating[Any]]
+) -> None:
+    """One panel whose cells begin at `corner`, the lower left, in pixels."""
+    # Not in axes, as in a panel grid: six of them would take most of the time of drawing the figure.
+    (n_layer, n_head), (left, bottom), pixels = values.shape, corner, style.pixels(figure)
+    top, middle = bottom + n_layer * _CELL_HEIGHT, left + n_head * cell_width / 2
     lift = name in _LIFTS
     finite = values[np.isfinite(values)]
-    top = max(2.0, float(finite.max(initial=0.0))) if lift else 1.0
-    axes.pcolormesh(np.ma.masked_invalid(values), cmap=_CMAP, vmin=0, vmax=top, edgecolors="white", linewidth=1)
-    axes.invert_yaxis()
-    for (layer, head), value in np.ndenumerate(values):
-        colour = style.INK if not np.isfinite(value) or value > 0.6 * top else "white"
-        shown = "n/a" if not np.isfinite(value) else f"{value:.1f}" if lift else f"{value:.2f}"
-        axes.text(head + 0.5, layer + 0.5, shown, ha="center", va="center", size=style.TICK_SIZE, color=colour)
+    highest = max(2.0, float(finite.max(initial=0.0))) if lift else 1.0
+    edges = np.meshgrid(left + np.arange(n_head + 1) * cell_width, top - np.arange(n_layer + 1) * _CELL_HEIGHT)
+    cells = QuadMesh(np.stack(edges, axis=-1), cmap=_CMAP, edgecolors="white", linewidth=1, transform=pixels)
+    cells.set_array(np.ma.masked_invalid(values))
+    cells.set_clim(0, highest)
+    figure.add_artist(cells)
+    _draw_numbers(figure, (left, top), cell_width, values, highest, "{:.1f}" if lift else "{:.2f}")
     unit = "times chance" if lift else "normalised" if name == "entropy" else "share of weight"
-    axes.set_title(f"{name.replace('_', ' ')}\n{unit}", size=style.LABEL_SIZE, loc="left")
-    axes.set_xticks(np.arange(values.shape[1]) + 0.5, labels=[str(i + 1) for i in range(values.shape[1])])
-    axes.set_yticks(np.arange(values.shape[0]) + 0.5, labels=[str(i + 1) for i in range(values.shape[0])])
-    axes.tick_params(length=0, labelsize=style.TICK_SIZE)
-    axes.set_xlabel("head", size=style.TICK_SIZE)
-    axes.set_ylabel("layer", size=style.TICK_SIZE)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    figure.text(left, top + 8, f"{name.replace('_', ' ')}\n{unit}", transform=pixels, size=style.LABEL_SIZE)
+    of_axis: dict[str, Any] = {"transform": pixels, "size": style.TICK_SIZE, "ha": "center", "va": "center"}
+    figure.text(middle, bottom - 28, "head", **of_axis)
+    figure.text(left - 26, (bottom + top) / 2, "layer", rotation=90, **of_axis)
+
+
+def _draw_numbers(
+    figure: Figure,
+    corner: tuple[float, float],
+    cell_width: float,
+    values: NDArray[np.floating[Any]],
+    highest: float,
+    form: str,
+) -> None:
+    """The number of every cell, of every head and of every layer; `corner` is the upper left."""
+    (left, top), size = corner, style.TICK_SIZE
+    drop = characters.CAP_HEIGHT * characters.em(size) / 2
+    columns = [left + (head + 0.5) * cell_width for head in range(values.shape[1])]
+    rows = [top - (layer + 0.5) * _CELL_HEIGHT - drop for layer in range(values.shape[0])]
+    known = np.isfinite(values)
+    shown = [form.format(value) if there else "n/a" for value, there in zip(values.flat, known.flat, strict=True)]
+    dark = known & (np.nan_to_num(values) <= 0.6 * highest)
+    colours = np.where(dark, "white", style.INK).flatten().tolist()
+    places = [(x, y) for y in rows for x in columns]
+    characters.draw_labels(figure, shown, places, size=size, anchor="middle", colours=colours)
+    heads = [(x, top - values.shape[0] * _CELL_HEIGHT - 11 - drop) for x in columns]
+    layers = [(left - 11, y) for y in rows]
+    for places in (heads, layers):
+        numbers = [str(i + 1) for i in range(len(places))]
+        characters.draw_labels(figure, numbers, places, size=size, anchor="middle", colours=style.MUTED)

@@ -84,16 +84,20 @@ class _Reader:
             kept: keys and values (2, num_samples, n_head, context, head_size), written from position `start` on.
             x: (num_samples, T_new, n_embed); a part of the text that begins at 0, or one character.
         """
-        attention, end = block.attention, start + x.shape[1]
-        qkv = attention.qkv(block.ln1(x)).unflatten(2, (3, attention.n_head, -1)).permute(2, 0, 3, 1, 4)
+        # Functions, not modules, of which a call costs more than the arithmetic on a single character.
+        attention, ln1, ln2, end = block.attention, block.ln1, block.ln2, start + x.shape[1]
+        normed = F.layer_norm(x, ln1.normalized_shape, ln1.weight, ln1.bias, ln1.eps)
+        qkv = F.linear(normed, attention.qkv.weight).unflatten(2, (3, attention.n_head, -1)).permute(2, 0, 3, 1, 4)
         kept[:, :, :, start:end] = qkv[1:]
         k, v = kept[:, :, :, :end]  # (num_samples, n_head, end, head_size)
         q = qkv[0]  # (num_samples, n_head, T_new, head_size)
         if only_last:
             q, x = q[:, :, -1:], x[:, -1:]
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=q.shape[2] > 1, scale=attention.score_scale)
-        x = x + attention.proj(attended.transpose(1, 2).flatten(2))
-        return x + block.feed_forward(block.ln2(x))
+        x = x + F.linear(attended.transpose(1, 2).flatten(2), attention.proj.weight, attention.proj.bias)
+        normed = F.layer_norm(x, ln2.normalized_shape, ln2.weight, ln2.bias, ln2.eps)
+        widen, narrow = block.feed_forward.layers()
+        return x + F.linear(F.relu(F.linear(normed, widen.weight, widen.bias)), narrow.weight, narrow.bias)
 
 
 def _choose(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:

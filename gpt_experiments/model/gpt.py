@@ -51,10 +51,15 @@ class FeedForward(nn.Sequential):
         super().__init__(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        widen, narrow = self.layers()
+        return feed_forward(x, widen.weight, widen.bias, narrow.weight, narrow.bias)
+
+    def layers(self) -> tuple[nn.Linear, nn.Linear]:
+        """The one that widens and the one that narrows again."""
         widen, _, narrow = self
         assert isinstance(widen, nn.Linear)
         assert isinstance(narrow, nn.Linear)
-        return feed_forward(x, widen.weight, widen.bias, narrow.weight, narrow.bias)
+        return widen, narrow
 
 
 class Block(nn.Module):

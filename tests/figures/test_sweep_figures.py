@@ -138,5 +138,6 @@ def test_interactions_have_a_panel_a_pair_on_one_scale() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8)])
 def test_head_maps_show_every_number_and_what_could_not_be_measured(shape: tuple[int, int]) -> None:
     scores = {"entropy": np.full(shape, 0.5), "induction": np.full(shape, np.nan)}
-    shown = texts(head_score_maps(scores, title="t"))
+    labels = [artist.get_label() for artist in head_score_maps(scores, title="t").artists]
+    shown = [word for label in labels for word in str(label).split()]
     assert shown.count("0.50") == shown.count("n/a") == shape[0] * shape[1]
