@@ -1,15 +1,56 @@
-"""AdamW over many replicas' parameters at once, without a wait for the device."""
+"""AdamW over a model's parameters, or over many replicas' at once without a wait for the device."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 from gpt_experiments.config import TrainingSetup
+from gpt_experiments.training.schedule import learning_rate_at
 
 _EPS: Final = 1e-8  # torch.optim.AdamW's default
+
+
+class AdamW:
+    """AdamW (Loshchilov and Hutter 2019) over a model's parameters, with the setup's constants and schedule.
+
+    One kernel of PyTorch's updates all of them. Its class torch.optim.AdamW would do so, too, but loads PyTorch's
+    compiler when it is made, which takes every worker a second.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], setup: TrainingSetup) -> None:
+        self._parameters, self._setup, self._steps_taken = list(parameters), setup, 0
+        self._means = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._mean_squares = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._counts = [torch.zeros((), device=parameter.device) for parameter in self._parameters]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move every parameter by its gradient, and drop the gradient."""
+        setup = self._setup
+        adamw(
+            self._parameters,
+            [parameter.grad for parameter in self._parameters if parameter.grad is not None],
+            self._means,
+            self._mean_squares,
+            [],
+            self._counts,
+            fused=True,
+            amsgrad=False,
+            beta1=setup.beta1,
+            beta2=setup.beta2,
+            lr=learning_rate_at(setup, self._steps_taken),
+            weight_decay=setup.weight_decay,
+            eps=_EPS,
+            maximize=False,
+        )
+        for parameter in self._parameters:
+            parameter.grad = None
+        self._steps_taken += 1
 
 
 class ReplicaAdamW:

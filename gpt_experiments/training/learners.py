@@ -10,9 +10,10 @@ from torch import Tensor
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model.gpt import GPT
+from gpt_experiments.training.adamw import AdamW
 from gpt_experiments.training.batches import training_batches
 from gpt_experiments.training.evaluation import SplitLoss, evaluate
-from gpt_experiments.training.step import make_optimizer, set_learning_rate, training_step
+from gpt_experiments.training.step import training_step
 
 
 class Learner(Protocol):
@@ -35,10 +36,10 @@ class SoloLearner:
     """Trains one model, kernel by kernel."""
 
     def __init__(self, trial: Trial, corpus: Corpus, device: torch.device) -> None:
-        self._setup, self._steps_taken = trial.training, 0
+        self._setup = trial.training
         torch.manual_seed(trial.seed)
         self._model = GPT(trial.model_config(corpus.vocab_size)).to(device)
-        self._optimizer = make_optimizer(self._model, trial.training)
+        self._optimizer = AdamW(self._model.parameters(), trial.training)
         self._train, self._part, self._val = splits(corpus, device)
         self._batches = training_batches(
             self._train,
@@ -49,9 +50,7 @@ class SoloLearner:
 
     def take(self, steps: int) -> list[float]:
         for _ in range(steps):
-            set_learning_rate(self._optimizer, self._setup, self._steps_taken)
             loss = training_step(self._model, self._optimizer, *next(self._batches), self._setup)
-            self._steps_taken += 1
         return [loss.item()]
 
     def evaluate(self) -> list[tuple[float, SplitLoss]]:

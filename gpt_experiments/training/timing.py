@@ -11,10 +11,11 @@ import torch
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model.gpt import GPT
+from gpt_experiments.training.adamw import AdamW
 from gpt_experiments.training.batches import training_batches
 from gpt_experiments.training.evaluation import evaluate
 from gpt_experiments.training.loop import train_group
-from gpt_experiments.training.step import make_optimizer, training_step
+from gpt_experiments.training.step import training_step
 
 _TIMED_STEPS = 2
 _TIMED_GROUP_STEPS = {"cpu": 3, "mps": 150, "cuda": 150}  # an accelerator tells of its progress every 50 steps
@@ -25,7 +26,9 @@ def time_trial(trial: Trial, corpus: Corpus, device: torch.device) -> float:
     """Seconds that training `trial` to its end would take, evaluations included, by a few steps of it done here."""
     torch.manual_seed(trial.seed)
     model = GPT(trial.model_config(corpus.vocab_size)).to(device)
-    optimizer = make_optimizer(model, trial.training)
+    # Without its schedule, which may have fewer steps than are timed.
+    setup = dataclasses.replace(trial.training, schedule="constant", warmup_steps=0, min_learning_rate=0.0)
+    optimizer = AdamW(model.parameters(), setup)
     batches = training_batches(
         torch.from_numpy(corpus.train).to(device),
         batch_size=trial.training.batch_size,
@@ -35,7 +38,7 @@ def time_trial(trial: Trial, corpus: Corpus, device: torch.device) -> float:
     taken = []
     for _ in range(1 + _TIMED_STEPS):  # the first one warms up
         started = time.perf_counter()
-        training_step(model, optimizer, *next(batches), trial.training).item()
+        training_step(model, optimizer, *next(batches), setup).item()
         taken.append(time.perf_counter() - started)
     part = torch.from_numpy(corpus.val[: max(2, len(corpus.val) // _EVALUATED_PART)]).to(device)
     started = time.perf_counter()
