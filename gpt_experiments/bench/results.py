@@ -79,11 +79,19 @@ class ScalingTimes:
     """What becomes of the baseline's steps when there are more of something: `seeds` or `workers`.
 
     Attributes:
-        tokens_per_second: by how many there are, of all of them together.
+        tokens_per_second: by how many there are, of all of them together: one value a round.
     """
 
     what: str
-    tokens_per_second: dict[int, float]
+    tokens_per_second: dict[int, list[float]]
+
+    def rate(self, count: int) -> Spread:
+        return Spread.of(self.tokens_per_second[count])
+
+    def gain(self, count: int) -> Spread:
+        """How many times the tokens a second of a single one, round by round."""
+        pairs = zip(self.tokens_per_second[count], self.tokens_per_second[1], strict=True)
+        return Spread.of([together / alone for together, alone in pairs])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,8 +83,8 @@ def run_bench(options: BenchOptions, corpus: Corpus) -> Iterator[Progress]:
         yield "more seeds, and more workers"
         counts = sorted({1, 2, usable_cores() if device.type == "cpu" else 4})
         scaling = (
-            time_seeds(baseline, corpus, device, [1, 2] if device.type == "cpu" else [1, 2, 5, 10]),
-            time_workers(baseline, corpus, device, counts),
+            time_seeds(baseline, corpus, device, [1, 2] if device.type == "cpu" else [1, 2, 5, 10], rounds=rounds),
+            time_workers(baseline, corpus, device, counts, rounds=rounds),
         )
         result = dataclasses.replace(result, scaling=scaling)
         yield result, "scaling"

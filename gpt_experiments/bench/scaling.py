@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import multiprocessing
 import time
 from collections.abc import Sequence
@@ -20,27 +21,32 @@ from gpt_experiments.errors import BenchmarkError
 from gpt_experiments.training import Progress, prepare_process, train, train_group
 
 
-def time_seeds(trial: Trial, corpus: Corpus, device: torch.device, counts: Sequence[int]) -> ScalingTimes:
+def time_seeds(
+    trial: Trial, corpus: Corpus, device: torch.device, counts: Sequence[int], *, rounds: int
+) -> ScalingTimes:
     """So many seeds of the trial trained as one batched model, as a sweep trains them on an accelerator."""
-    short, tokens = excerpt(corpus, PART_OF_CORPUS), _tokens(trial)
-    rates = {}
+    short, longer = excerpt(corpus, PART_OF_CORPUS), with_warm_up(trial, device)
+    rates: dict[int, list[float]] = {count: [] for count in counts}
     with prepared(device):
-        for count in counts:
-            longer = with_warm_up(trial, device)
+        for _, count in itertools.product(range(rounds), counts):
             trials = [dataclasses.replace(longer, seed=trial.seed + i) for i in range(count)]
             events = (event for index, event in train_group(trials, short, device) if index == 0)
-            rates[count] = count * tokens / time_events(events, WARM_UP[device.type])
+            rates[count].append(count * _tokens(trial) / time_events(events, WARM_UP[device.type]))
     return ScalingTimes(what="seeds", tokens_per_second=rates)
 
 
-def time_workers(trial: Trial, corpus: Corpus, device: torch.device, counts: Sequence[int]) -> ScalingTimes:
+def time_workers(
+    trial: Trial, corpus: Corpus, device: torch.device, counts: Sequence[int], *, rounds: int
+) -> ScalingTimes:
     """So many processes that each train the trial at the same time, as a sweep's workers do.
 
     Raises:
         BenchmarkError: a process fails.
     """
-    short = excerpt(corpus, PART_OF_CORPUS)
-    rates = {count: _rate(with_warm_up(trial, device), short, device, count) for count in counts}
+    short, longer = excerpt(corpus, PART_OF_CORPUS), with_warm_up(trial, device)
+    rates: dict[int, list[float]] = {count: [] for count in counts}
+    for _, count in itertools.product(range(rounds), counts):
+        rates[count].append(_rate(longer, short, device, count))
     return ScalingTimes(what="workers", tokens_per_second=rates)
 
 

@@ -13,7 +13,7 @@ from gpt_experiments.cli.tables import format_seconds
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from gpt_experiments.bench.results import BenchResult, Spread, StepTimes
+    from gpt_experiments.bench.results import BenchResult, ScalingTimes, Spread, StepTimes
 
 
 def tables(result: BenchResult, part: str) -> Iterator[RenderableType]:
@@ -30,7 +30,7 @@ def tables(result: BenchResult, part: str) -> Iterator[RenderableType]:
         if len(result.steps) > 1:
             yield _growth(result.steps)
     elif part == "scaling":
-        yield from (_scaling(scaling.what, scaling.tokens_per_second) for scaling in result.scaling)
+        yield from (_scaling(times) for times in result.scaling)
     elif part == "sweep" and result.sweep is not None:
         yield _sweep(result)
     elif part == "orchestration" and result.orchestration is not None:
@@ -84,12 +84,12 @@ def _growth(steps: Sequence[StepTimes]) -> Table:
     return table
 
 
-def _scaling(what: str, tokens_per_second: dict[int, float]) -> Table:
+def _scaling(times: ScalingTimes) -> Table:
     title = {"seeds": "Seeds of the baseline as one batched model", "workers": "Processes that train side by side"}
-    table = _table(title[what], what, "tokens/s together", "times one", "cost, times one")
-    for count, rate in tokens_per_second.items():
-        gain = rate / tokens_per_second[1]
-        table.add_row(str(count), f"{rate:,.0f}", f"{gain:.2f}×", f"{count / gain:.2f}×")
+    table = _table(title[times.what], times.what, "tokens/s together", "times one", "cost, times one")
+    for count in times.tokens_per_second:
+        gain = times.gain(count)
+        table.add_row(str(count), _spread(times.rate(count)), _spread(gain, sign="×"), f"{count / gain.median:.2f}×")
     return table
 
 
@@ -130,5 +130,5 @@ def _spread(spread: Spread, *, unit: float = 1, sign: str = "") -> str:
     """As '2.55× (2.41–2.60)'; of a single measurement the number alone."""
     median, least, largest = (value * unit for value in (spread.median, spread.least, spread.largest))
     digits = 2 if median < 10 else 1 if median < 100 else 0
-    between = "" if least == largest else f" ({least:.{digits}f}–{largest:.{digits}f})"
-    return f"{median:.{digits}f}{sign}{between}"
+    between = "" if least == largest else f" ({least:,.{digits}f}–{largest:,.{digits}f})"
+    return f"{median:,.{digits}f}{sign}{between}"

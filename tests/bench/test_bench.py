@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from gpt_experiments.bench.machine import matrix_flops
-from gpt_experiments.bench.results import OrchestrationTimes, Spread, StepTimes, SweepTimes
+from gpt_experiments.bench.results import OrchestrationTimes, ScalingTimes, Spread, StepTimes, SweepTimes
 from gpt_experiments.bench.steps import excerpt, in_turn, peak_memory, prepared, time_events
 from gpt_experiments.cli import program
 from gpt_experiments.config import TrainingSetup, Trial, Variant
@@ -32,6 +32,13 @@ def test_ratios_are_taken_round_by_round() -> None:
     )
     assert times.ratio == Spread(median=3.0, least=2.0, largest=5.0)
     assert times.step("plain") == Spread(median=9.0, least=4.0, largest=10.0)
+
+
+def test_what_more_of_something_brings_is_taken_round_by_round() -> None:
+    times = ScalingTimes(what="workers", tokens_per_second={1: [100.0, 50.0, 80.0], 2: [150.0, 100.0, 80.0]})
+    assert times.rate(2) == Spread(median=100.0, least=80.0, largest=150.0)
+    assert times.gain(2) == Spread(median=1.5, least=1.0, largest=2.0)
+    assert times.gain(1) == Spread(median=1.0, least=1.0, largest=1.0)
 
 
 def test_what_a_sweep_does_beside_training_is_what_its_workers_do_not_spend_in_trials() -> None:
