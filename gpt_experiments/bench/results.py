@@ -26,6 +26,12 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Spread:
         return cls(median=statistics.median(values), least=min(values), largest=max(values))
 
+    @classmethod
+    def of_ratios(cls, numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
+        """Of the ratios, round by round."""
+        pairs = zip(numerators, denominators, strict=True)
+        return cls.of([numerator / denominator for numerator, denominator in pairs])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -67,8 +73,7 @@ class StepTimes:
     @property
     def ratio(self) -> Spread:
         """How many times faster ours is, round by round."""
-        pairs = zip(self.seconds["plain"], self.seconds["ours"], strict=True)
-        return Spread.of([plain / ours for plain, ours in pairs])
+        return Spread.of_ratios(self.seconds["plain"], self.seconds["ours"])
 
     def step(self, way: Way) -> Spread:
         return Spread.of(self.seconds[way])
@@ -90,8 +95,7 @@ class ScalingTimes:
 
     def gain(self, count: int) -> Spread:
         """How many times the tokens a second of a single one, round by round."""
-        pairs = zip(self.tokens_per_second[count], self.tokens_per_second[1], strict=True)
-        return Spread.of([together / alone for together, alone in pairs])
+        return Spread.of_ratios(self.tokens_per_second[count], self.tokens_per_second[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +128,7 @@ class SweepTimes:
     @property
     def ratio(self) -> Spread:
         """How many times the throughput ours has, round by round."""
-        pairs = zip(self.seconds["plain"], self.seconds["ours"], strict=True)
-        return Spread.of([plain / ours for plain, ours in pairs])
+        return Spread.of_ratios(self.seconds["plain"], self.seconds["ours"])
 
 
 @dataclass(frozen=True, kw_only=True)
