@@ -76,7 +76,10 @@ def test_help_explains_and_loads_nothing_heavy(command: list[str]) -> None:
         assert isinstance(option, click.Argument) or option.help, option.name
 
 
-def test_misuse_is_exit_status_2_and_names_value_rule_and_remedy(tmp_path: Path) -> None:
+def test_misuse_is_exit_status_2_and_names_value_rule_and_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     refused(run("train", "--n-head", 6), 2, "n_embed=64 is not divisible by n_head=6", "choose n_head from 1, 2, 4")
     refused(run("train", "--dropout", 1), 2, "dropout must be at least 0 and below 1, but got 1")
     refused(run("train", "--steps", "many"), 2, "'many' is not a valid integer")
@@ -87,6 +90,7 @@ def test_misuse_is_exit_status_2_and_names_value_rule_and_remedy(tmp_path: Path)
     refused(run("sweep", "quick", "--workers", 0), 2, "workers must be at least 1, but got 0")
     refused(run("sweep", "quick", "--replicas", 0), 2, "replicas must be at least 1, but got 0")
     refused(run("sweep", "quick", "--steps", -5), 2, "steps must be at least 1, but got -5")
+    assert not any(tmp_path.iterdir()), "a refused command leaves something"
 
 
 def test_work_that_cannot_be_done_is_exit_status_1(tmp_path: Path) -> None:
