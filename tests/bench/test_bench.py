@@ -10,11 +10,21 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 
 from gpt_experiments.bench.machine import matrix_flops
-from gpt_experiments.bench.results import OrchestrationTimes, ScalingTimes, Spread, StepTimes, SweepTimes
+from gpt_experiments.bench.results import (
+    BenchResult,
+    Machine,
+    OrchestrationTimes,
+    ScalingTimes,
+    Spread,
+    StepTimes,
+    SweepTimes,
+)
 from gpt_experiments.bench.steps import excerpt, in_turn, peak_memory, prepared, time_events
 from gpt_experiments.cli import program
+from gpt_experiments.cli.bench_tables import tables
 from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.training import Evaluation, Progress
@@ -39,6 +49,19 @@ def test_what_more_of_something_brings_is_taken_round_by_round() -> None:
     assert times.rate(2) == Spread(median=100.0, least=80.0, largest=150.0)
     assert times.gain(2) == Spread(median=1.5, least=1.0, largest=2.0)
     assert times.gain(1) == Spread(median=1.0, least=1.0, largest=1.0)
+
+
+def test_the_tables_show_the_spread_of_the_rounds_and_what_more_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    machine = Machine(
+        hardware="a CPU", device="cpu", cores=2, matrix_flops=1e11, date="2026-11-25", versions="", commit=None
+    )
+    times = ScalingTimes(what="workers", tokens_per_second={1: [1000.0, 1250.0, 1100.0], 2: [1600.0, 1500.0, 1650.0]})
+    console = Console(width=120, highlight=False)
+    for renderable in tables(BenchResult(machine=machine, scaling=(times,)), "scaling"):
+        console.print(renderable)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["1", "1,100", "(1,000–1,250)", "1.00×", "1.00×"] in rows
+    assert ["2", "1,600", "(1,500–1,650)", "1.50×", "(1.20–1.60)", "1.33×"] in rows
 
 
 def test_what_a_sweep_does_beside_training_is_what_its_workers_do_not_spend_in_trials() -> None:
