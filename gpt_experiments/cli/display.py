@@ -24,7 +24,6 @@ class QuietDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = _unbroken(console)
-        self._total = 0
 
     def __enter__(self) -> QuietDisplay:
         return self
@@ -33,7 +32,7 @@ class QuietDisplay:
         """Nothing to restore."""
 
     def sweep_started(self, start: SweepStart) -> None:
-        self._total = start.total
+        """Not worth a line here."""
 
     def trial_started(self, ticket: TrialTicket) -> None:
         """Not worth a line here."""
@@ -52,7 +51,7 @@ class QuietDisplay:
         """Not worth a line here."""
 
     def sweep_ended(self, report: SweepReport) -> None:
-        self._print(summary(report, self._total))
+        self._print(summary(report))
 
     def _print(self, text: str) -> None:
         self._console.print(literal(text))
@@ -101,7 +100,7 @@ class PlainDisplay:
         self._print(f"notice: {text}")
 
     def sweep_ended(self, report: SweepReport) -> None:
-        print_ending(self._console, report, self._known.total, self._next_commands)
+        print_ending(self._console, report, self._next_commands)
 
     @property
     def _known(self) -> Scoreboard:

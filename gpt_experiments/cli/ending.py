@@ -16,10 +16,10 @@ INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
 def exit_status(report: SweepReport) -> int:
-    """0 all done, 1 a trial failed, 130 interrupted."""
+    """0 where every trial has a result, 130 interrupted, 1 where a trial failed or was not started."""
     if report.interrupted:
         return INTERRUPTED
-    return 1 if report.failed else 0
+    return 0 if report.is_complete else 1
 
 
 def next_commands(report: SweepReport, *, tracking_uri: str | None) -> list[tuple[str, str]]:
@@ -29,7 +29,7 @@ def next_commands(report: SweepReport, *, tracking_uri: str | None) -> list[tupl
     where = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
     store = f" --backend-store-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
     commands = []
-    if report.interrupted or report.timed_out or report.failed:
+    if not report.is_complete:
         commands.append((f"{program} {shlex.join(sys.argv[1:])}", "go on: train only what is missing"))
     if not (tracking_uri or "").startswith("http"):
         commands.append((f"{python} -m mlflow ui{store}", "see every run in the browser"))

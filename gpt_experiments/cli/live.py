@@ -91,7 +91,7 @@ class LiveDisplay:
 
     def sweep_ended(self, report: SweepReport) -> None:
         self._drawing.close()
-        print_ending(self._console, report, self._known.total, self._next_commands)
+        print_ending(self._console, report, self._next_commands)
 
     @property
     def _known(self) -> Scoreboard:

@@ -67,8 +67,8 @@ def result(report: TrialReport, trial: RunningTrial | None = None) -> str:
     return f"best val loss {report.best_val_loss:.4f}" + (f", {time}" if time else "")
 
 
-def summary(report: SweepReport, total: int) -> str:
-    """The sweep in one line; `total` is the number of trials that it had in the beginning."""
+def summary(report: SweepReport) -> str:
+    """The sweep in one line."""
     cut_short = report.interrupted or report.timed_out
     outcomes = Counter(trial.outcome for trial in report.trials)
     counts = [
@@ -76,7 +76,7 @@ def summary(report: SweepReport, total: int) -> str:
         (outcomes["reused"], "reused"),
         (outcomes["failed"], "failed"),
         (outcomes["interrupted"], "interrupted"),
-        (total - len(report.trials) if cut_short else 0, "not started"),
+        (report.total - len(report.trials), "not started"),
     ]
     told = ", ".join(f"{count} {what}" for count, what in counts if count) or "no trials"
     time = format_seconds(report.seconds)
@@ -91,7 +91,7 @@ def summary(report: SweepReport, total: int) -> str:
     return f"{text}; best val loss {scored[0].best_val_loss:.4f} nats/char: {name}"
 
 
-def print_ending(console: Console, report: SweepReport, total: int, next_commands: NextCommands) -> None:
+def print_ending(console: Console, report: SweepReport, next_commands: NextCommands) -> None:
     """The table of results, failures with their reasons, the summary, and what to type next."""
     console.print()
     if report.trials:
@@ -99,7 +99,7 @@ def print_ending(console: Console, report: SweepReport, total: int, next_command
         console.print()
     if report.failed:
         _print_failures(console, report)
-    console.print(literal(summary(report, total), "bold"))
+    console.print(literal(summary(report), "bold"))
     commands = next_commands(report)
     if commands:
         print_commands(console, commands)

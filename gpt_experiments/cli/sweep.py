@@ -86,12 +86,13 @@ def sweep(
         report = run_sweep(wanted, corpus, store, options, display)
     if not report.interrupted and any(trial.best_val_loss is not None for trial in report.trials):
         assert report.parent_run_id is not None
-        _leave_report(store, report.parent_run_id, quiet=quiet)
+        is_reported = _leave_report(store, report.parent_run_id, quiet=quiet)
+        sys.exit(exit_status(report) or (0 if is_reported else 1))
     sys.exit(exit_status(report))
 
 
-def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> None:
-    """Make the sweep's report as artifacts of its run; what stands in the way is told, and takes nothing from it."""
+def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> bool:
+    """Make the sweep's report as artifacts of its run, and return whether that succeeded; an error is printed."""
     from tempfile import TemporaryDirectory
 
     from gpt_experiments.errors import ExperimentError
@@ -104,9 +105,10 @@ def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> None:
             write_report(store, parent_run_id, Path(folder))
         except ExperimentError as error:
             click.echo(f"No report was made: {error}", err=True)
-            return
+            return False
     if not quiet:
         click.echo(f"It is artifact report/report.html of run {parent_run_id}.")
+    return True
 
 
 def _print_plan(

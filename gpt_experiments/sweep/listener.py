@@ -70,11 +70,18 @@ class SweepStart:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepReport:
-    """A sweep that has ended: every trial's report, and the parent run that holds them (None for a single trial)."""
+    """A sweep that has ended.
+
+    Attributes:
+        parent_run_id: the run that holds the trials; None for a single trial.
+        trials: how each trial that was started or reused ended.
+        total: the trials that the sweep consists of; of a search that learns and was cut short: at most.
+    """
 
     name: str
     parent_run_id: str | None
     trials: tuple[TrialReport, ...]
+    total: int
     seconds: float
     interrupted: bool = False
     timed_out: bool = False
@@ -82,6 +89,16 @@ class SweepReport:
     @property
     def failed(self) -> tuple[TrialReport, ...]:
         return tuple(report for report in self.trials if report.outcome == "failed")
+
+    @property
+    def done(self) -> int:
+        """How many trials have a result, trained now or before."""
+        return sum(report.outcome in ("finished", "reused") for report in self.trials)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every trial has a result."""
+        return self.done == self.total
 
 
 class SweepListener(Protocol):

@@ -73,12 +73,12 @@ class Schedule:
         self._limit: Callable[[Trial], int] = lambda trial: 1
         self._workers = 1
         self.planned: list[PlannedTrial] = []
-        self.total = search.planned * len(definition.seeds)  # of a search that learns: at most
+        self._is_exhausted = False  # whether the search has no further variant
         if definition.learns:
             for variant in done:
                 self._plan(variant)
-            self.total += len(self.planned)
-        else:
+        self._at_most = len(self.planned) + search.planned * len(definition.seeds)
+        if not definition.learns:
             while self._ask():
                 pass
 
@@ -89,6 +89,11 @@ class Schedule:
         """
         self._limit, self._workers = limit, workers
         self._groups = deque(self._grouped())
+
+    @property
+    def total(self) -> int:
+        """Trials in all; of a search that learns and may give more: at most."""
+        return len(self.planned) if self._is_exhausted else self._at_most
 
     @property
     def groups(self) -> Sequence[tuple[PlannedTrial, ...]]:
@@ -137,6 +142,7 @@ class Schedule:
     def _ask(self) -> bool:
         variant = self._search.ask()
         if variant is None:
+            self._is_exhausted = True
             return False
         self._values[variant] = []
         self._plan(variant)

@@ -51,7 +51,7 @@ def run_sweep(
             staffing = staff(options, to_train)
             schedule.form_groups(staffing.packing(options, corpus.vocab_size).limit, staffing.workers)
             session = _Session(corpus, store, options, staffing, listener, stop, parent.run_id, definition.name)
-            report = session.run(schedule, schedule.total, to_train, definition.training.steps, schedule.largest_group)
+            report = session.run(schedule, to_train, definition.training.steps, schedule.largest_group)
         except KeyboardInterrupt:
             parent.kill("interrupted twice")
             raise
@@ -59,7 +59,7 @@ def run_sweep(
             parent.fail(f"{type(error).__name__}: {error}")
             raise
         _write_plan(parent, schedule.planned, report.trials)
-        _close_parent(parent, report, schedule.total)
+        _close_parent(parent, report)
     listener.sweep_ended(report)
     return report
 
@@ -77,13 +77,15 @@ def run_single(trial: Trial, corpus: Corpus, store: Store, options: RunOptions, 
     planned = plan_trial(trial, trial.variant.label(Variant()), corpus, finished)
     with StopRequest() as stop:
         session = _Session(corpus, store, options, staffing, listener, stop, None, None)
-        report = session.run(_One(planned), 1, int(planned.done is None), trial.training.steps, 1)
+        report = session.run(_One(planned), int(planned.done is None), trial.training.steps, 1)
     listener.sweep_ended(report)
     return report
 
 
 class _One:
     """A source of a single trial."""
+
+    total = 1
 
     def __init__(self, planned: PlannedTrial) -> None:
         self._waiting = [planned]
@@ -108,12 +110,12 @@ class _Session:
     parent_run_id: str | None
     sweep: str | None
 
-    def run(self, source: TrialSource, total: int, to_train: int, steps: int, replicas: int) -> SweepReport:
+    def run(self, source: TrialSource, to_train: int, steps: int, replicas: int) -> SweepReport:
         started, staffing = time.monotonic(), self.staffing
         self.listener.sweep_started(
             SweepStart(
                 name=self.sweep or "train",
-                total=total,
+                total=source.total,
                 to_train=to_train,
                 workers=staffing.workers,
                 threads=staffing.threads,
@@ -149,9 +151,10 @@ class _Session:
             name=self.sweep or "train",
             parent_run_id=self.parent_run_id,
             trials=tuple(reports),
+            total=source.total,
             seconds=time.monotonic() - started,
             interrupted=self.stop.requested,
-            timed_out=not may_start() and len(reports) < total,
+            timed_out=not may_start() and len(reports) < source.total,
         )
 
 
@@ -200,15 +203,18 @@ def _write_plan(parent: RunRecorder, planned: Iterable[PlannedTrial], reports: I
     parent.log_text(json.dumps(rows, indent=1), names.PLAN_FILE)
 
 
-def _close_parent(parent: RunRecorder, report: SweepReport, total: int) -> None:
+def _close_parent(parent: RunRecorder, report: SweepReport) -> None:
+    """End the sweep's run: FINISHED only if every trial has a result; else with a tag that says what is missing."""
     losses = [trial.best_val_loss for trial in report.trials if trial.best_val_loss is not None]
     if losses:
         parent.log_metrics({names.BEST_VAL_LOSS: min(losses)})
-    if report.interrupted:
-        parent.kill(f"interrupted with {len(losses)} of {total} trials done")
-    elif report.timed_out:
-        parent.kill(f"out of time with {len(losses)} of {total} trials done")
-    elif report.failed:
-        parent.fail(f"{len(report.failed)} of {total} trials failed")
-    else:
+    if report.is_complete:
         parent.finish()
+    elif report.interrupted:
+        parent.kill(f"interrupted with {report.done} of {report.total} trials done")
+    elif report.timed_out:
+        parent.kill(f"out of time with {report.done} of {report.total} trials done")
+    elif report.failed:
+        parent.fail(f"{len(report.failed)} of {report.total} trials failed")
+    else:
+        parent.fail(f"only {report.done} of {report.total} trials have a result; run the sweep again")

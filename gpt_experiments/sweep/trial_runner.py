@@ -26,8 +26,18 @@ _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
 class TrialSource(Protocol):
     """Where trials come from, in groups that train as one model, and where their values go."""
 
-    def next_group(self) -> Sequence[PlannedTrial] | None: ...
-    def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None: ...
+    @property
+    def total(self) -> int:
+        """Trials in all; of a search that learns and may give more: at most."""
+        ...
+
+    def next_group(self) -> Sequence[PlannedTrial] | None:
+        """The next group, or None when there is none left, now and later."""
+        ...
+
+    def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
+        """Take a trial's value; None where it failed."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +78,7 @@ class TrialRunner:
         self._running: dict[int, _Running] = {}
         self._done: deque[tuple[_Running, JobDone]] = deque()  # trained and their files written, but not yet logged
         self._reports: list[TrialReport] = []
+        self._is_exhausted = False  # whether the source has said that it has no more; only that ends a sweep as done
         self._folder = Path()
 
     def run(self, source: TrialSource) -> list[TrialReport]:
@@ -81,7 +92,7 @@ class TrialRunner:
             self._folder = Path(folder)
             try:
                 self._fill(source)
-                while self._running and not self._context.must_stop():
+                while self._goes_on():
                     self._turn(source)
                 while self._done:
                     self._finish(*self._done.popleft())
@@ -92,6 +103,16 @@ class TrialRunner:
                 for number in list(self._running):
                     self._kill(number)
         return self._reports
+
+    def _goes_on(self) -> bool:
+        """Whether something runs, or may still begin.
+
+        That nothing runs does not mean that nothing is left: a worker that has finished its group is not ready for the
+        next one at once, so for a moment there may be neither a running trial nor room for another.
+        """
+        if self._context.must_stop():
+            return False
+        return bool(self._running) or (not self._is_exhausted and self._context.may_start())
 
     def _turn(self, source: TrialSource) -> None:
         """Take what the workers sent, give them more to do, and only then log one trial that is done.
@@ -109,6 +130,7 @@ class TrialRunner:
         while self._pool.has_room and not self._context.must_stop() and self._context.may_start():
             group = source.next_group()
             if group is None:
+                self._is_exhausted = True
                 return
             for planned in group:
                 if planned.done is not None:

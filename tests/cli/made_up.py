@@ -68,5 +68,13 @@ def interrupted(of: TrialTicket) -> TrialReport:
     return TrialReport(ticket=of, outcome="interrupted", run_id=f"run{of.number}")
 
 
-def ended(trials: Sequence[TrialReport], seconds: float = 754, **how: bool) -> SweepReport:
-    return SweepReport(name="one-at-a-time", parent_run_id="parent", trials=tuple(trials), seconds=seconds, **how)
+def ended(trials: Sequence[TrialReport], seconds: float = 754, *, total: int | None = None, **how: bool) -> SweepReport:
+    """A sweep that had `total` trials; None takes those that are given."""
+    return SweepReport(
+        name="one-at-a-time",
+        parent_run_id="parent",
+        trials=tuple(trials),
+        total=len(trials) if total is None else total,
+        seconds=seconds,
+        **how,
+    )

@@ -87,7 +87,7 @@ def run_small_sweep(listener: SweepListener) -> SweepReport:
         listener.trial_progress(report.ticket, progress(250))
     for report in reports[1:]:
         listener.trial_ended(report)
-    report = ended(reports, interrupted=True)
+    report = ended(reports, total=6, interrupted=True)
     listener.sweep_ended(report)
     return report
 
@@ -381,7 +381,7 @@ def test_a_sweep_that_is_interrupted_before_anything_ran(terminal: bool) -> None
     screen = Screen(terminal=terminal, commands=False)
     with screen.display as display:
         display.sweep_started(start(11))
-        display.sweep_ended(ended([], seconds=2, interrupted=True))
+        display.sweep_ended(ended([], seconds=2, total=11, interrupted=True))
     assert screen.text.rstrip().endswith("one-at-a-time: interrupted after 2 s: 11 not started")
 
 
@@ -389,7 +389,7 @@ def test_a_sweep_out_of_time_says_what_was_not_started() -> None:
     screen = Screen(terminal=False, quiet=True)
     with screen.display as display:
         display.sweep_started(start(11))
-        display.sweep_ended(ended([finished(ticket(1), 1.9)], timed_out=True))
+        display.sweep_ended(ended([finished(ticket(1), 1.9)], total=11, timed_out=True))
     assert screen.text == (
         "one-at-a-time: out of time after 13 min: 1 trained, 10 not started; "
         "best val loss 1.9000 nats/char: n_layer=1\n"

@@ -57,6 +57,7 @@ class Groups:
             return plan_trial(Trial(variant=VARIANT, seed=seed, training=setup), "x", corpus, {})
 
         self._waiting = [[plan(seed) for seed in seeds] for seeds in groups]
+        self.total = sum(len(group) for group in self._waiting)
         self.values: dict[int, float | None] = {}
 
     def next_group(self) -> list[PlannedTrial] | None:

@@ -1,0 +1,90 @@
+"""Many small sweeps on one core and on two: none may say that it is done while a trial of it is missing.
+
+With one worker there is a moment in every sweep at which nothing trains although trials are left, and how often the
+parent sees it depends on the machine; so the sweeps are repeated. GPT_EXPERIMENTS_STRESS says how often.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.sweep.definition import SweepDefinition
+from gpt_experiments.sweep.runner import run_sweep
+from gpt_experiments.sweep.staffing import RunOptions
+from gpt_experiments.tracking import Store
+from tests.sweep import trainers
+from tests.sweep.recorder import Recorder
+from tests.sweep.test_group_sweeps import SETUP, SWEEP, VARIANT, Groups, on_cpu, run_groups
+
+ROUNDS = int(os.environ.get("GPT_EXPERIMENTS_STRESS", "1"))
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=[1, 2], ids=["one core", "two cores"])
+def cores(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Pins this process, and what it starts, to that many cores."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system does not pin processes to cores")
+    before = os.sched_getaffinity(0)
+    if len(before) < request.param:
+        pytest.skip(f"this machine has only {len(before)} cores")
+    os.sched_setaffinity(0, sorted(before)[: request.param])
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def assert_finished(store: Store, run_id: str | None) -> None:
+    assert run_id is not None
+    assert MlflowClient(tracking_uri=store.uri).get_run(run_id).info.status == "FINISHED"
+
+
+@pytest.mark.timeout(240 * ROUNDS)
+@pytest.mark.usefixtures("cores")
+@pytest.mark.parametrize(("workers", "replicas"), [(1, 1), (2, 1), (3, 1), (1, 2)])
+def test_a_sweep_ends_only_when_every_trial_has_a_result(
+    store_uri: str, corpus: Corpus, workers: int, replicas: int
+) -> None:
+    store = Store(store_uri)
+    options = RunOptions(device="cpu", workers=workers, replicas=replicas, force=True)
+    for _ in range(ROUNDS):
+        report = run_sweep(SWEEP, corpus, store, options, Recorder())
+        assert [trial.outcome for trial in report.trials] == ["finished"] * 6
+        assert_finished(store, report.parent_run_id)
+
+
+@pytest.mark.timeout(240 * ROUNDS)
+@pytest.mark.usefixtures("cores")
+def test_a_search_that_learns_ends_only_when_it_has_no_more(store_uri: str, corpus: Corpus) -> None:
+    search = SweepDefinition(
+        name="searched",
+        method="tpe",
+        baseline=VARIANT,
+        levels={"n_layer": (1, 2), "dropout": (0.0, 0.3)},
+        training=SETUP,
+        trials=9,  # more than the four that there are
+    )
+    store = Store(store_uri)
+    for _ in range(ROUNDS):
+        report = run_sweep(search, corpus, store, RunOptions(device="cpu", workers=1, force=True), Recorder())
+        assert (report.done, report.total) == (4, 4)
+        assert_finished(store, report.parent_run_id)
+
+
+@pytest.mark.timeout(240 * ROUNDS)
+@pytest.mark.usefixtures("cores")
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_failures_end_no_more_than_their_own_trial(store_uri: str, corpus: Corpus, workers: int) -> None:
+    setup = on_cpu(trainer=trainers.unlucky_seed_kills)
+    for _ in range(ROUNDS):
+        source = Groups(corpus, [[1], [trainers.UNLUCKY_SEED], [2, 3], [4], [5], [6]], wild=[5])
+        reports = run_groups(source, corpus, Store(store_uri), setup, Recorder(), size=workers)
+        failed = {seed for seed, report in reports.items() if report.outcome == "failed"}
+        assert failed == {trainers.UNLUCKY_SEED, 5}
+        assert {seed for seed, report in reports.items() if report.outcome == "finished"} == {1, 2, 3, 4, 6}
