@@ -112,6 +112,12 @@ def test_again_trains_nothing_and_extended_trains_what_is_new(tmp_path: Path, st
     assert {trial.outcome for trial in forced.trials} == {"finished"}
 
 
+def test_one_worker_trains_every_trial(tmp_path: Path, store_uri: str, corpus: Corpus) -> None:
+    report = run_sweep(define(tmp_path), corpus, Store(store_uri), RunOptions(device="cpu", workers=1), Recorder())
+    assert [trial.outcome for trial in report.trials] == ["finished"] * 3
+    assert report.is_complete
+
+
 @pytest.mark.slow
 def test_another_sweep_reuses_a_cell_and_other_training_does_not(
     tmp_path: Path, store_uri: str, corpus: Corpus
@@ -189,6 +195,8 @@ def test_out_of_time_starts_nothing_more_and_says_so(tmp_path: Path, store_uri: 
     report = run_sweep(define(tmp_path), corpus, store, hurried, Recorder())
     assert report.timed_out
     assert len(report.trials) <= 1
+    assert (report.done, report.total) == (len(report.trials), 3)
+    assert not report.is_complete
     (parent,) = runs(store, "sweep")
     assert parent.info.status == "KILLED"
     assert "out of time" in parent.data.tags[names.FAILURE]

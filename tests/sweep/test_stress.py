@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -24,19 +23,20 @@ from tests.sweep.test_group_sweeps import SETUP, SWEEP, VARIANT, Groups, on_cpu,
 
 ROUNDS = int(os.environ.get("GPT_EXPERIMENTS_STRESS", "1"))
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 * ROUNDS)]
+thorough = pytest.mark.skipif(ROUNDS == 1, reason="set GPT_EXPERIMENTS_STRESS to a number above 1 for this one")
 
 
-@pytest.fixture(params=[1, 2], ids=["one core", "two cores"])
-def cores(request: pytest.FixtureRequest) -> Iterator[None]:
+@pytest.fixture
+def cores(request: pytest.FixtureRequest) -> Iterator[int]:
     """Pins this process, and what it starts, to that many cores."""
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system does not pin processes to cores")
-    before = os.sched_getaffinity(0)
-    if len(before) < request.param:
+    before, count = os.sched_getaffinity(0), request.param
+    if len(before) < count:
         pytest.skip(f"this machine has only {len(before)} cores")
-    os.sched_setaffinity(0, sorted(before)[: request.param])
-    yield
+    os.sched_setaffinity(0, sorted(before)[:count])
+    yield count
     os.sched_setaffinity(0, before)
 
 
@@ -45,11 +45,22 @@ def assert_finished(store: Store, run_id: str | None) -> None:
     assert MlflowClient(tracking_uri=store.uri).get_run(run_id).info.status == "FINISHED"
 
 
-@pytest.mark.timeout(240 * ROUNDS)
-@pytest.mark.usefixtures("cores")
-@pytest.mark.parametrize(("workers", "replicas"), [(1, 1), (2, 1), (3, 1), (1, 2)])
+@pytest.mark.parametrize(
+    ("cores", "workers", "replicas"),
+    [
+        (1, 1, 1),
+        pytest.param(1, 1, 2, marks=thorough),
+        pytest.param(1, 2, 1, marks=thorough),
+        pytest.param(1, 3, 1, marks=thorough),
+        pytest.param(2, 1, 1, marks=thorough),
+        pytest.param(2, 1, 2, marks=thorough),
+        pytest.param(2, 2, 1, marks=thorough),
+        (2, 3, 2),
+    ],
+    indirect=["cores"],
+)
 def test_a_sweep_ends_only_when_every_trial_has_a_result(
-    store_uri: str, corpus: Corpus, workers: int, replicas: int
+    cores: int, store_uri: str, corpus: Corpus, workers: int, replicas: int
 ) -> None:
     store = Store(store_uri)
     options = RunOptions(device="cpu", workers=workers, replicas=replicas, force=True)
@@ -59,9 +70,8 @@ def test_a_sweep_ends_only_when_every_trial_has_a_result(
         assert_finished(store, report.parent_run_id)
 
 
-@pytest.mark.timeout(240 * ROUNDS)
-@pytest.mark.usefixtures("cores")
-def test_a_search_that_learns_ends_only_when_it_has_no_more(store_uri: str, corpus: Corpus) -> None:
+@pytest.mark.parametrize("cores", [1, pytest.param(2, marks=thorough)], indirect=True)
+def test_a_search_that_learns_ends_only_when_it_has_no_more(cores: int, store_uri: str, corpus: Corpus) -> None:
     search = SweepDefinition(
         name="searched",
         method="tpe",
@@ -77,10 +87,19 @@ def test_a_search_that_learns_ends_only_when_it_has_no_more(store_uri: str, corp
         assert_finished(store, report.parent_run_id)
 
 
-@pytest.mark.timeout(240 * ROUNDS)
-@pytest.mark.usefixtures("cores")
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_failures_end_no_more_than_their_own_trial(store_uri: str, corpus: Corpus, workers: int) -> None:
+@pytest.mark.parametrize(
+    ("cores", "workers"),
+    [
+        (1, 1),
+        pytest.param(1, 2, marks=thorough),
+        pytest.param(1, 3, marks=thorough),
+        pytest.param(2, 1, marks=thorough),
+        pytest.param(2, 2, marks=thorough),
+        pytest.param(2, 3, marks=thorough),
+    ],
+    indirect=["cores"],
+)
+def test_failures_end_no_more_than_their_own_trial(cores: int, store_uri: str, corpus: Corpus, workers: int) -> None:
     setup = on_cpu(trainer=trainers.unlucky_seed_kills)
     for _ in range(ROUNDS):
         source = Groups(corpus, [[1], [trainers.UNLUCKY_SEED], [2, 3], [4], [5], [6]], wild=[5])
