@@ -1,5 +1,19 @@
 """The one exception family whose message is meant for the person at the keyboard."""
 
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# Up to the last @ before a space: a password may hold an @ or a slash that was not written as %40 or %2F.
+_USERINFO: Final = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)(?!/)\S*@")
+_SECRET_IN_QUERY: Final = re.compile(r"(?i)([?&;][\w.-]*(?:password|passwd|pwd|token|secret)=)[^&\s'\"`)]+")
+
+
+def without_secrets(text: str) -> str:
+    """The text as it may be shown or stored: `***` stands for user and password in every address that it holds."""
+    return _SECRET_IN_QUERY.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
+
 
 class ExperimentError(Exception):
     """Something the user can put right: its message names the value, the rule and the remedy.
@@ -22,7 +36,14 @@ class CheckpointError(ExperimentError):
 
 
 class TrackingError(ExperimentError):
-    """The MLflow store cannot be reached or does not hold what was asked for."""
+    """The MLflow store cannot be reached or does not hold what was asked for; its message never holds a password."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
+
+
+class RunDeletedError(TrackingError):
+    """A run that is being written was deleted by somebody else."""
 
 
 class BenchmarkError(ExperimentError):

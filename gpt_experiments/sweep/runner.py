@@ -12,6 +12,7 @@ import yaml
 
 from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import without_secrets
 from gpt_experiments.model.fused import has_cpu_kernels
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.listener import SweepListener, SweepReport, SweepStart, TrialReport
@@ -125,7 +126,7 @@ class _Session:
                 hardware=staffing.hardware,
                 corpus=self.corpus.name,
                 steps=steps,
-                tracking_uri=self.store.uri,
+                tracking_uri=without_secrets(self.store.uri),
                 experiment=self.store.experiment.name,
             )
         )
@@ -146,7 +147,8 @@ class _Session:
             parent_run_id=self.parent_run_id,
             sweep=self.sweep,
         )
-        reports = TrialRunner(context, pool).run(source)
+        with self.store.patience.during_sweep(self.listener.notice, context.must_stop):
+            reports = TrialRunner(context, pool).run(source)
         return SweepReport(
             name=self.sweep or "train",
             parent_run_id=self.parent_run_id,

@@ -4,57 +4,106 @@ from __future__ import annotations
 
 import logging
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from hashlib import sha256
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import urlsplit
 
 import mlflow
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow.environment_variables import (
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
+    MLFLOW_LOGGING_LEVEL,
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
 )
+from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from gpt_experiments.errors import TrackingError
+from gpt_experiments.errors import TrackingError, without_secrets
+from gpt_experiments.tracking.failures import (
+    CERTIFICATE,
+    SIGN_IN,
+    as_tracking_error,
+    first_line,
+    is_refusal,
+    reason_of_silence,
+)
+from gpt_experiments.tracking.patience import Patience
 
-_SECONDS_TO_REACH_A_SERVER: Final = 10
+_SECONDS_TO_REACH_A_SERVER: Final = (4, 10)  # the first try, and a second one after a notice
+_SECONDS_FOR_THE_LOCK: Final = (5, 295)  # likewise
+_LONGEST_ADDRESS: Final = 1000  # characters
 _SQLITE: Final = "sqlite:///"
+_EXAMPLES: Final = "give sqlite:///FOLDER/mlflow.db, http://HOST:5000, or another address that MLflow takes"
 
 
-def resolve_uri(tracking_uri: str | None) -> str:
-    """The store's address, a SQLite file's path made absolute; None is MLflow's own choice.
+def resolve_uri(tracking_uri: str | None, patience: Patience | None = None) -> str:
+    """The store's address as MLflow's client takes it, checked; None is MLflow's own choice.
 
-    That choice is MLFLOW_TRACKING_URI, else `mlflow.db` in the working directory.
+    That choice is MLFLOW_TRACKING_URI, else `mlflow.db` in the working directory. A SQLite file's path is made
+    absolute. Of an address copied from a browser only the server's part is taken.
 
     Raises:
-        TrackingError: a server that does not answer, told within seconds, where MLflow's client tries for minutes.
+        TrackingError: it is no address of a store, or its server or database does not answer; said within seconds,
+            where MLflow's client tries for minutes.
     """
-    _quieten_mlflow()
-    uri = tracking_uri or mlflow.get_tracking_uri()
-    if uri.startswith(_SQLITE):
-        return _SQLITE + str(Path(uri.removeprefix(_SQLITE)).absolute())
-    if uri.startswith(("http://", "https://")):
-        _require_answer(uri)
-    return uri
+    _quieten_libraries()
+    uri = (tracking_uri or mlflow.get_tracking_uri()).strip()
+    if not uri.isprintable() or len(uri) > _LONGEST_ADDRESS:
+        raise TrackingError(
+            f"a store's address must be one line of at most {_LONGEST_ADDRESS} visible characters; {_EXAMPLES}"
+        )
+    scheme = uri.partition(":")[0].lower() if ":" in uri else ""
+    if scheme in ("http", "https"):
+        server = _server_address(uri)
+        _require_answer(server, patience or Patience())
+        return server
+    if scheme.partition("+")[0] in DATABASE_ENGINES:
+        return _database_address(uri)
+    if scheme in ("", "file") and not uri.startswith("databricks"):
+        path = Path(uri.removeprefix("file://").removeprefix("file:"))
+        hint = f"for a database file, give {_SQLITE}{path.absolute()}" if path.is_file() else _EXAMPLES
+        raise TrackingError(f"{uri!r} is no address of a store; a folder is none any more; {hint}")
+    return uri  # of a plugin, or a hosted service
 
 
-def _quieten_mlflow() -> None:
-    """Leave its warnings, but no link for each run and no progress bar for each file, unless the user asked for it."""
-    for logger in ("mlflow", "alembic"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
+def _quieten_libraries() -> None:
+    """Leave out what this program says itself, unless the user asked MLflow to log.
+
+    That is a link for each run, a progress bar for each file, and each failed try of a call that is repeated, some with
+    a traceback. A try is repeated here, with notices, so MLflow's client shall not repeat it for minutes in silence.
+    """
+    if MLFLOW_LOGGING_LEVEL.name not in os.environ:
+        for logger in ("mlflow", "alembic"):
+            logging.getLogger(logger).setLevel(logging.WARNING)
+        for logger in ("mlflow.store.db.utils", "urllib3.connectionpool"):
+            logging.getLogger(logger).setLevel(logging.CRITICAL)
     os.environ.setdefault(MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.name, "false")
     os.environ.setdefault(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.name, "true")
+    os.environ.setdefault(MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, "1")
+    os.environ.setdefault(MLFLOW_HTTP_REQUEST_TIMEOUT.name, "30")
+
+
+@event.listens_for(Engine, "before_cursor_execute", retval=True)
+def _wait_briefly(_c: object, _d: object, statement: str, values: object, *_: object) -> tuple[str, object]:
+    """MLflow has SQLite wait 20 seconds in silence for a lock; it waits 2, then `Patience` does, with a notice."""
+    return statement.replace("PRAGMA busy_timeout = 20000", "PRAGMA busy_timeout = 2000"), values
 
 
 def database_file(uri: str) -> Path | None:
     """The file of a SQLite store; None for every other kind of store."""
-    return Path(unquote(uri.removeprefix(_SQLITE))) if uri.startswith(_SQLITE) else None
+    if not uri.startswith("sqlite"):
+        return None
+    database = make_url(uri).database
+    return Path(database) if database else None
 
 
 @contextmanager
@@ -68,20 +117,137 @@ def as_default_store(uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(before)
 
 
-def opening_lock(uri: str) -> FileLock | nullcontext[None]:
-    """A lock between processes: several that make the tables of a fresh SQLite store at once would break it."""
-    if database_file(uri) is None:
-        return nullcontext()
-    return FileLock(Path(gettempdir()) / f"gpt-experiments-{sha256(uri.encode()).hexdigest()[:16]}.lock")
+@contextmanager
+def opening_lock(uri: str, patience: Patience) -> Iterator[None]:
+    """A lock between processes: several that make the tables of a fresh SQLite store at once would break it.
 
+    It is a file beside the database while it is held. Where none can be written there, no table can be made either.
 
-def _require_answer(uri: str) -> None:
+    Raises:
+        TrackingError: another process holds it for minutes.
+    """
+    file = database_file(uri)
+    if file is None or not os.access(file.parent, os.W_OK):
+        yield
+        return
+    path = file.with_name(file.name + ".lock")
+    lock = FileLock(path, mode=0o666)
+    for number, seconds in enumerate(_SECONDS_FOR_THE_LOCK):
+        try:
+            lock.acquire(timeout=seconds)
+            break
+        except Timeout as error:
+            if number:
+                raise TrackingError(
+                    f"another process holds {path} for minutes; end what opens that store, then delete that file"
+                ) from error
+            patience.notice(f"waiting for another process that opens the same store (it holds {path})")
     try:
-        with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=_SECONDS_TO_REACH_A_SERVER):
-            return
-    except urllib.error.HTTPError:
-        return  # it answers; whether it lets us in, MLflow's client will tell
-    except OSError as error:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: who waits for it then looks for it again
+        lock.release()
+
+
+def _server_address(uri: str) -> str:
+    """The address of the server itself: a browser's has a page, or a part of one, behind it."""
+    address = uri.partition("#")[0].partition("?")[0].rstrip("/")
+    try:
+        parts = urlsplit(address)
+        is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not any(map(str.isspace, uri))
+    except ValueError:  # a port that is none, half of an IPv6 address
+        is_address = False
+    if not is_address:
+        raise TrackingError(f"{_shown(uri)!r} is no address of a tracking server; give one as http://HOST:5000")
+    return address
+
+
+def _shown(uri: str) -> str:
+    """The address without a password, also where it is so odd that its parts cannot be seen."""
+    return without_secrets("".join(uri.split()))
+
+
+def _require_answer(uri: str, patience: Patience) -> None:
+    """Ask whether the server is there, as MLflow will ask: with its certificates, user, password and proxies."""
+    for number, seconds in enumerate(_SECONDS_TO_REACH_A_SERVER):
+        try:
+            status = _ask(uri, seconds)
+        except (MlflowException, OSError) as error:
+            if number == 0 and "timeout" in first_line(error).lower():
+                patience.notice(f"no answer yet from {without_secrets(uri)}; trying again")
+                continue
+            why = reason_of_silence(error)
+            if "certificate" in why.lower() or "SSL" in str(error):
+                raise TrackingError(f"the certificate of {uri} is not trusted ({why}); {CERTIFICATE}") from error
+            raise TrackingError(
+                f"no tracking server answers at {uri} ({why}); start it, or correct --tracking-uri or "
+                "MLFLOW_TRACKING_URI"
+            ) from error
+        if status in (401, 403):
+            raise TrackingError(f"{uri} refuses with status {status}; {SIGN_IN}")
+        return
+
+
+def _ask(uri: str, seconds: float) -> int:
+    """The status with which the server answers."""
+    credentials = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
+    options = {"max_retries": 0, "timeout": seconds, "raise_on_status": False}
+    status: int = http_request(credentials, "/health", "GET", **options).status_code  # type: ignore[no-untyped-call]
+    return status
+
+
+def _database_address(uri: str) -> str:
+    """The database's address, after one try to connect: MLflow would make ten, for two minutes."""
+    try:
+        url = make_url(uri)
+        backend = url.get_backend_name()
+        url.get_dialect()
+        if backend == "sqlite":
+            return _sqlite_address(url.database, uri)
+        engine = create_engine(url)
+    except (ArgumentError, ValueError, MlflowException) as error:
         raise TrackingError(
-            f"no tracking server answers at {uri} ({error}); start it, or correct --tracking-uri or MLFLOW_TRACKING_URI"
+            f"{_shown(uri)!r} is no address of a database ({first_line(error)}); {_EXAMPLES}"
         ) from error
+    except (ImportError, SQLAlchemyError) as error:  # SQLAlchemy knows no such dialect, or Python no such module
+        raise TrackingError(
+            f"the database of {uri} needs a driver that is not there: {first_line(error)}; install it ("
+            "psycopg[binary] for postgresql, pymysql for mysql+pymysql), or name another, as in postgresql+psycopg2"
+        ) from error
+    try:
+        with engine.connect():
+            return uri
+    except SQLAlchemyError as error:
+        if is_refusal(error):
+            raise as_tracking_error(error, uri) from error
+        raise TrackingError(
+            f"the database {uri} cannot be reached ({first_line(error)}); start it, or correct --tracking-uri or "
+            "MLFLOW_TRACKING_URI"
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _sqlite_address(database: str | None, uri: str) -> str:
+    """The absolute address of a SQLite file that is there and can be read, or can be made."""
+    if not database or database == ":memory:" or database.startswith("file:"):
+        raise TrackingError(f"{uri!r} names no file, and a store in memory would be lost; {_EXAMPLES}")
+    file = Path(database).absolute()
+    try:
+        if file.is_dir():
+            raise TrackingError(f"{file} is a folder, not a database; give {_SQLITE}{file / 'mlflow.db'}")
+        if file.exists():
+            if not os.access(file, os.R_OK):
+                raise TrackingError(f"{file} cannot be read; see who owns it, or give another --tracking-uri")
+        else:
+            there = next(parent for parent in file.parents if parent.exists())
+            if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+                raise TrackingError(
+                    f"no store can be made at {file}: {there} is no folder that you may write in; "
+                    "run in another folder, or give another --tracking-uri"
+                )
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise TrackingError(f"{file} cannot be a store ({error.strerror}); give another --tracking-uri") from error
+    # SQLAlchemy decodes an address; only what would mislead it is encoded, because MLflow takes the rest as it is.
+    query = uri.partition("?")[2]
+    return _SQLITE + str(file).replace("%", "%25").replace("?", "%3F") + (f"?{query}" if query else "")

@@ -1,14 +1,56 @@
-"""What MLflow and its database raise, told as errors that a user can act on."""
+"""What MLflow, its database, the network and the disk raise, as errors that a user can act on."""
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
+import requests
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from gpt_experiments.errors import TrackingError
+from gpt_experiments.errors import RunDeletedError, TrackingError, without_secrets
+
+_LONGEST: Final = 300  # characters of another program's message
+
+SIGN_IN: Final = (
+    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to what the server accepts"
+)
+CERTIFICATE: Final = (
+    "set MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the authority that signed it, or, on a network that you "
+    "trust, MLFLOW_TRACKING_INSECURE_TLS to true"
+)
+
+# Each kind of failure is known by what is said of it, because MLflow passes on texts of databases, servers and systems.
+_LOCKED: Final = re.compile(r"database (table |schema )?is locked|deadlock", re.I)
+_FULL: Final = re.compile(r"disk is full|disk full|no space left|disk quota|disk i/o error|file too large", re.I)
+_UNWRITABLE: Final = re.compile(
+    r"readonly database|read-only|permission denied|operation not permitted|unable to open database file", re.I
+)
+_DAMAGED: Final = re.compile(r"file is not a database|disk image is malformed", re.I)
+_OTHER_VERSION: Final = re.compile(r"out-of-date database schema|no such (table|column)|locate revision", re.I)
+_RUN_GONE: Final = re.compile(
+    r"must be in the '?active'? state|run with id\S* not found|run '[0-9a-f]{32}' not found", re.I
+)
+_NO_ANSWER: Final = re.compile(
+    r"could not connect|connection (refused|reset|timed out|is bad|failed)|server closed the connection"
+    r"|terminating connection|connection already closed|the database system is|lost connection|gone away"
+    r"|remote end closed|max retries exceeded|too many 5\d\d error|failed with timeout",
+    re.I,
+)
+_CAUSE: Final = re.compile(
+    r"\[Errno -?\d+\] [\w ,]+|read timed out|connect timeout|too many \d+ error responses|remote end closed[\w ]*"
+    r"|certificate verify failed[\w: -]*|failed to resolve '[^']*'",
+    re.I,
+)
+_STATUS: Final = re.compile(r"error code (\d{3})|(\d{3}) (?:client|server) error", re.I)
+_AWAY_STATUSES: Final = frozenset({429, 502, 503, 504})
+_REFUSALS: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"})
+_FULL_NUMBERS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_UNWRITABLE_NUMBERS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @contextmanager
@@ -17,13 +59,131 @@ def told_as_tracking_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise TrackingError(
-            f"the tracking store {uri} failed ({first_line(error)}); check --tracking-uri or MLFLOW_TRACKING_URI, "
-            "and that the store was made by this version of MLflow or upgraded to it with `mlflow db upgrade`"
-        ) from error
+        raise as_tracking_error(error, uri) from error
 
 
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, cut to a readable length."""
+def as_tracking_error(error: Exception, uri: str) -> TrackingError:
+    """The failure of the store at `uri`, with the remedy that fits it; a RunDeletedError where a run is gone."""
+    text, status = _said(error), _status(error)
+    if _RUN_GONE.search(text):
+        found = re.search("[0-9a-f]{32}", text)
+        run_id = found[0] if found else "ID"
+        return RunDeletedError(
+            f"run {run_id} was deleted in MLflow while it was written; `mlflow runs restore --run-id {run_id}` brings "
+            "back what it holds"
+        )
+    is_silence = _is_tls(error) or status in _AWAY_STATUSES or _is_away(error, text)
+    why = reason_of_silence(error) if is_silence else first_line(error)
+    return TrackingError(f"the tracking store {uri} failed ({why}); {_remedy(error, text, status, uri)}")
+
+
+def waits_for(error: Exception) -> str | None:
+    """What the failed call would have to wait for, as a few words; None where waiting does not help."""
+    if not isinstance(error, (MlflowException, SQLAlchemyError, OSError)):
+        return None
+    text = _said(error)
+    if _LOCKED.search(text):
+        return "another program has locked its database"
+    if _is_of_the_disk(error, text) or _RUN_GONE.search(text) or _is_tls(error):
+        return None
+    if _status(error) in _AWAY_STATUSES or _is_away(error, text):
+        return f"it does not answer ({reason_of_silence(error)})"
+    return None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, without passwords, cut to a readable length."""
     lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    line = without_secrets(lines[0].partition(" Response body: '<")[0]) if lines else type(error).__name__
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 4] + " ..."
+
+
+def reason_of_silence(error: Exception) -> str:
+    """Why a server did not answer, which the network's libraries wrap into one another's texts."""
+    found = _CAUSE.search(str(error)[:10_000])
+    return found[0] if found else first_line(error)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the server wants to know who asks."""
+    return _status(error) in (401, 403) or getattr(error, "error_code", None) in _REFUSALS
+
+
+def _remedy(error: Exception, text: str, status: int | None, uri: str) -> str:
+    if _LOCKED.search(text):
+        return "another program has locked its database; close it, then run the same again: what is finished stays"
+    if _is_full(error, text):
+        return "make room on its disk, then run the same again: what is finished stays"
+    if is_refusal(error):
+        return SIGN_IN
+    if _is_unwritable(error, text):
+        return "see who owns the database, its folder and the artifacts beside it, and whether you may write there"
+    if _DAMAGED.search(text):
+        return "that file is no SQLite database, or damaged; bring back a copy, or give another --tracking-uri"
+    if _OTHER_VERSION.search(text):
+        return f"another version of MLflow made it; copy it, then run `mlflow db upgrade {uri}`"
+    if _is_tls(error):
+        return CERTIFICATE
+    if _is_web_page(text, status):
+        return "what answers there is no MLflow server; give its address alone, as http://HOST:5000"
+    if status in _AWAY_STATUSES or _is_away(error, text):
+        return "start it, or wait until it is back, then run the same again: what is finished stays"
+    return "see whether `mlflow ui` can show that store, or correct --tracking-uri or MLFLOW_TRACKING_URI"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those that it came from; MLflow seldom says which."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _said(error: Exception) -> str:
+    return str(error)[:10_000]
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status of the answer that is the failure."""
+    for link in _chain(error):
+        if isinstance(link, requests.HTTPError) and link.response is not None:
+            return link.response.status_code
+    if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE" and not _is_of_database(error):
+        return 503
+    found = _STATUS.search(str(error)[:_LONGEST])
+    return int(found[1] or found[2]) if found else None
+
+
+def _is_of_database(error: Exception) -> bool:
+    return any(isinstance(link, SQLAlchemyError) for link in _chain(error))
+
+
+def _is_away(error: Exception, text: str) -> bool:
+    if any(isinstance(link, (requests.ConnectionError, requests.Timeout)) for link in _chain(error)):
+        return True
+    return (isinstance(error, MlflowException) or _is_of_database(error)) and bool(_NO_ANSWER.search(text))
+
+
+def _is_tls(error: Exception) -> bool:
+    return any(isinstance(link, requests.exceptions.SSLError) for link in _chain(error))
+
+
+def _is_of_the_disk(error: Exception, text: str) -> bool:
+    return _is_full(error, text) or _is_unwritable(error, text)
+
+
+def _is_full(error: Exception, text: str) -> bool:
+    return _has_number(error, _FULL_NUMBERS) or bool(_FULL.search(text))
+
+
+def _is_unwritable(error: Exception, text: str) -> bool:
+    return _has_number(error, _UNWRITABLE_NUMBERS) or bool(_UNWRITABLE.search(text))
+
+
+def _has_number(error: Exception, numbers: frozenset[int]) -> bool:
+    return any(isinstance(link, OSError) and link.errno in numbers for link in _chain(error))
+
+
+def _is_web_page(text: str, status: int | None) -> bool:
+    return status == 404 or "not in a valid JSON format" in text or "<html" in text.lower()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
+
+from gpt_experiments.errors import ConfigError
 
 DEFAULT_EXPERIMENT: Final = "gpt-experiments"
 
@@ -53,3 +56,23 @@ REPORT_FOLDER: Final = "report"
 TRACEBACK_FILE: Final = "traceback.txt"
 DEFINITION_FILE: Final = "sweep.yaml"
 PLAN_FILE: Final = "trials.json"
+
+_LONGEST_NAME: Final = 150  # bytes; the experiment's folder has that name, and MLflow allows a run's whole path 200
+
+
+def require_name(what: str, name: str) -> None:
+    """Refuse a name that MLflow, a folder or a person could not tell from another.
+
+    Args:
+        what: what is named, as in `an experiment's name`.
+
+    Raises:
+        ConfigError: the name is empty, too long, only dots, or holds what cannot be seen.
+    """
+    is_seen = name.isprintable() and name == name.strip()
+    if not is_seen or re.fullmatch(r"[.]*", name) or len(name.encode()) > _LONGEST_NAME:
+        shown = name if len(name) <= 40 else name[:40] + "..."
+        raise ConfigError(
+            f"{what} must have 1 to {_LONGEST_NAME} visible characters, no space at its ends, and not only dots, but "
+            f"got {shown!r} of {len(name)}; choose another"
+        )

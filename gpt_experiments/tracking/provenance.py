@@ -18,6 +18,7 @@ import psutil
 from mlflow.utils import mlflow_tags
 
 import gpt_experiments
+from gpt_experiments.errors import without_secrets
 from gpt_experiments.tracking import names
 
 # A process's start time is counted from the boot, which the system dates anew when its clock is set.
@@ -28,7 +29,7 @@ def source_tags() -> dict[str, str]:
     """MLflow's own source and git tags, and the versions that computed the result."""
     return {
         mlflow_tags.MLFLOW_USER: _user(),
-        mlflow_tags.MLFLOW_SOURCE_NAME: " ".join(["gpt-experiments", *sys.argv[1:]]),
+        mlflow_tags.MLFLOW_SOURCE_NAME: " ".join(["gpt-experiments", *map(without_secrets, sys.argv[1:])]),
         mlflow_tags.MLFLOW_SOURCE_TYPE: "LOCAL",
         names.VERSIONS: _versions(),
         names.OWNER: this_process(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -15,6 +16,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import without_secrets
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.training.events import Evaluation
@@ -82,9 +84,9 @@ class RunRecorder:
     @_told
     def flush(self) -> None:
         """Write what waits in the buffer."""
-        waiting, self._buffer = self._buffer, []
-        for start in range(0, len(waiting), _METRICS_AT_ONCE):
-            self._client.log_batch(self.run_id, metrics=waiting[start : start + _METRICS_AT_ONCE])
+        while self._buffer:
+            self._client.log_batch(self.run_id, metrics=self._buffer[:_METRICS_AT_ONCE])
+            del self._buffer[:_METRICS_AT_ONCE]  # not before they are written
         self._written_at = time.monotonic()
 
     @_told
@@ -125,14 +127,14 @@ class RunRecorder:
 
     def fail(self, reason: str, traceback: str | None = None) -> None:
         """End as FAILED, with the reason as a tag and the traceback as an artifact."""
-        self.set_tags({names.FAILURE: reason})
+        self.set_tags({names.FAILURE: without_secrets(reason)})
         if traceback is not None:
-            self.log_text(traceback, names.TRACEBACK_FILE)
+            self.log_text(without_secrets(traceback), names.TRACEBACK_FILE)
         self._end("FAILED")
 
     def kill(self, reason: str) -> None:
         """End as KILLED: interrupted, not at fault."""
-        self.set_tags({names.FAILURE: reason})
+        self.set_tags({names.FAILURE: without_secrets(reason)})
         self._end("KILLED")
 
     @_told
@@ -146,7 +148,9 @@ class RunRecorder:
         """An artifact's JSON value, or None where the run has no such artifact."""
         if artifact not in (file.path for file in self._client.list_artifacts(self.run_id)):
             return None
-        return json.loads(Path(self._client.download_artifacts(self.run_id, artifact)).read_text(encoding="utf-8"))
+        with tempfile.TemporaryDirectory() as folder:
+            path = self._client.download_artifacts(self.run_id, artifact, folder)
+            return json.loads(Path(path).read_text(encoding="utf-8"))
 
     @_told
     def _end(self, status: str) -> None:

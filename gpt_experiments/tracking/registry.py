@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from gpt_experiments.errors import ConfigError
@@ -16,6 +15,7 @@ from gpt_experiments.tracking import names
 from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.tracking.model_package import write_model_package
 from gpt_experiments.tracking.model_run import ModelRun
+from gpt_experiments.tracking.patience import Patience, patient_client
 
 _DESCRIPTION_LENGTH: Final = 5000  # MLflow's column in every database
 _ABOUT: Final = "Character-level GPTs, each the best of a sweep. Every version's description is its model card."
@@ -45,13 +45,14 @@ class ModelRegistry:
     """
 
     def __init__(self, uri: str, name: str) -> None:
-        if not name.strip() or set(name) & set("/:@'\"`") or not name.isprintable():
+        names.require_name("a model's name", name)
+        if set(name) & set("/:@'\"`"):
             raise ConfigError(
-                f"a model's name must not be empty or hold / : @ or quotes, but got {name!r}; "
-                f"the default is {names.DEFAULT_MODEL}"
+                f"a model's name must not hold / : @ or quotes, but got {name!r}; the default is {names.DEFAULT_MODEL}"
             )
         self.uri, self.name = uri, name
-        self._client = MlflowClient(tracking_uri=uri)
+        with told_as_tracking_errors(uri):
+            self._client = patient_client(uri, Patience())
 
     def of_run(self, run_id: str) -> RegisteredVersion | None:
         """The newest version that was made from that run."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -16,7 +14,9 @@ from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names, provenance
 from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
 from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.tracking.patience import Patience, patient_client
 from gpt_experiments.tracking.recorder import RunRecorder
+from gpt_experiments.tracking.relocation import artifact_location, repair_moved_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +42,28 @@ class Store:
         tracking_uri: where the store is; None takes MLflow's own choice: MLFLOW_TRACKING_URI, else `mlflow.db` in the
             working directory.
         experiment: the experiment's name; it is made when missing.
+        patience: how long, and with what notices, every call waits for a store that is busy or away; a sweep sets its
+            `notice` and `must_stop`.
 
     Raises:
+        ConfigError: an experiment cannot have that name.
         TrackingError: the store cannot be reached or read, or the experiment is deleted.
     """
 
-    def __init__(self, tracking_uri: str | None = None, experiment: str = names.DEFAULT_EXPERIMENT) -> None:
-        self.uri = resolve_uri(tracking_uri)
-        with told_as_tracking_errors(self.uri), opening_lock(self.uri):
-            self.client = MlflowClient(tracking_uri=self.uri)
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        experiment: str = names.DEFAULT_EXPERIMENT,
+        patience: Patience | None = None,
+    ) -> None:
+        names.require_name("an experiment's name", experiment)
+        self.patience = patience or Patience()
+        self.uri = resolve_uri(tracking_uri, self.patience)
+        with told_as_tracking_errors(self.uri), opening_lock(self.uri, self.patience):
+            self.client = patient_client(self.uri, self.patience)
             found = self.client.get_experiment_by_name(experiment)
             self.experiment = found or self._create_experiment(experiment)
+            self._find_artifacts()
         if self.experiment.lifecycle_stage != "active":
             raise TrackingError(
                 f"experiment {experiment!r} is deleted; restore it with "
@@ -62,19 +73,35 @@ class Store:
     @classmethod
     def if_present(cls, tracking_uri: str | None = None, experiment: str = names.DEFAULT_EXPERIMENT) -> Store | None:
         """The store where it and the experiment exist already; None, with nothing made, where they do not."""
-        uri = resolve_uri(tracking_uri)
+        names.require_name("an experiment's name", experiment)
+        patience = Patience()
+        uri = resolve_uri(tracking_uri, patience)
         file = database_file(uri)
         if file is not None and not file.exists():
             return None
-        with told_as_tracking_errors(uri):
-            found = MlflowClient(tracking_uri=uri).get_experiment_by_name(experiment)
-        return cls(uri, experiment) if found else None
+        with told_as_tracking_errors(uri), opening_lock(uri, patience):
+            found = patient_client(uri, patience).get_experiment_by_name(experiment)
+        return cls(uri, experiment, patience) if found else None
 
     def _create_experiment(self, name: str) -> Experiment:
-        # MLflow would put artifacts under whatever directory each later command runs in; one absolute place instead.
-        file = database_file(self.uri)
-        folder = (file.parent / "mlruns" / re.sub(r"[^\w.-]+", "-", name)).as_uri() if file else None
-        return self.client.get_experiment(self.client.create_experiment(name, artifact_location=folder))
+        location = artifact_location(self.uri, name)
+        return self.client.get_experiment(self.client.create_experiment(name, artifact_location=location))
+
+    def _find_artifacts(self) -> None:
+        """Where a SQLite store was moved, correct what its database says of its artifacts' place."""
+        done = self.patience.call(
+            repair_moved_store, self.uri, self.experiment.artifact_location, self._find_written_run
+        )
+        if done is not None:
+            self.experiment = self.client.get_experiment(self.experiment.experiment_id)
+            self.patience.notice(done)
+
+    def _find_written_run(self) -> str | None:
+        """A run that is RUNNING and not certainly abandoned."""
+        for run in self.search("attributes.status = 'RUNNING'"):
+            if not provenance.is_dead(run.data.tags.get(names.OWNER, "")):
+                return run.info.run_id
+        return None
 
     def finished_trials(self) -> dict[str, FinishedTrial]:
         """Every cell that has a finished run, with the newest such run."""

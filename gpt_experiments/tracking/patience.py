@@ -1,0 +1,102 @@
+"""Waits for a store that is busy or away: with a word to the user, up to a bound, and never silently."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, TypeVar, cast
+
+from mlflow import MlflowClient
+
+from gpt_experiments.tracking.failures import waits_for
+
+_LONGEST_WAIT: Final = 300.0  # seconds
+_WAIT_AFTER_STOP: Final = 10.0  # seconds, once the user has asked to stop
+_FIRST_NOTICE: Final = 3.0  # seconds
+_BETWEEN_NOTICES: Final = 60.0  # seconds
+_SHORTEST_PAUSE: Final = 0.25  # seconds; each pause is twice as long as the one before
+_LONGEST_PAUSE: Final = 5.0  # seconds
+
+_R = TypeVar("_R")
+
+
+def say(text: str) -> None:
+    """Print a notice where there is no display: on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Patience:
+    """Calls again what fails for a reason that passes: a locked database, a server that is away.
+
+    Attributes:
+        notice: takes a sentence for the user.
+        must_stop: whether the user wants to end; a call then waits for seconds, not minutes.
+    """
+
+    def __init__(
+        self,
+        notice: Callable[[str], None] = say,
+        must_stop: Callable[[], bool] = lambda: False,
+        *,
+        longest_wait: float = _LONGEST_WAIT,
+    ) -> None:
+        self.notice, self.must_stop = notice, must_stop
+        self._longest_wait = longest_wait
+        self._is_spent = False  # after a wait in vain nobody waits again, until a call succeeds
+
+    @contextmanager
+    def during_sweep(self, notice: Callable[[str], None], must_stop: Callable[[], bool]) -> Iterator[None]:
+        """Within it notices go to the sweep's display, and its request to stop is heard."""
+        before = self.notice, self.must_stop
+        self.notice, self.must_stop = notice, must_stop
+        try:
+            yield
+        finally:
+            self.notice, self.must_stop = before
+
+    def call(self, function: Callable[..., _R], *args: Any, **kwargs: Any) -> _R:
+        """What the function returns; what it raises when it fails for good, or for longer than the bound."""
+        began = time.monotonic()
+        pause, next_notice = _SHORTEST_PAUSE, _FIRST_NOTICE
+        while True:
+            try:
+                result = function(*args, **kwargs)
+                break
+            except Exception as error:
+                reason = waits_for(error)
+                waited = time.monotonic() - began
+                if reason is None or self._is_spent or waited >= self._bound():
+                    self._is_spent = self._is_spent or reason is not None
+                    raise
+            if waited >= next_notice:
+                self.notice(f"waiting for the tracking store, for up to {self._bound():.0f} s: {reason}")
+                next_notice = waited + _BETWEEN_NOTICES
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        self._is_spent = False
+        if next_notice > _FIRST_NOTICE:
+            self.notice(f"the tracking store answers again after {time.monotonic() - began:.0f} s")
+        return result
+
+    def _bound(self) -> float:
+        return min(self._longest_wait, _WAIT_AFTER_STOP) if self.must_stop() else self._longest_wait
+
+
+class _PatientClient:
+    """Every method of a client, called with patience."""
+
+    def __init__(self, client: MlflowClient, patience: Patience) -> None:
+        self._client, self._patience = client, patience
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._client, name)
+        return partial(self._patience.call, attribute) if callable(attribute) else attribute
+
+
+def patient_client(uri: str, patience: Patience) -> MlflowClient:
+    """A client of the store at `uri` whose every call waits for a store that is busy or away."""
+    client = patience.call(MlflowClient, tracking_uri=uri)
+    return cast(MlflowClient, _PatientClient(client, patience))

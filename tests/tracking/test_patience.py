@@ -1,0 +1,270 @@
+"""Stores that are locked, full, away for a while, or whose runs are deleted: waited for, or explained."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from gpt_experiments.errors import RunDeletedError, TrackingError
+from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking.failures import as_tracking_error
+from gpt_experiments.tracking.patience import Patience
+
+
+@pytest.fixture(autouse=True)
+def quick_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpt_experiments.tracking.patience._FIRST_NOTICE", 0.0)
+
+
+class Busy:
+    """A function that finds the database locked some times, and then returns 7."""
+
+    def __init__(self, times: int) -> None:
+        self.left, self.calls = times, 0
+
+    def __call__(self) -> int:
+        self.calls += 1
+        if self.calls <= self.left:
+            raise MlflowException("(sqlite3.OperationalError) database is locked")
+        return 7
+
+
+def test_what_passes_is_waited_for_with_a_word_before_and_after() -> None:
+    notices: list[str] = []
+    assert Patience(notices.append).call(Busy(2)) == 7
+    assert notices[0] == "waiting for the tracking store, for up to 300 s: another program has locked its database"
+    assert "answers again" in notices[1]
+
+
+def test_after_a_wait_in_vain_nobody_waits_again() -> None:
+    patience = Patience(lambda _: None, longest_wait=0.5)
+    with pytest.raises(MlflowException, match="locked"):
+        patience.call(Busy(10**6))
+    second = Busy(10**6)
+    with pytest.raises(MlflowException, match="locked"):
+        patience.call(second)
+    assert second.calls == 1
+    assert patience.call(Busy(0)) == 7
+    assert patience.call(Busy(1)) == 7
+
+
+def test_who_asked_to_stop_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpt_experiments.tracking.patience._WAIT_AFTER_STOP", 0.1)
+    with pytest.raises(MlflowException, match="locked"):
+        Patience(lambda _: None, lambda: True).call(Busy(10**6))
+
+
+def test_what_does_not_pass_is_raised_at_once() -> None:
+    calls = []
+
+    def full() -> None:
+        calls.append(1)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        Patience(lambda _: None).call(full)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "make room on its disk"),
+        (MlflowException("(sqlite3.OperationalError) database or disk is full\n[SQL: x"), "make room on its disk"),
+        (MlflowException("(sqlite3.OperationalError) database is locked"), "another program has locked its database"),
+        (MlflowException("attempt to write a readonly database"), "whether you may write there"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "whether you may write there"),
+        (MlflowException("API request failed with error code 401 != 200"), "set MLFLOW_TRACKING_USERNAME"),
+        (MlflowException("Permission denied", error_code=7), "set MLFLOW_TRACKING_USERNAME"),
+        (MlflowException("Detected out-of-date database schema (found"), "`mlflow db upgrade sqlite:///x`"),
+        (MlflowException("failed: Connection refused"), "wait until it is back"),
+        (MlflowException("something new"), "see whether `mlflow ui` can show that store"),
+    ],
+)
+def test_the_remedy_fits_the_fault(error: Exception, remedy: str) -> None:
+    message = str(as_tracking_error(error, "sqlite:///x"))
+    assert remedy in message
+    assert ("upgrade" in message) == ("schema" in message)
+    assert "\n" not in message
+
+
+def test_a_long_page_or_message_is_cut_to_one_line() -> None:
+    assert len(str(as_tracking_error(MlflowException("x" * 9000 + "\nmore"), "sqlite:///x"))) < 600
+
+
+def locked_for(file: Path, seconds: float) -> threading.Thread:
+    """Lock the database as another program would, until the thread that is returned ends."""
+    is_locked = threading.Event()
+
+    def lock() -> None:
+        connection = sqlite3.connect(file)
+        connection.execute("BEGIN EXCLUSIVE")
+        is_locked.set()
+        time.sleep(seconds)
+        connection.rollback()
+        connection.close()
+
+    thread = threading.Thread(target=lock)
+    thread.start()
+    is_locked.wait()
+    return thread
+
+
+def test_a_locked_database_is_waited_for_without_tracebacks(
+    store_uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    notices: list[str] = []
+    store = Store(store_uri, patience=Patience(notices.append))
+    recorder = store.start_run(kind="trial", run_name="x", params={})
+    thread = locked_for(tmp_path / "mlflow.db", 3.0)
+    recorder.log_metrics({"final_val_loss": 2.0})
+    recorder.finish()
+    thread.join()
+    assert store.client.get_run(recorder.run_id).data.metrics == {"final_val_loss": 2.0}
+    assert "another program has locked its database" in notices[0]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_database_that_stays_locked_is_one_short_error_and_keeps_what_waits(
+    store_uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(store_uri, patience=Patience(lambda _: None, longest_wait=0.1))
+    recorder = store.start_run(kind="trial", run_name="x", params={})
+    thread = locked_for(tmp_path / "mlflow.db", 4.0)
+    recorder.log_metrics({"final_val_loss": 2.0})
+    with pytest.raises(TrackingError, match="another program has locked its database; close it"):
+        recorder.flush()
+    thread.join()
+    recorder.finish()
+    assert store.client.get_run(recorder.run_id).data.metrics == {"final_val_loss": 2.0}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_full_disk_is_one_short_error(store_uri: str, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk: SQLite and the system say the same of both."""
+    script = """
+import resource, signal, sys
+from gpt_experiments.errors import TrackingError
+from gpt_experiments.tracking import Store
+store = Store(sys.argv[1])
+recorder = store.start_run(kind="trial", run_name="x", params={})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+tags = {f"t{n}": "x" * 4000 for n in range(99)}
+for write in (lambda: recorder.set_tags(tags), lambda: recorder.log_text("x" * 9999, "x")):
+    try:
+        write()
+    except TrackingError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script, store_uri], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all("make room on its disk, then run the same again" in line for line in lines)
+
+
+def test_a_run_that_is_deleted_while_it_is_written_is_named(store_uri: str) -> None:
+    store = Store(store_uri)
+    recorder = store.start_run(kind="trial", run_name="x", params={})
+    store.client.delete_run(recorder.run_id)
+    recorder.log_metrics({"a": 1.0})
+    for write in (recorder.flush, recorder.finish, lambda: recorder.fail("x"), lambda: recorder.kill("x")):
+        with pytest.raises(RunDeletedError, match=f"run {recorder.run_id} was deleted in MLflow while it was written"):
+            write()
+
+
+class Server:
+    """MLflow's own tracking server, which can go away and come back."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.uri, self._folder = f"http://127.0.0.1:{self.port}", folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        arguments = f"-m mlflow server --host 127.0.0.1 --port {self.port} --workers 1 --backend-store-uri"
+        with (self._folder / "server.log").open("a") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *arguments.split(), f"sqlite:///{self._folder}/mlflow.db"],
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                assert time.monotonic() < deadline, (self._folder / "server.log").read_text()
+                time.sleep(0.3)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, 15)
+            self._process.wait(timeout=60)
+            self._process = None
+
+
+@pytest.fixture
+def server(store_uri: str, tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
+    server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    notices: list[str] = []
+    store = Store(server.uri, patience=Patience(notices.append))
+    recorder = store.start_run(kind="trial", run_name="x", params={"a": 1})
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "note.txt").write_text("hello")
+    server.stop()
+    recorder.log_metrics({names.FINAL_VAL_LOSS: 2.0})
+
+    def write() -> None:
+        recorder.log_artifacts(folder)
+        recorder.finish()
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    time.sleep(2)
+    server.start()
+    writing.join()
+    run = MlflowClient(server.uri).get_run(recorder.run_id)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {names.FINAL_VAL_LOSS: 2.0})
+    assert [file.path for file in store.client.list_artifacts(recorder.run_id)] == ["note.txt"]
+    assert "waiting for the tracking store, for up to 300 s: it does not answer ([Errno 111]" in notices[0]
+    assert "answers again" in notices[-1]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_a_server_that_stays_away_is_one_short_error(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    store = Store(server.uri, patience=Patience(lambda _: None, longest_wait=2.0))
+    recorder = store.start_run(kind="trial", run_name="x", params={})
+    server.stop()
+    with pytest.raises(TrackingError, match=r"failed \(\[Errno 111\] Connection refused\); start it, or wait"):
+        recorder.finish()
+    assert capfd.readouterr() == ("", "")
