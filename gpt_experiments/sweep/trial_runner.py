@@ -9,10 +9,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import RunDeletedError, TrackingError
 from gpt_experiments.sweep.listener import SweepListener, TrialReport, TrialTicket
 from gpt_experiments.sweep.messages import Job, JobDone, JobFailed, Message, Notice, Trained
 from gpt_experiments.sweep.plan import PlannedTrial
@@ -68,6 +70,7 @@ class _Running:
     recorder: RunRecorder
     folder: Path
     is_trained: bool = False
+    lost: str | None = None  # why nothing can be written to the trial's run any more
 
 
 class TrialRunner:
@@ -162,10 +165,9 @@ class TrialRunner:
         self._pool.submit([self._job(ticket) for ticket in tickets])
         for planned, ticket in zip(group, tickets, strict=True):
             recorder = self._open_run(planned)
-            self._running[ticket.number] = _Running(
-                planned=planned, ticket=ticket, recorder=recorder, folder=self._job(ticket).folder
-            )
-            recorder.log_corpus(self._context.corpus)
+            running = _Running(planned=planned, ticket=ticket, recorder=recorder, folder=self._job(ticket).folder)
+            self._running[ticket.number] = running
+            _write(running, partial(recorder.log_corpus, self._context.corpus))
             self._context.listener.trial_started(ticket)
 
     def _job(self, ticket: TrialTicket) -> Job:
@@ -201,7 +203,7 @@ class TrialRunner:
             case Progress():
                 listener.trial_progress(running.ticket, message)
             case Evaluation():
-                running.recorder.log_evaluation(message)
+                _write(running, partial(running.recorder.log_evaluation, message))
                 listener.trial_evaluated(running.ticket, message)
             case Notice(text=text):
                 listener.notice(text)
@@ -212,7 +214,7 @@ class TrialRunner:
             case JobDone():
                 self._done.append((running, message))
             case JobFailed(reason=reason, traceback=traceback):
-                running.recorder.fail(reason, traceback)
+                _write(running, partial(running.recorder.fail, reason, traceback))
                 del self._running[number]
                 self._end(
                     TrialReport(ticket=running.ticket, outcome="failed", run_id=running.recorder.run_id, reason=reason)
@@ -222,12 +224,13 @@ class TrialRunner:
 
     def _finish(self, running: _Running, done: JobDone) -> None:
         summary = done.summary
-        running.recorder.log_artifacts(running.folder)
-        running.recorder.log_metrics(dataclasses.asdict(summary))
-        running.recorder.log_series(done.scores_by_head)
-        running.recorder.finish()
+        _write(running, partial(_log_results, running, done))
         del self._running[running.ticket.number]
         shutil.rmtree(running.folder)
+        if running.lost is not None:
+            run_id = running.recorder.run_id
+            self._end(TrialReport(ticket=running.ticket, outcome="failed", run_id=run_id, reason=running.lost))
+            return
         self._end(
             TrialReport(
                 ticket=running.ticket,
@@ -243,7 +246,12 @@ class TrialRunner:
 
     def _kill(self, number: int) -> None:
         running = self._running.pop(number)
-        running.recorder.kill("interrupted before the end of training")
+        try:
+            _write(running, partial(running.recorder.kill, "interrupted before the end of training"))
+        except TrackingError as error:
+            self._context.listener.notice(
+                f"run {running.recorder.run_id} stays RUNNING until a sweep closes it: {error}"
+            )
         self._end(TrialReport(ticket=running.ticket, outcome="interrupted", run_id=running.recorder.run_id))
 
     def _end(self, report: TrialReport) -> None:
@@ -258,6 +266,23 @@ class TrialRunner:
             cell=planned.cell,
             n_params=planned.n_params,
         )
+
+
+def _write(running: _Running, write: Callable[[], None]) -> None:
+    """Write to the trial's run; one that somebody deleted loses its own trial, not the sweep."""
+    if running.lost is None:
+        try:
+            write()
+        except RunDeletedError as error:
+            running.lost = str(error)
+
+
+def _log_results(running: _Running, done: JobDone) -> None:
+    """Everything that a trained trial leaves, and the end of its run."""
+    running.recorder.log_artifacts(running.folder)
+    running.recorder.log_metrics(dataclasses.asdict(done.summary))
+    running.recorder.log_series(done.scores_by_head)
+    running.recorder.finish()
 
 
 def deadline(seconds: float | None) -> Callable[[], bool]:
