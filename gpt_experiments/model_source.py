@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def load_model(location: str, *, tracking_uri: str | None, open_corpus: Callable
     """
     path = Path(location)
     if location.startswith("models:/") or (re.fullmatch("[0-9a-f]{32}", location) and not path.exists()):
-        return load_checkpoint(_checkpoint_inside(model_folder(location, tracking_uri)))
+        with tempfile.TemporaryDirectory() as folder:
+            return load_checkpoint(_checkpoint_inside(model_folder(location, tracking_uri, into=Path(folder))))
     if path.is_dir():
         return load_checkpoint(_checkpoint_inside(path))
     if path.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,8 +65,9 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
     if plan is None:
         raise TrackingError(f"sweep {name!r} (run {parent.info.run_id}) has no {names.PLAN_FILE}; run the sweep again")
     with told_as_tracking_errors(store.uri):
-        path = store.client.download_artifacts(parent.info.run_id, names.DEFINITION_FILE)
-        definition = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        with tempfile.TemporaryDirectory() as folder:
+            path = store.client.download_artifacts(parent.info.run_id, names.DEFINITION_FILE, folder)
+            definition = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         runs: dict[str, list[Run]] = {}
         for run in store.search(f"tags.`{names.KIND}` = 'trial'"):
             runs.setdefault(run.data.tags.get(names.CELL, ""), []).append(run)  # newest first
@@ -191,7 +193,8 @@ def _read_artifact(store: Store, run: Run, artifact: str) -> str | None:
     """
     try:
         repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=store.uri)
-        path: str = repository.download_artifacts(artifact)  # type: ignore[no-untyped-call]
-        return Path(path).read_text(encoding="utf-8")
+        with tempfile.TemporaryDirectory() as folder:
+            path: str = repository.download_artifacts(artifact, folder)  # type: ignore[no-untyped-call]
+            return Path(path).read_text(encoding="utf-8")
     except (MlflowException, FileNotFoundError):
         return None
