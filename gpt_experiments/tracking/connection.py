@@ -40,6 +40,8 @@ from gpt_experiments.tracking.patience import Patience
 
 _SECONDS_TO_REACH_A_SERVER: Final = (4, 10)  # the first try, and a second one after a notice
 _SECONDS_FOR_THE_LOCK: Final = (5, 295)  # likewise
+_SECONDS_TO_CONNECT: Final = 10  # to a database; a firewall that drops packets would be waited for for minutes
+_WITH_TIMEOUT: Final = ("psycopg", "psycopg2", "pymysql", "mysqldb")  # drivers that can be told so
 _LONGEST_ADDRESS: Final = 1000  # characters
 _SQLITE: Final = "sqlite:///"
 _EXAMPLES: Final = "give sqlite:///FOLDER/mlflow.db, http://HOST:5000, or another address that MLflow takes"
@@ -88,8 +90,8 @@ def _quieten_libraries() -> None:
             logging.getLogger(logger).setLevel(logging.CRITICAL)
     os.environ.setdefault(MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.name, "false")
     os.environ.setdefault(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.name, "true")
-    os.environ.setdefault(MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, "1")
-    os.environ.setdefault(MLFLOW_HTTP_REQUEST_TIMEOUT.name, "30")
+    os.environ.setdefault(MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, "0")
+    os.environ.setdefault(MLFLOW_HTTP_REQUEST_TIMEOUT.name, "20")
 
 
 @event.listens_for(Engine, "before_cursor_execute", retval=True)
@@ -204,7 +206,8 @@ def _database_address(uri: str) -> str:
         url.get_dialect()
         if backend == "sqlite":
             return _sqlite_address(url.database, uri)
-        engine = create_engine(url)
+        limit = {"connect_timeout": _SECONDS_TO_CONNECT} if url.get_driver_name() in _WITH_TIMEOUT else {}
+        engine = create_engine(url, connect_args=limit)
     except (ArgumentError, ValueError, MlflowException) as error:
         raise TrackingError(
             f"{_shown(uri)!r} is no address of a database ({first_line(error)}); {_EXAMPLES}"

@@ -45,11 +45,12 @@ class ModelRegistry:
     """
 
     def __init__(self, uri: str, name: str) -> None:
-        names.require_name("a model's name", name)
-        if set(name) & set("/:@'\"`"):
+        if not name.strip() or set(name) & set("/:@'\"`"):
             raise ConfigError(
-                f"a model's name must not hold / : @ or quotes, but got {name!r}; the default is {names.DEFAULT_MODEL}"
+                f"a model's name must not be empty or hold / : @ or quotes, but got {name!r}; "
+                f"the default is {names.DEFAULT_MODEL}"
             )
+        names.require_name("a model's name", name)
         self.uri, self.name = uri, name
         with told_as_tracking_errors(uri):
             self._client = patient_client(uri, Patience())

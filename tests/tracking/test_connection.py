@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -201,6 +203,63 @@ def test_the_lock_excludes_and_who_waits_for_it_is_told(tmp_path: Path, monkeypa
     assert order == ["released", "entered"]
     assert "waiting for another process that opens the same store" in notices[0]
     assert not (tmp_path / "mlflow.db.lock").exists()
+
+
+def as_somebody_else(work: Callable[[], object]) -> str:
+    """What the work, done as a user without rights, returns or raises, as text."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            said = str(work())
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as pipe:
+        return pipe.read()
+
+
+@pytest.fixture
+def shared(store_uri: str) -> Iterator[Path]:
+    """A folder in which everybody may write, with a store that everybody may write."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("only root can act as another user")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        shutil.copy(database_file(store_uri) or "", folder / "mlflow.db")
+        (folder / "mlflow.db").chmod(0o666)
+        yield folder
+
+
+def test_a_second_user_of_the_machine_may_open_a_store_too(shared: Path) -> None:
+    uri = f"sqlite:///{shared}/mlflow.db"
+    with opening_lock(uri, Patience()):
+        shutil.copy2(shared / "mlflow.db.lock", shared / "kept")
+    (shared / "kept").rename(shared / "mlflow.db.lock")  # as the first user leaves it who is killed meanwhile
+    assert as_somebody_else(lambda: Store(uri).experiment.name) == "gpt-experiments"
+    assert [path.name for path in shared.iterdir()] == ["mlflow.db"]
+
+
+def test_a_folder_that_may_not_be_written_is_said_at_once(shared: Path) -> None:
+    shared.chmod(0o755)
+    answer = as_somebody_else(lambda: Store(f"sqlite:///{shared}/new.db"))
+    assert answer.startswith(f"TrackingError: no store can be made at {shared}/new.db")
+
+
+def test_a_store_that_may_only_be_read_says_so_when_it_is_written(shared: Path) -> None:
+    uri = f"sqlite:///{shared}/mlflow.db"
+    Store(uri)
+    shared.chmod(0o755)
+    (shared / "mlflow.db").chmod(0o644)
+    answer = as_somebody_else(lambda: Store(uri).start_run(kind="trial", run_name="x", params={}))
+    assert answer.startswith(f"TrackingError: the tracking store {uri} failed (")
+    assert "whether you may write there" in answer
 
 
 @pytest.mark.parametrize(

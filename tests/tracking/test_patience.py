@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from gpt_experiments.errors import RunDeletedError, TrackingError
 from gpt_experiments.tracking import Store, names
 from gpt_experiments.tracking.failures import as_tracking_error
 from gpt_experiments.tracking.patience import Patience
+from tests.mlflow_server import Server
 
 
 @pytest.fixture(autouse=True)
@@ -184,42 +183,6 @@ def test_a_run_that_is_deleted_while_it_is_written_is_named(store_uri: str) -> N
     for write in (recorder.flush, recorder.finish, lambda: recorder.fail("x"), lambda: recorder.kill("x")):
         with pytest.raises(RunDeletedError, match=f"run {recorder.run_id} was deleted in MLflow while it was written"):
             write()
-
-
-class Server:
-    """MLflow's own tracking server, which can go away and come back."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri, self._folder = f"http://127.0.0.1:{self.port}", folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        arguments = f"-m mlflow server --host 127.0.0.1 --port {self.port} --workers 1 --backend-store-uri"
-        with (self._folder / "server.log").open("a") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, *arguments.split(), f"sqlite:///{self._folder}/mlflow.db"],
-                cwd=self._folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, (self._folder / "server.log").read_text()
-                time.sleep(0.3)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, 15)
-            self._process.wait(timeout=60)
-            self._process = None
 
 
 @pytest.fixture
