@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from gpt_experiments.config import AttentionScale, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import save_checkpoint
 from gpt_experiments.model_source import load_notebook
+from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import RunRecorder, Store, names
 from gpt_experiments.training import describe_device, evaluate
 
@@ -63,13 +63,12 @@ def run_baseline(
         names.CORPUS_DIGEST: corpus.digest,
     }
     recorder = store.start_run(kind="baseline", run_name=path.name, params=params, tags=tags)
-    with _ended_honestly(recorder), tempfile.TemporaryDirectory() as temporary:
+    with _ended_honestly(recorder), scratch_folder() as folder:
         recorder.log_corpus(corpus)
         started, part = time.perf_counter(), len(corpus.val)
         train_loss = evaluate(model, torch.from_numpy(corpus.train[:part]).to(device)).mean
         val = evaluate(model, torch.from_numpy(corpus.val).to(device))
         seconds = time.perf_counter() - started
-        folder = Path(temporary)
         scores_by_head = write_model_files(model, corpus, path.name, val, folder, seed=seed)
         save_checkpoint(checkpoint, folder / names.CHECKPOINT_FOLDER)
         recorder.log_artifacts(folder)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from gpt_experiments.artifacts import SPEAKER_TEXT
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.model import load_checkpoint
 from gpt_experiments.model_card import ChosenFrom, bits, model_card
+from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.selection import choose_best
 from gpt_experiments.tracking import ModelRun, Store, model_folder, names, run_text
 from gpt_experiments.tracking.model_run import find_model_run, kind_of_run
@@ -56,8 +55,8 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
     registry = ModelRegistry(store.uri, name)
     run, origin, told = _find(reference, store)
     sample = run_text(run.run_id, names.SAMPLE_FILE, store.uri)
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = model_folder(run.run_id, store.uri, into=Path(folder))
+    with scratch_folder() as folder:
+        checkpoint = model_folder(run.run_id, store.uri, into=folder)
         vocabulary = load_checkpoint(checkpoint).tokenizer.vocabulary
         example = _example_prompt(vocabulary, sample)
         version = registry.of_run(run.run_id)

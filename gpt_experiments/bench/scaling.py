@@ -55,10 +55,15 @@ def _rate(trial: Trial, corpus: Corpus, device: torch.device, count: int) -> flo
     context = multiprocessing.get_context("spawn")
     barrier, rates = context.Barrier(count), context.SimpleQueue()
     processes = [context.Process(target=_work, args=(trial, corpus, str(device), barrier, rates)) for _ in range(count)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    try:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+    finally:
+        for process in processes:  # where it was interrupted; Python itself would wait for them
+            if process.is_alive():
+                process.kill()
     _require_success(processes)
     return sum(rates.get() for _ in processes)
 

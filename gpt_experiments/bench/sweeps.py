@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from gpt_experiments.bench.steps import excerpt, in_turn
 from gpt_experiments.config import TrainingSetup
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import BenchmarkError
+from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.sweep.staffing import RunOptions, staff
@@ -57,8 +57,7 @@ def time_sweeps(
     text.require_context(definition.longest_context)
     seconds: dict[Way, list[float]] = {way: [] for way in WAYS}
     in_trials = []
-    with tempfile.TemporaryDirectory(prefix="gpt-experiments-bench-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         (folder / "corpus.txt").write_text(text.text, encoding="utf-8")
         (folder / "sweep.yaml").write_text(yaml.safe_dump(small.as_dict()), encoding="utf-8")
         for number in range(rounds):
@@ -115,7 +114,13 @@ def _seconds(arguments: Sequence[str], folder: Path, number: int) -> float:
     environment = os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(folder / f"numba-{number}")}
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        errors="replace",
     )
     if done.returncode:
         raise BenchmarkError(
@@ -132,15 +137,16 @@ def time_orchestration(definition: SweepDefinition, device: str, *, workers: int
     corpus = Corpus.from_text(text + "\n", name="random words")
     short = dataclasses.replace(definition, training=_ORCHESTRATED)
     options = RunOptions(device=device, workers=workers)
-    with tempfile.TemporaryDirectory(prefix="gpt-experiments-bench-") as name:
-        store = Store(f"sqlite:///{name}/mlflow.db")
+    with scratch_folder() as folder:
+        store = Store(f"sqlite:///{folder}/mlflow.db")
         wall, parent = time.perf_counter(), time.process_time()
         report = run_sweep(short, corpus, store, options, _Silent())
         wall, parent = time.perf_counter() - wall, time.process_time() - parent
-        if report.failed:
-            raise BenchmarkError(
-                f"{len(report.failed)} of {len(report.trials)} trials failed: {report.failed[0].reason}"
-            )
+        if report.interrupted:
+            raise KeyboardInterrupt
+        if not report.is_complete:
+            why = f": {report.failed[0].reason}" if report.failed else ""
+            raise BenchmarkError(f"{report.total - report.done} of {report.total} trials have no result{why}")
         training, evaluation = _in_trials(store)
     return OrchestrationTimes(
         trials=len(report.trials),

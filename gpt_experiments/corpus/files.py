@@ -57,7 +57,15 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+        os.chmod(temporary, 0o666 & ~_umask())  # others may share the folder; a temporary file is its maker's alone
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _umask() -> int:
+    """The permissions that this process takes from new files; the system tells them only to whoever sets them."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask

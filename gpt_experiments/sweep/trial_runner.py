@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Final, Protocol
 
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import RunDeletedError, TrackingError
+from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.sweep.listener import SweepListener, TrialReport, TrialTicket
 from gpt_experiments.sweep.messages import Job, JobDone, JobFailed, Message, Notice, Trained
 from gpt_experiments.sweep.plan import PlannedTrial
@@ -90,9 +90,7 @@ class TrialRunner:
         Raises:
             TrackingError: the store cannot be written; the trials that run are then lost.
         """
-        # What a writer that was ended has begun may still appear in the folder while it is removed.
-        with tempfile.TemporaryDirectory(prefix="gpt-experiments-", ignore_cleanup_errors=True) as folder:
-            self._folder = Path(folder)
+        with scratch_folder() as self._folder:
             try:
                 self._fill(source)
                 while self._goes_on():
@@ -213,6 +211,8 @@ class TrialRunner:
                 running.is_trained = True
             case JobDone():
                 self._done.append((running, message))
+            case JobFailed() if self._context.must_stop():
+                pass  # what stops this process may have ended the worker too; `run` closes the trial as interrupted
             case JobFailed(reason=reason, traceback=traceback):
                 _write(running, partial(running.recorder.fail, reason, traceback))
                 del self._running[number]
