@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -13,12 +16,16 @@ from gpt_experiments.cli.baseline import baseline
 from gpt_experiments.cli.bench import bench
 from gpt_experiments.cli.data import data
 from gpt_experiments.cli.ending import INTERRUPTED
+from gpt_experiments.cli.faults import bug, paragraph, system_fault
 from gpt_experiments.cli.generate import generate
 from gpt_experiments.cli.register import register
 from gpt_experiments.cli.report import report
+from gpt_experiments.cli.streams import end_of_output, prepare_streams
 from gpt_experiments.cli.sweep import sweep
 from gpt_experiments.cli.train import train
 from gpt_experiments.errors import ConfigError, ExperimentError
+from gpt_experiments.quiet import quieten_libraries, wants_debugging
+from gpt_experiments.sweep.signals import interrupt_on_termination
 
 
 class _Misuse(click.ClickException):
@@ -27,22 +34,37 @@ class _Misuse(click.ClickException):
     exit_code = 2
 
 
+@contextmanager
+def _brief_misuse() -> Iterator[None]:
+    """Click repeats whatever was typed, however long."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = paragraph(error.message)  # type: ignore[misc]  # it is final to Click's own classes
+        raise
+
+
 class _Program(click.Group):
-    """Prints an error of the user's, or of the disk, as one message; status 2 for a wrong value, 1 for failed work."""
+    """Prints an error of the user's, or of the system, as one paragraph; status 2 for a wrong value, 1 for failed work.
+
+    What is left is a bug, and is raised.
+    """
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        with _brief_misuse():
+            return super().make_context(*arguments, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _brief_misuse():
+                return super().invoke(ctx)
         except ExperimentError as error:
             told = _Misuse if isinstance(error, ConfigError) else click.ClickException
-            raise told(str(error)) from error
+            raise told(paragraph(str(error))) from error
         except OSError as error:
-            if error.filename is None:  # not about a file that the user could name, or move
-                raise
-            raise click.ClickException(
-                f"{error.filename} cannot be read or written ({error.strerror}); check the path, its permissions and "
-                "the space on its disk"
-            ) from error
+            raise click.ClickException(paragraph(system_fault(error))) from error
+        except MemoryError as error:
+            raise click.ClickException("there is not enough memory; ask for less at once, or close programs") from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             sys.exit(INTERRUPTED)
@@ -62,5 +84,31 @@ for command in (sweep, report, register, train, baseline, attention, generate, d
 
 
 def main() -> None:
-    """Run the program with the arguments of this process."""
-    program(prog_name="gpt-experiments")
+    """Run the program with the arguments of this process, and end it with the exit status."""
+    prepare_streams()
+    quieten_libraries()
+    was_interrupted = interrupt_on_termination()
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's is a module that may not be here, and then nothing is drawn
+    status = _run(was_interrupted)
+    lost = end_of_output()
+    if lost is not None:
+        status = status or 1  # what was asked for is not there; work that is stored elsewhere stays
+        if lost:
+            click.echo(f"Error: standard output cannot be written ({lost}); its rest is lost", err=True)
+    sys.exit(status)
+
+
+def _run(was_interrupted: Callable[[], bool]) -> int:
+    """The exit status of the command; a bug is told in a line."""
+    try:
+        program(prog_name="gpt-experiments")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception as error:
+        if was_interrupted():  # in the middle of an import, say
+            return INTERRUPTED
+        if wants_debugging():
+            raise
+        click.echo(f"Error: {bug(error)}", err=True)
+        return 1
+    return 0

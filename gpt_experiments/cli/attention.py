@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpt_experiments.cli.options import data_option, open_corpus, tracking_options
+from gpt_experiments.cli.options import data_option, open_corpus, tracking_uri_option
 
 
 @click.command()
@@ -21,10 +21,8 @@ from gpt_experiments.cli.options import data_option, open_corpus, tracking_optio
     help="Where the figures and the page go.",
 )
 @data_option
-@tracking_options
-def attention(
-    model: str, text: str | None, output: Path, data: str | None, tracking_uri: str | None, experiment: str
-) -> None:
+@tracking_uri_option
+def attention(model: str, text: str | None, output: Path, data: str | None, tracking_uri: str | None) -> None:
     """Draw where each head of MODEL looks.
 
     One figure a layer with a panel for each head, one with the mean over heads for every layer, and explorer.html, a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,16 +65,17 @@ def bench(
 
 def _measure(options: BenchOptions, corpus: Corpus, output: Path | None) -> None:
     """Each part's table, and the file with all so far, as soon as the part is measured."""
-    from rich.console import Console
-
     from gpt_experiments.bench.run import run_bench
     from gpt_experiments.cli.bench_tables import tables
+    from gpt_experiments.cli.console import standard_console
 
-    console = Console(highlight=False)
-    with console.status("measuring the device ...") as status:
+    console = standard_console()
+    with ExitStack() as stack:
+        status = stack.enter_context(console.status("measuring the device ...")) if console.is_interactive else None
         for progress in run_bench(options, corpus):
             if isinstance(progress, str):
-                status.update(f"measuring {progress} ...")
+                if status is not None:
+                    status.update(f"measuring {progress} ...")
             else:
                 result, part = progress
                 if output is not None:

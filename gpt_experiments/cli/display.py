@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from gpt_experiments.cli.console import standard_console
 from gpt_experiments.cli.live import LiveDisplay
 from gpt_experiments.cli.messages import NextCommands, print_ending, result, start_lines, summary, trial_name
 from gpt_experiments.cli.scoreboard import Scoreboard
@@ -127,17 +126,10 @@ def make_display(
         next_commands: returns, of the sweep's report, the commands to type next, each with what it does.
         console: where to print; None takes standard output.
     """
-    screen = console or _standard_output()
+    screen = console or standard_console()
     if quiet:
         return QuietDisplay(screen)
     return LiveDisplay(screen, next_commands) if screen.is_interactive else PlainDisplay(screen, next_commands)
-
-
-def _standard_output() -> Console:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a name that the encoding lacks must not end a sweep
-    # Rich takes FORCE_COLOR for a terminal; cursor movements would then end up in log files.
-    return Console(force_terminal=sys.stdout.isatty())
 
 
 def _unbroken(console: Console) -> Console:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from gpt_experiments.cli.faults import masked
 
 if TYPE_CHECKING:
     from gpt_experiments.sweep.listener import SweepReport
+    from gpt_experiments.tracking import Store
 
-INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+INTERRUPTED: Final = 130  # what a shell reports of a program that Ctrl-C ended
+DEFAULT_EXPERIMENT: Final = "gpt-experiments"
+# What `mlflow ui` can open: a database, or a folder.
+_ADDRESS_OF_DATABASE: Final = re.compile(r"(?:sqlite|postgresql|mysql|mssql|file)\b|(?!databricks|[a-z+-]+:)")
 
 
 def exit_status(report: SweepReport) -> int:
@@ -22,35 +30,42 @@ def exit_status(report: SweepReport) -> int:
     return 0 if report.is_complete else 1
 
 
-def next_commands(report: SweepReport, *, tracking_uri: str | None) -> list[tuple[str, str]]:
-    """Commands that fit what has just happened, each with what it does."""
+def next_commands(report: SweepReport, *, store: Store, tracking_uri: str | None) -> list[tuple[str, str]]:
+    """Commands that fit what has just happened, each with what it does.
+
+    Args:
+        tracking_uri: the address that the user gave, which the commands then need too; None where there is none.
+    """
     python = _python()
     program = f"{python} -m gpt_experiments"
-    where = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
-    store = f" --backend-store-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
+    where = _tracking_option(tracking_uri)
+    experiment = store.experiment.name
+    there = where + (f" --experiment {shlex.quote(experiment)}" if experiment != DEFAULT_EXPERIMENT else "")
     commands = []
     if not report.is_complete:
-        commands.append((f"{program} {shlex.join(sys.argv[1:])}", "go on: train only what is missing"))
-    if not (tracking_uri or "").startswith("http"):
-        commands.append((f"{python} -m mlflow ui{store}", "see every run in the browser"))
-    if report.parent_run_id is not None and any(trial.best_val_loss is not None for trial in report.trials):
-        commands.append((f"{program} report {report.parent_run_id}{where}", "what differed, and how sure we are"))
+        typed = shlex.join(masked(argument) for argument in sys.argv[1:])
+        commands.append((f"{program} {typed}", "go on: train only what is missing"))
+    if _ADDRESS_OF_DATABASE.match(store.uri):
+        commands.append((f"{python} -m mlflow ui{_backend_option(store.uri)}", "see every run in the browser"))
     scored = [trial for trial in report.trials if trial.best_val_loss is not None]
+    if report.parent_run_id is not None and scored:
+        commands.append((f"{program} report {report.parent_run_id}{there}", "what differed, and how sure we are"))
     if scored:
         best = min(scored, key=lambda trial: trial.best_val_loss or 0.0).run_id
         commands.append((f"{program} generate {best}{where}", "text from the best model"))
         commands.append((f"{program} attention {best}{where}", "where its heads look"))
-    if len(scored) > 1:
-        commands.append((f"{program} register{where}", "put the best one into the model registry"))
+    if report.parent_run_id is not None and len(scored) > 1:
+        command = f"{program} register {report.parent_run_id}{there}"
+        commands.append((command, "put the best one into the model registry"))
     return commands
 
 
 def model_commands(model: str, prompt: str, *, tracking_uri: str | None) -> list[tuple[str, str]]:
     """Commands for a registered model, given as its `models:/` URI, each with what it does."""
     python, quoted = _python(), shlex.quote(model)
-    where = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
+    where = _tracking_option(tracking_uri)
     # `mlflow models serve` takes the store from the environment alone, and starts uvicorn by its name.
-    store = f"MLFLOW_TRACKING_URI={shlex.quote(tracking_uri)} " if tracking_uri else ""
+    store = f"MLFLOW_TRACKING_URI={shlex.quote(masked(tracking_uri))} " if tracking_uri else ""
     folder = Path(sys.executable).parent
     beside = shutil.which("uvicorn") == str(folder / "uvicorn")
     path = "" if beside else f'PATH={shlex.quote(str(folder))}:"$PATH" '
@@ -62,6 +77,20 @@ def model_commands(model: str, prompt: str, *, tracking_uri: str | None) -> list
         (serve, "serve it"),
         (post, "ask the server, from another terminal"),
     ]
+
+
+def _tracking_option(tracking_uri: str | None) -> str:
+    """What the program needs to find the store again; one that the environment names is found without."""
+    return f" --tracking-uri {shlex.quote(masked(tracking_uri))}" if tracking_uri else ""
+
+
+def _backend_option(uri: str) -> str:
+    """What `mlflow ui` needs to open the store: it heeds no MLFLOW_TRACKING_URI, and alone opens `mlflow.db` here."""
+    if uri == f"sqlite:///{Path('mlflow.db').absolute()}" and not os.environ.get("MLFLOW_BACKEND_STORE_URI"):
+        return ""
+    if masked(uri) != uri and os.environ.get("MLFLOW_TRACKING_URI") == uri:
+        return ' --backend-store-uri "$MLFLOW_TRACKING_URI"'  # its password is not for the screen
+    return f" --backend-store-uri {shlex.quote(masked(uri))}"
 
 
 def _python() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gpt_experiments.cli.options import data_option, device_option, open_corpus, tracking_options
+from gpt_experiments.cli.options import data_option, device_option, open_corpus, tracking_uri_option
 
 
 @click.command()
@@ -17,7 +17,7 @@ from gpt_experiments.cli.options import data_option, device_option, open_corpus,
 @click.option("--seed", default=1337, show_default=True, help="Equal seeds give equal text.")
 @device_option
 @data_option
-@tracking_options
+@tracking_uri_option
 def generate(
     model: str,
     prompt: str,
@@ -29,7 +29,6 @@ def generate(
     device: str,
     data: str | None,
     tracking_uri: str | None,
-    experiment: str,
 ) -> None:
     """Generate text with MODEL.
 

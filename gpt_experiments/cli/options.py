@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gpt_experiments.cli.ending import DEFAULT_EXPERIMENT
 from gpt_experiments.cli.progress import DownloadBar
 
 if TYPE_CHECKING:
@@ -24,16 +25,20 @@ def data_option(command: _Command) -> _Command:
     )(command)
 
 
-def tracking_options(command: _Command) -> _Command:
-    uri = click.option(
+def tracking_uri_option(command: _Command) -> _Command:
+    return click.option(
         "--tracking-uri",
         metavar="URI",
         help="MLflow store. Default: $MLFLOW_TRACKING_URI, else mlflow.db here.",
-    )
+    )(command)
+
+
+def tracking_options(command: _Command) -> _Command:
+    """The store and the experiment in it."""
     experiment = click.option(
-        "--experiment", default="gpt-experiments", show_default=True, metavar="NAME", help="MLflow experiment."
+        "--experiment", default=DEFAULT_EXPERIMENT, show_default=True, metavar="NAME", help="MLflow experiment."
     )
-    return uri(experiment(command))
+    return tracking_uri_option(experiment(command))
 
 
 def device_option(command: _Command) -> _Command:

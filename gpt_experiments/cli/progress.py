@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+from gpt_experiments.cli.streams import can_redraw
+
 
 class DownloadBar:
     """Called with bytes done and bytes in all (None when unknown); draws a bar on a terminal, nothing elsewhere."""
 
     def __init__(self, *, hidden: bool) -> None:
-        self._hidden = hidden or not sys.stderr.isatty()
+        self._hidden = hidden or not can_redraw(sys.stderr)
         self._bar: Any = None
         self._done = 0
 

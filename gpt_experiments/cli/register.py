@@ -20,8 +20,7 @@ def register(reference: str | None, name: str, force: bool, tracking_uri: str | 
     SWEEP is a sweep's name or run id, by default the one last worked on; a trial's or a baseline's RUN id registers
     that run.
     """
-    from rich.console import Console
-
+    from gpt_experiments.cli.console import standard_console
     from gpt_experiments.cli.ending import model_commands
     from gpt_experiments.cli.messages import print_commands
     from gpt_experiments.errors import TrackingError
@@ -38,6 +37,5 @@ def register(reference: str | None, name: str, force: bool, tracking_uri: str | 
     for sentence in done.told:
         click.echo(sentence)
     version = "@champion" if done.is_champion else f"/{done.version.version}"
-    print_commands(
-        Console(), model_commands(f"models:/{name}{version}", done.example_prompt, tracking_uri=tracking_uri)
-    )
+    commands = model_commands(f"models:/{name}{version}", done.example_prompt, tracking_uri=tracking_uri)
+    print_commands(standard_console(), commands)

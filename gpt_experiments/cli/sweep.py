@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -82,7 +81,8 @@ def sweep(
     from gpt_experiments.tracking import Store
 
     store = Store(tracking_uri, experiment)
-    with make_display(quiet=quiet, next_commands=partial(next_commands, tracking_uri=tracking_uri)) as display:
+    what_next = partial(next_commands, store=store, tracking_uri=tracking_uri)
+    with make_display(quiet=quiet, next_commands=what_next) as display:
         report = run_sweep(wanted, corpus, store, options, display)
     if not report.interrupted and any(trial.best_val_loss is not None for trial in report.trials):
         assert report.parent_run_id is not None
@@ -93,16 +93,15 @@ def sweep(
 
 def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> bool:
     """Make the sweep's report as artifacts of its run, and return whether that succeeded; an error is printed."""
-    from tempfile import TemporaryDirectory
-
     from gpt_experiments.errors import ExperimentError
     from gpt_experiments.report import write_report
+    from gpt_experiments.scratch import scratch_folder
 
     if not quiet:
         click.echo("\nWriting the report ...")
-    with TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         try:
-            write_report(store, parent_run_id, Path(folder))
+            write_report(store, parent_run_id, folder)
         except ExperimentError as error:
             click.echo(f"No report was made: {error}", err=True)
             return False
@@ -115,13 +114,12 @@ def _print_plan(
     definition: SweepDefinition, corpus: Corpus, options: RunOptions, tracking_uri: str | None, experiment: str
 ) -> None:
     """The plan as a table, with times from a few steps timed here; nothing is written anywhere."""
-    from rich.console import Console
-
+    from gpt_experiments.cli.console import standard_console
     from gpt_experiments.cli.messages import counted, told_groups
-    from gpt_experiments.cli.tables import UNBROKEN, PlanRow, format_seconds, plan_table
+    from gpt_experiments.cli.tables import PlanRow, format_seconds, plan_table
     from gpt_experiments.sweep.dry_run import dry_run
 
-    console = Console() if sys.stdout.isatty() else Console(width=UNBROKEN)
+    console = standard_console()
     click.echo("Timing a few steps ...", err=True)
     plan = dry_run(definition, corpus, options, tracking_uri, experiment)
     rows = [
@@ -141,15 +139,13 @@ def _print_plan(
     each = steps if definition.budget == "steps" else f"as many {definition.budget} as {steps} of the baseline"
     console.print(
         f"{definition.name}: {len(rows)} trials of {each} on {corpus.name}, "
-        f"{len(rows) - to_train} done, {to_train} to train",
-        highlight=False,
+        f"{len(rows) - to_train} done, {to_train} to train"
     )
     if max(plan.groups, default=1) > 1:
-        console.print(told_groups(plan.groups), highlight=False)
+        console.print(told_groups(plan.groups))
     if plan.note:
-        console.print(plan.note, highlight=False)
+        console.print(plan.note)
     console.print(
         f"about {format_seconds(plan.seconds)} with {counted(plan.staffing.workers, 'worker')} of "
-        f"{counted(plan.staffing.threads, 'thread')} on {plan.staffing.hardware}",
-        highlight=False,
+        f"{counted(plan.staffing.threads, 'thread')} on {plan.staffing.hardware}"
     )

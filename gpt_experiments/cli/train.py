@@ -88,6 +88,7 @@ def train(
     options = RunOptions(device=device, force=force)
     corpus = open_corpus(data, quiet=quiet)
     store = Store(tracking_uri, experiment)
-    with make_display(quiet=quiet, next_commands=partial(next_commands, tracking_uri=tracking_uri)) as display:
+    what_next = partial(next_commands, store=store, tracking_uri=tracking_uri)
+    with make_display(quiet=quiet, next_commands=what_next) as display:
         report = run_single(trial, corpus, store, options, display)
     sys.exit(exit_status(report))

@@ -14,6 +14,7 @@ from typing import Final
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.messages import Free, Job, JobDone, JobFailed, Message
 from gpt_experiments.sweep.processes import death
+from gpt_experiments.sweep.signals import deferred_signals
 from gpt_experiments.sweep.worker import WorkerSetup, work
 
 _SECONDS_TO_END: Final = 5.0
@@ -90,7 +91,8 @@ class WorkerPool:
             args=(theirs, self._corpus, self._setup),
             daemon=not self._setup.writers,  # a daemon must not have children
         )
-        process.start()
+        with deferred_signals():
+            process.start()
         theirs.close()
         worker = _Worker(process, ours)
         self._workers.append(worker)

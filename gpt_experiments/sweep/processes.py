@@ -8,10 +8,14 @@ import threading
 from multiprocessing import connection, parent_process
 from multiprocessing.process import BaseProcess
 
+from gpt_experiments.quiet import quieten_as_parent_did
+from gpt_experiments.sweep.signals import leave_to_parent
+
 
 def serve_parent() -> None:
-    """Leave Ctrl-C to the parent, and end this process at once when its parent ends, however that happens."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    """Leave Ctrl-C and a closed terminal to the parent, and end at once when it ends, however that happens."""
+    leave_to_parent()
+    quieten_as_parent_did()
     parent = parent_process()
     if parent is None:
         return

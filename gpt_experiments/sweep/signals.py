@@ -1,28 +1,52 @@
-"""Ctrl-C and SIGTERM as a request that a loop looks at, instead of an exception that may strike anywhere."""
+"""Ctrl-C, SIGTERM and a closed terminal: a request that a loop looks at, or KeyboardInterrupt where no loop looks."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_OF_TERMINALS: Final = (signal.SIGINT, signal.SIGHUP)
+_SIGNALS: Final = (*_OF_TERMINALS, signal.SIGTERM)
+_SECONDS_OF_ECHO: Final = 1.0  # a shell and the system, or `timeout`, may each send what is one request
+
+
+class _Requests:
+    """Tells a new request from the echo of an earlier one: a closed terminal is no insistence, nor is haste."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    @property
+    def any(self) -> bool:
+        return self._first is not None
+
+    def is_new(self, number: int) -> bool:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            return True
+        return number != signal.SIGHUP and now - self._first > _SECONDS_OF_ECHO
 
 
 class StopRequest:
-    """Inside the block, the first signal sets `requested`; a second one raises KeyboardInterrupt.
+    """Inside the block, the first signal sets `requested`; one a second later or more raises KeyboardInterrupt.
 
+    A signal that was ignored when the program started stays so: SIGHUP under `nohup`, Ctrl-C in a script's background.
     Outside the main thread, where Python lets nobody handle signals, the block changes nothing.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self._requests = _Requests()
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._request) for number in _SIGNALS}
+        self._before = _handle(self._request)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -30,6 +54,52 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self._requests.is_new(number):
+            if self.requested:
+                raise KeyboardInterrupt
+            self.requested = True
+
+
+def interrupt_on_termination() -> Callable[[], bool]:
+    """From now on SIGTERM and a closed terminal do as Ctrl-C does, so that files and runs under way are closed.
+
+    Returns:
+        Whether one of them has come: a library may have made another error of the KeyboardInterrupt.
+    """
+    requests = _Requests()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if requests.is_new(number):
             raise KeyboardInterrupt
-        self.requested = True
+
+    _handle(interrupt)
+    return lambda: requests.any
+
+
+@contextmanager
+def deferred_signals() -> Iterator[None]:
+    """A process that is started inside the block holds Ctrl-C and a hang-up back until it calls `leave_to_parent`.
+
+    Otherwise one that reaches the whole group would kill it while it loads, which looks like a trial that failed.
+    What comes for this process meanwhile is handled at the end of the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_to_parent() -> None:
+    """In a child process: ignore what a terminal sends to the whole group; the parent decides what it means."""
+    for number in _OF_TERMINALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_TERMINALS)
+
+
+def _handle(handler: Any) -> dict[signal.Signals, Any]:
+    """Handle each signal that is not ignored; returns the handlers before."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in handled}

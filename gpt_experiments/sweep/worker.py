@@ -88,11 +88,10 @@ def _warnings_as_notices(key: int, tell: Tell) -> Iterator[None]:
         else:
             show(message, category, *where, **more)
 
-    warnings.showwarning = showwarning
-    try:
+    with warnings.catch_warnings():  # which puts back what is changed inside
+        warnings.simplefilter("always", CaptureWarning)  # also where warnings are hidden
+        warnings.showwarning = showwarning
         yield
-    finally:
-        warnings.showwarning = show
 
 
 def _make_writer(corpus: Corpus, setup: WorkerSetup, tell: Tell) -> FileWriter:

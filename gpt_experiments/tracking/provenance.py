@@ -95,7 +95,12 @@ def _git(folder: Path, *arguments: str) -> str | None:
     """What git prints, or None where git, or the checkout, is not there."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            timeout=10,
+            check=True,
+            encoding="utf-8",
+            errors="replace",
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -468,15 +468,6 @@ def test_standard_output_that_is_no_terminal_gets_plain_lines_even_where_colours
     assert "\x1b" not in output
 
 
-def test_a_name_that_the_encoding_lacks_does_not_end_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    with make_display(quiet=False) as display:
-        display.sweep_started(start(2, corpus="Faust – Göthe.txt"))
-        run_small_sweep(display)
-    assert b"corpus Faust ? G?the.txt\n" in raw.getvalue()
-
-
 # With --quiet
 
 

@@ -1,12 +1,180 @@
-"""The exit status of a command that trained."""
+"""How a command ends: its exit status, and the commands that are printed to be typed next: each finds the store, the experiment and the sweep it is about."""
 
 from __future__ import annotations
 
-import pytest
+import json
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from gpt_experiments.cli.ending import exit_status
+import pytest
+from click.testing import CliRunner
+
+from gpt_experiments.cli import program
+from gpt_experiments.cli.ending import exit_status, model_commands, next_commands
 from gpt_experiments.sweep.listener import SweepReport
+from gpt_experiments.tracking import Store
 from tests.cli.made_up import ended, failed, finished, interrupted, ticket
+
+REPORT = ended([finished(ticket(1), 2.0), finished(ticket(2), 1.5), failed(ticket(3))])
+
+
+def store(uri: str = "sqlite:////somewhere/mlflow.db", experiment: str = "gpt-experiments") -> Any:
+    return SimpleNamespace(uri=uri, experiment=SimpleNamespace(name=experiment))
+
+
+def commands(store: Any, tracking_uri: str | None = None) -> dict[str, str]:
+    """By the word that says what each does; `ui` and the word after `gpt_experiments`."""
+    found = {}
+    for command, _ in next_commands(REPORT, store=store, tracking_uri=tracking_uri):
+        words = shlex.split(command)
+        found["ui" if "mlflow" in words else words[3] if len(words) > 3 else ""] = command
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_store_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_BACKEND_STORE_URI", raising=False)
+    monkeypatch.setattr(sys, "argv", ["gpt-experiments", "sweep", "my sweep.yaml"])
+
+
+def test_the_experiment_and_the_sweep_are_named_where_they_matter() -> None:
+    found = commands(store(experiment="my own"))
+    assert found["report"].endswith("report parent --experiment 'my own'")
+    assert found["register"].endswith("register parent --experiment 'my own'")
+    assert found["generate"].endswith("generate run2")
+    assert found["attention"].endswith("attention run2")
+    assert found["sweep"].endswith("sweep 'my sweep.yaml'")
+    assert commands(store())["register"].endswith("register parent")
+
+
+def test_a_store_that_was_named_is_named_again() -> None:
+    uri = "sqlite:////a folder/mlflow.db"
+    found = commands(store(uri), uri)
+    for name in ("report", "register", "generate", "attention"):
+        assert found[name].endswith(" --tracking-uri 'sqlite:////a folder/mlflow.db'")
+    assert found["ui"].endswith("mlflow ui --backend-store-uri 'sqlite:////a folder/mlflow.db'")
+
+
+def test_mlflow_ui_is_offered_only_with_the_store_that_the_runs_are_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "ui" not in commands(store("http://somewhere:5000"))
+    assert "ui" not in commands(store("https://somewhere"), "https://somewhere")
+    assert "ui" not in commands(store("databricks"))
+    assert commands(store(f"sqlite:///{tmp_path}/mlflow.db"))["ui"].endswith(" mlflow ui")
+    assert commands(store("sqlite:////other.db"))["ui"].endswith(" mlflow ui --backend-store-uri sqlite:////other.db")
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "sqlite:////other.db")
+    assert "--backend-store-uri" in commands(store(f"sqlite:///{tmp_path}/mlflow.db"))["ui"]
+
+
+def test_no_command_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "postgresql://me:s3cr/et@host/db"
+    monkeypatch.setattr(
+        sys, "argv", ["gpt-experiments", "sweep", "quick", "--tracking-uri", uri, f"--tracking-uri={uri}"]
+    )
+    given = commands(store(uri), uri)
+    assert "postgresql://me:***@host/db" in given["report"]
+    registered = model_commands("models:/m@champion", "ROMEO:", tracking_uri=uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    inherited = commands(store(uri))
+    assert inherited["ui"].endswith('--backend-store-uri "$MLFLOW_TRACKING_URI"')
+    printed = [*given.values(), *inherited.values(), *(command for command, _ in registered)]
+    assert not [command for command in printed if "s3cr" in command or "/et@" in command]
+
+
+DEFINITION = """
+name: {name}
+method: one-at-a-time
+baseline: {{n_head: 2, n_layer: 1, n_embed: 16, dropout: 0.0, block_size: 32}}
+levels: {{n_head: [1]}}
+training: {{steps: {steps}, batch_size: 4, eval_interval: {steps}}}
+"""
+
+
+def typed(*arguments: str) -> str:
+    result = CliRunner().invoke(program, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def sweep(folder: Path, uri: str, name: str, steps: int) -> list[str]:
+    """Run a sweep in an experiment of its own name; the commands that it prints at its end."""
+    (folder / f"{name}.yaml").write_text(DEFINITION.format(name=name, steps=steps))
+    where = ["--experiment", name, "--tracking-uri", uri, "--data", str(folder / "text.txt")]
+    output = typed("sweep", str(folder / f"{name}.yaml"), *where, "--device", "cpu", "--workers", "1")
+    return [line.strip().split("   ")[0] for line in output[output.index("Next:") :].splitlines() if " -m " in line]
+
+
+@contextmanager
+def running(command: str, folder: Path) -> Iterator[str]:
+    """A server that a shell was told to start, and its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        f"exec {command} --port {port} --workers 1",
+        shell=True,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def experiments(address: str) -> set[str]:
+    url = f"{address}/api/2.0/mlflow/experiments/search"
+    request = urllib.request.Request(url, b'{"max_results": 99}', {"Content-Type": "application/json"})
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:
+                return {found["name"] for found in json.load(response)["experiments"]}
+        except OSError:
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_each_printed_command_is_about_the_sweep_that_printed_it(
+    tmp_path: Path, text: str, store_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(text)
+    mine = sweep(tmp_path, store_uri, "mine", steps=2)
+    sweep(tmp_path, store_uri, "gpt-experiments", steps=40)  # better, later, and in the default experiment
+    done = {}
+    for command in mine:
+        words = shlex.split(command)
+        if "mlflow" in words:
+            with running(command, tmp_path) as address:
+                assert {"mine", "gpt-experiments"} <= experiments(address)
+        else:
+            assert words[1:3] == ["-m", "gpt_experiments"]
+            done[words[3]] = typed(*words[3:])
+    assert set(done) == {"report", "generate", "attention", "register"}
+    assert (tmp_path / "report-mine").is_dir()
+    assert "sweep mine: the best of 2 variants" in done["register"]
+    run_id = re.search("run ([0-9a-f]{32})", done["register"])
+    assert run_id is not None
+    runs = Store(store_uri, "mine").search("attributes.status = 'FINISHED'")
+    assert run_id[1] in {run.info.run_id for run in runs}
+    assert run_id[1] in shlex.split(next(command for command in mine if " generate " in command))
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,11 @@ def refused(result: Result, status: int, *parts: str) -> None:
 
 
 OPTIONS = {
-    "attention": "data experiment output text tracking_uri",
+    "attention": "data output text tracking_uri",
     "baseline": "attention_scale data device experiment seed tracking_uri",
     "bench": "data device output parts quick rounds scale steps workers",
     "data": "data",
-    "generate": "data device experiment max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
+    "generate": "data device max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
     "register": "experiment force name tracking_uri",
     "report": "attention experiment output pretrained tracking_uri",
     "sweep": (

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -37,15 +43,41 @@ def command(tmp_path: Path, text: str, store_uri: str) -> list[str]:
     return [*program, "--data", str(tmp_path / "text.txt"), "--tracking-uri", store_uri, "--device", "cpu"]
 
 
-def start(command: list[str]) -> subprocess.Popen[str]:
+def start(command: list[str], **where: Any) -> subprocess.Popen[str]:
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(
         [*command, "--workers", "2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
         text=True,
         cwd=Path(__file__).parents[2],
         start_new_session=True,
+        **outputs | where,
     )
+
+
+class Terminal:
+    """A terminal with one program on it, which what the program writes is read from."""
+
+    def __init__(self, command: list[str], *, controlling: bool = True) -> None:
+        self._master, slave = pty.openpty()
+        os.set_blocking(self._master, False)
+        take = (lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if controlling else None
+        self.process = start(command, stdin=slave, stdout=slave, stderr=slave, preexec_fn=take)
+        os.close(slave)
+
+    def read(self) -> bool:
+        """Take what is there, as a terminal does; always False."""
+        with contextlib.suppress(OSError):
+            while os.read(self._master, 65_536):
+                pass
+        return False
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def close(self) -> None:
+        """As when its window is closed: who runs on it is sent SIGHUP, and nothing can be written any more."""
+        os.close(self._master)
 
 
 def trials(uri: str) -> list[Run]:
@@ -55,10 +87,10 @@ def trials(uri: str) -> list[Run]:
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "waited two minutes in vain"
+        assert time.monotonic() < deadline, "waited four minutes in vain"
         time.sleep(0.2)
 
 
@@ -75,7 +107,16 @@ def assert_complete(uri: str) -> None:
     assert "RUNNING" not in {run.info.status for run in found}
 
 
-def test_sigkill_in_the_middle_loses_only_what_was_running(command: list[str], store_uri: str) -> None:
+def scratch_folders(place: Path) -> list[Path]:
+    return list(place.glob("gpt-experiments-scratch-*"))
+
+
+def test_sigkill_in_the_middle_loses_only_what_was_running(
+    command: list[str], store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
     process = start(command)
     wait_until(one_done_and_others_running(store_uri), process)
     workers = psutil.Process(process.pid).children(recursive=True)
@@ -85,6 +126,7 @@ def test_sigkill_in_the_middle_loses_only_what_was_running(command: list[str], s
     assert alive == []
     before = {run.info.run_id for run in trials(store_uri) if run.info.status == "FINISHED"}
     assert any(run.info.status == "RUNNING" for run in trials(store_uri))
+    assert len(scratch_folders(place)) == 1
 
     process = start(command)
     output, _ = process.communicate(timeout=240)
@@ -93,27 +135,71 @@ def test_sigkill_in_the_middle_loses_only_what_was_running(command: list[str], s
     assert_complete(store_uri)
     assert before <= {run.info.run_id for run in trials(store_uri) if run.info.status == "FINISHED"}
     assert Counter(run.info.status for run in trials(store_uri))["KILLED"] in (1, 2)
+    assert scratch_folders(place) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def assert_interrupted(process: subprocess.Popen[str], uri: str, children: list[psutil.Process]) -> str:
+    """It ends as documented: soon, with its runs KILLED, none FAILED, and no process left. Returns what it said."""
+    started = time.monotonic()
+    output, _ = process.communicate(timeout=120)
+    assert time.monotonic() - started < 60
+    assert process.returncode == 130, output
+    statuses = {run.info.status for run in trials(uri)}
+    assert statuses == {"FINISHED", "KILLED"}
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    return output or ""
+
+
+@pytest.mark.parametrize(
+    ("number", "to_all"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGHUP, True)],
+)
 def test_an_interrupt_ends_within_seconds_and_the_same_command_continues(
-    command: list[str], store_uri: str, number: signal.Signals
+    command: list[str], store_uri: str, number: signal.Signals, to_all: bool
 ) -> None:
     process = start(command)
     wait_until(one_done_and_others_running(store_uri), process)
-    started = time.monotonic()
-    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
-    assert time.monotonic() - started < 20
-    assert process.returncode == 130, output
-    assert "Traceback" not in output
-    statuses = {run.info.status for run in trials(store_uri)}
-    assert "KILLED" in statuses
-    assert "RUNNING" not in statuses
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, number) if to_all else process.send_signal(number)
+    assert "Traceback" not in assert_interrupted(process, store_uri, children)
+    if number != signal.SIGINT:
+        return  # once is enough
 
     process = start(command)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
+    assert_complete(store_uri)
+
+
+def test_a_closed_terminal_ends_the_sweep_with_its_runs_closed(command: list[str], store_uri: str) -> None:
+    terminal = Terminal(command)
+    arrived = one_done_and_others_running(store_uri)
+    wait_until(lambda: terminal.read() or arrived(), terminal.process)
+    for rows, columns in [(50, 200), (3, 20), (1, 1), (24, 80)]:
+        terminal.resize(rows, columns)
+        time.sleep(0.3)
+        terminal.read()
+    children = psutil.Process(terminal.process.pid).children(recursive=True)
+    terminal.close()
+    assert_interrupted(terminal.process, store_uri, children)
+
+
+def test_under_nohup_a_sweep_goes_on_without_its_terminal(command: list[str], store_uri: str, tmp_path: Path) -> None:
+    terminal = Terminal(["sh", "-c", f'exec nohup "$@" > "{tmp_path}/out" 2>&1', "sh", *command])
+    wait_until(lambda: terminal.read() or bool(trials(store_uri)), terminal.process)
+    terminal.close()
+    terminal.process.wait(timeout=280)
+    assert terminal.process.returncode == 0, (tmp_path / "out").read_text()
+    assert_complete(store_uri)
+
+
+def test_a_sweep_that_nobody_can_hear_any_more_loses_no_work(command: list[str], store_uri: str) -> None:
+    terminal = Terminal(command, controlling=False)  # as under setsid: no SIGHUP, but writing fails
+    wait_until(lambda: terminal.read() or bool(trials(store_uri)), terminal.process)
+    terminal.close()
+    terminal.process.wait(timeout=280)
+    assert terminal.process.returncode == 1  # its result could not be shown
     assert_complete(store_uri)
 
 

@@ -1,0 +1,24 @@
+"""Where the screen is, and whether it is one on which lines can be drawn anew."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from rich.console import Console
+
+from gpt_experiments.cli.streams import can_redraw
+from gpt_experiments.cli.tables import UNBROKEN
+
+_NARROWEST: Final = 20  # cells: below it what is drawn anew would wrap
+
+
+def standard_console() -> Console:
+    """Standard output; only a terminal has a right margin, and is interactive if what it shows can be drawn over."""
+    is_terminal = sys.stdout.isatty()
+    return Console(
+        force_terminal=is_terminal,  # Rich takes FORCE_COLOR for a terminal; escape codes would end up in log files
+        force_interactive=can_redraw(sys.stdout) and Console().width >= _NARROWEST,
+        width=None if is_terminal else UNBROKEN,
+        highlight=False,
+    )

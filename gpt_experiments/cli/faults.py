@@ -1,0 +1,53 @@
+"""How an error is put to the user: one short paragraph without secrets, and of a bug where its traceback is."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import traceback
+from typing import Final
+
+from gpt_experiments.quiet import DEBUG_VARIABLE
+
+_LONGEST: Final = 1000  # characters
+_TAIL: Final = 300  # of them from the end, where the remedy is
+_PASSWORD: Final = re.compile(r"(?<=://)([^/\s:@]*):\S*@")
+
+
+def masked(text: str) -> str:
+    """The text with the password of every address in it as `***`."""
+    return _PASSWORD.sub(r"\1:***@", text)
+
+
+def paragraph(message: str) -> str:
+    """The message in one line of readable length: what could steer a terminal is taken out, the middle cut."""
+    line = masked(re.sub(r"\s*[\r\n]\s*", " ", message.strip()))
+    line = "".join(c if c.isprintable() else "?" for c in line)
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[: _LONGEST - _TAIL]} ... {line[-_TAIL:]}"
+
+
+def system_fault(error: OSError) -> str:
+    """What the system refused, and where to look."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        return f"the system refused something ({reason}); check the space on the disk, permissions and the network"
+    return (
+        f"{os.fsdecode(error.filename)} cannot be read or written ({reason}); check the path, its permissions and the "
+        "space on its disk"
+    )
+
+
+def bug(error: BaseException) -> str:
+    """What happened, and the file that now holds the traceback."""
+    what = paragraph(f"{type(error).__name__}: {error}".removesuffix(": "))
+    text = masked("".join(traceback.format_exception(error)))
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="gpt-experiments-error-", suffix=".txt")
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError:
+        return f"{what}. This is a bug in gpt-experiments; with {DEBUG_VARIABLE}=1 it shows its traceback"
+    return f"{what}. This is a bug in gpt-experiments; please report it with its traceback, {path}"

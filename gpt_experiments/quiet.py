@@ -1,0 +1,40 @@
+"""Keeps libraries' warnings and log records off the user's screen, in every process of the program."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import Final
+
+DEBUG_VARIABLE: Final = "GPT_EXPERIMENTS_DEBUG"
+"""Where it is set, a developer wants to see tracebacks, warnings and log records."""
+
+_QUIET_VARIABLE: Final = "GPT_EXPERIMENTS_QUIET_LIBRARIES"  # inherited by the processes that this one starts
+
+
+def wants_debugging() -> bool:
+    return bool(os.environ.get(DEBUG_VARIABLE))
+
+
+def quieten_libraries() -> None:
+    """From now on, here and in processes started from here, no library writes to the screen by itself.
+
+    What our own parts have to say goes through listeners and exceptions. Warnings that the user asked Python for, with
+    `-W` or PYTHONWARNINGS, are shown.
+    """
+    if wants_debugging():
+        return
+    os.environ[_QUIET_VARIABLE] = "1"
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    logging.disable(logging.CRITICAL)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"
+
+
+def quieten_as_parent_did() -> None:
+    """In a process that another one started: what of `quieten_libraries` is not inherited."""
+    if os.environ.get(_QUIET_VARIABLE):
+        logging.disable(logging.CRITICAL)
