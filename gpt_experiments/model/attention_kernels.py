@@ -13,7 +13,15 @@ from typing import Any, Final
 import numpy as np
 from numba import float32, njit, uint32
 
-from gpt_experiments.model.dropout_kernels import COLUMN_STEP, COMPILED, KEEP_ALL, Floats, hash_bits, seed_rows
+from gpt_experiments.model.dropout_kernels import (
+    COLUMN_STEP,
+    COMPILED,
+    KEEP_ALL,
+    Floats,
+    compiled_and_kept,
+    hash_bits,
+    seed_rows,
+)
 from gpt_experiments.model.simd import (
     LANES,
     broadcast,
@@ -149,7 +157,7 @@ def _attend(q_t: Any, keys: Any, values: Any, row_seeds: Any, lanes: Any, first:
     store(totals, 0, total)
 
 
-@njit(cache=True, **COMPILED)
+@compiled_and_kept
 def attention_forward(qkv: Floats, out: Floats, log_sums: Floats, first_row: Any, scale: Any, threshold: Any,
                       inverse_keep: Any, seed: Any) -> None:  # fmt: skip
     """Writes attended values `out` (B, T, H, D) and `log_sums` (B, H, T), the log2 of each row's sum of exponentials.
@@ -242,7 +250,7 @@ def _attend_back(q: Any, k: Any, v: Any, grad: Any, log_sums: Any, deltas: Any, 
             _product(grads, i * LANES, LANES, 1, k, first * row + d, row, LANES, grad_q, i * row + d, row, True)
 
 
-@njit(cache=True, **COMPILED)
+@compiled_and_kept
 def attention_backward(qkv: Floats, out: Floats, log_sums: Floats, grad_out: Floats, grad_qkv: Floats, first_row: Any,
                        scale: Any, threshold: Any, inverse_keep: Any, seed: Any) -> None:  # fmt: skip
     """Writes the gradient `grad_qkv` (B, T, 3, H, D) from `grad_out` (B, T, H, D); the rest as in the forward pass.

@@ -21,6 +21,11 @@ from gpt_experiments.model import attention_kernels, dropout_kernels
 _HIDDEN_BYTES: Final = 512 * 1024  # of the feed-forward's hidden layer at once, for each thread: half a common L2 cache
 
 
+def are_kept() -> bool:
+    """Whether what Numba compiles is there for the next process as well."""
+    return attention_kernels.attention_forward.stats.cache_path is not None
+
+
 class _Mask(NamedTuple):
     """What a kernel needs to drop: threshold, factor of what is kept, seed."""
 

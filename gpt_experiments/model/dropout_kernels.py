@@ -7,6 +7,8 @@ are at most a threshold, so the probability is exact to 2 ** -32.
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +23,19 @@ COLUMN_STEP: Final = np.uint32(0x85EBCA6B)
 _ROW_STEP: Final = np.uint32(0x9E3779B9)
 # Sums may be reordered and contracted, which vector instructions need; infinities and NaN keep their meaning.
 COMPILED: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+_BYTES_KEPT: Final = 2**20  # of a compiled kernel on disk, and more
+
+
+def compiled_and_kept(kernel: Callable[..., None]) -> Any:
+    """The kernel compiled by Numba, and kept for later processes where Numba finds a folder with room for that."""
+    compiled = njit(**COMPILED)(kernel)
+    try:
+        compiled.enable_caching()
+        with tempfile.TemporaryFile(dir=compiled.stats.cache_path) as file:
+            file.write(bytes(_BYTES_KEPT))
+    except (RuntimeError, OSError):  # no folder, or no room in it
+        return njit(**COMPILED)(kernel)
+    return compiled
 
 
 @njit(forceinline=True)
@@ -56,7 +71,7 @@ def seed_rows(row_seeds: Any, seed: Any, first_row: Any) -> None:
         row_seeds[i] = _seed_of_row(seed, first_row + i)
 
 
-@njit(cache=True, **COMPILED)
+@compiled_and_kept
 def dropout(x: Floats, out: Floats, first_row: Any, threshold: Any, inverse_keep: Any, seed: Any) -> None:
     """Writes `out` (rows, columns): `x` times inverse_keep where the mask of `seed` keeps it, else 0."""
     rows, columns = x.shape
@@ -67,7 +82,7 @@ def dropout(x: Floats, out: Floats, first_row: Any, threshold: Any, inverse_keep
             out[i, j] = x[i, j] * inverse_keep if kept else float32(0.0)
 
 
-@njit(cache=True, **COMPILED)
+@compiled_and_kept
 def add_dropped(
     x: Floats, y: Floats, out: Floats, first_row: Any, threshold: Any, inverse_keep: Any, seed: Any
 ) -> None:

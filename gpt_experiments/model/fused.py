@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -11,14 +12,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+class KernelWarning(RuntimeWarning):
+    """The compiled kernels are missing, or must be compiled anew: the results are the same, but come later."""
+
+
 @cache
 def cpu_functions() -> ModuleType | None:
-    """The functions on compiled kernels; None where Numba is not installed or does not run."""
+    """The functions on compiled kernels; None where Numba is not installed or, which a warning tells, does not run."""
+    if not has_cpu_kernels():
+        return None
     try:
         from gpt_experiments.model import cpu_functions as functions
-    except ImportError:
+    except Exception as error:  # of a version that does not fit, of its compiler, of the system: whatever it is
+        _warn(f"Numba does not run here ({error!r:.200}), so PyTorch's own attention serves, which is slower")
         return None
+    if not functions.are_kept():
+        _warn(
+            "Numba finds no folder with room to keep what it compiles, so every process compiles it anew, which takes "
+            "up to a minute; set NUMBA_CACHE_DIR to a folder that can be written"
+        )
     return functions
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, KernelWarning, stacklevel=3)
 
 
 def has_cpu_kernels() -> bool:

@@ -135,7 +135,7 @@ class ReplicaGPT(nn.Module):
             return x
         if len(self._levels) == 1:
             return F.dropout(x, self._levels[0][0])
-        kept = torch.empty_like(x, dtype=torch.float32).bernoulli_(self._keep)
+        kept = torch.empty_like(x, dtype=torch.float32).bernoulli_(self._keep.expand_as(x))  # MPS demands its shape
         return x * kept.div_(self._keep)
 
 

@@ -15,6 +15,7 @@ from gpt_experiments.training import (
     Evaluation,
     Progress,
     TrainingResult,
+    breaks_device,
     describe_device,
     device_memory,
     is_out_of_memory,
@@ -27,6 +28,11 @@ Trainer = Callable[
 ]
 """Trains trials together, as `gpt_experiments.training.train_group` does."""
 
+
+class BrokenDeviceError(Exception):
+    """The process can no longer use its device and should end; all its jobs have been told of."""
+
+
 Step = Progress | Evaluation | Notice | TrainingResult | JobFailed
 
 
@@ -37,6 +43,9 @@ def train_jobs(
 
     Where the device's memory does not suffice for several, a notice says so, and the halves train one after the other.
     What a job has told before is not told again then. Any other error fails the jobs that trained together.
+
+    Raises:
+        BrokenDeviceError: an error left the device unusable in this process; every job that had not ended has failed.
     """
     waiting, told = [tuple(jobs)], _Told()
     while waiting:
@@ -44,15 +53,22 @@ def train_jobs(
         try:
             outcomes = yield from _train_part(part, corpus, device, trainer, told)
         except Exception as error:
-            failed = _failure_of_part(error, part, device)
+            failed, is_broken = _failure_of_part(error, part, device), breaks_device(error)
         else:
             while outcomes:  # from the end, so that each result can be freed as soon as it is dealt with
                 job, outcome = part[len(outcomes) - 1], outcomes.pop()
-                yield job, _failure(outcome) if isinstance(outcome, Exception) else outcome
+                yield job, failure(outcome) if isinstance(outcome, Exception) else outcome
                 del outcome
             continue
         # Out here the error is gone, and with it the tensors that its traceback held.
-        release_memory(device)
+        if not is_broken:
+            try:
+                release_memory(device)
+            except RuntimeError as error:
+                failed, is_broken = failure(error), True
+        if is_broken and failed is not None:
+            yield from ((job, failed) for jobs_left in (part, *waiting) for job in jobs_left)
+            raise BrokenDeviceError(failed.reason)
         if failed is None:
             middle = (len(part) + 1) // 2
             waiting += [part[middle:], part[:middle]]
@@ -78,7 +94,7 @@ def _train_part(
 def _failure_of_part(error: Exception, part: Sequence[Job], device: torch.device) -> JobFailed | None:
     """What to tell of each job that trained together; None where they do not fit together and may do so in halves."""
     if not is_out_of_memory(error):
-        return _failure(error)
+        return failure(error)
     if len(part) > 1:
         return None
     return JobFailed(reason=reason(_memory_error(part[0], device)), traceback=_traceback(error))
@@ -105,7 +121,8 @@ class _Told:
         return True
 
 
-def _failure(error: Exception) -> JobFailed:
+def failure(error: Exception) -> JobFailed:
+    """What to tell of a job that the error has ended."""
     return JobFailed(reason=reason(error), traceback=_traceback(error))
 
 

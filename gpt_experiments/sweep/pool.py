@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Final
 
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.sweep.messages import Free, Job, JobDone, JobFailed, Message
+from gpt_experiments.sweep.messages import Free, Job, JobDone, JobFailed, Message, Notice
 from gpt_experiments.sweep.processes import death
 from gpt_experiments.sweep.signals import deferred_signals
 from gpt_experiments.sweep.worker import WorkerSetup, work
@@ -22,8 +22,12 @@ _SECONDS_TO_END: Final = 5.0
 
 @dataclass
 class _Worker:
-    """A process; `training` while it is not ready for another group, `keys` of its jobs that have not ended."""
+    """A process; `training` while it is not ready for another group, `keys` of its jobs that have not ended.
 
+    Its `place` is the lowest number that no other has; which of several devices it trains on follows from that.
+    """
+
+    place: int
     process: SpawnProcess
     connection: Connection
     training: bool = False
@@ -37,6 +41,7 @@ class WorkerPool:
         self._corpus, self._setup, self._size = corpus, setup, size
         self._context = multiprocessing.get_context("spawn")  # a forked CUDA context or OpenMP pool would break
         self._workers: list[_Worker] = []
+        self._noticed: set[str] = set()  # what one worker notices, the others mostly do as well
         atexit.register(self.close)  # what is no daemon would be waited for at exit
 
     @property
@@ -56,7 +61,7 @@ class WorkerPool:
     def messages(self, timeout: float) -> list[tuple[int, Message]]:
         """What the workers sent, each with its job's key; waits at most `timeout` seconds for the first message.
 
-        The last message about a job is JobDone or JobFailed.
+        The last message about a job is JobDone or JobFailed. A notice in words that were given before is left out.
         """
         by_handle = {worker.connection: worker for worker in self._workers}
         by_sentinel = {worker.process.sentinel: worker for worker in self._workers}
@@ -85,16 +90,18 @@ class WorkerPool:
         self._workers.clear()
 
     def _start(self) -> _Worker:
+        taken = {worker.place for worker in self._workers}
+        place = next(number for number in range(len(taken) + 1) if number not in taken)
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=work,
-            args=(theirs, self._corpus, self._setup),
+            args=(theirs, self._corpus, self._setup.at_place(place)),
             daemon=not self._setup.writers,  # a daemon must not have children
         )
         with deferred_signals():
             process.start()
         theirs.close()
-        worker = _Worker(process, ours)
+        worker = _Worker(place, process, ours)
         self._workers.append(worker)
         return worker
 
@@ -106,8 +113,12 @@ class WorkerPool:
                 if isinstance(sent, Free):
                     worker.training = False
                     continue
-                received.append(sent)
                 key, message = sent
+                if isinstance(message, Notice):
+                    if message.text in self._noticed:
+                        continue
+                    self._noticed.add(message.text)
+                received.append(sent)
                 if isinstance(message, JobDone | JobFailed):
                     worker.keys.discard(key)
         except (EOFError, ConnectionError):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import warnings
 from multiprocessing import connection, parent_process
 from multiprocessing.process import BaseProcess
 
@@ -25,6 +27,15 @@ def serve_parent() -> None:
         os._exit(1)  # nobody would hear of its results
 
     threading.Thread(target=wait, daemon=True, name="die-with-parent").start()
+
+
+def hide_warnings() -> None:
+    """Keep warnings, which libraries write for developers, off the user's screen unless somebody asked for them.
+
+    Who asks is `python -W` or $PYTHONWARNINGS, which Python hands on to the processes that it starts.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def death(process: BaseProcess, what: str, remedy: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from gpt_experiments.errors import ConfigError
 from gpt_experiments.sweep.groups import Packing
 from gpt_experiments.sweep.worker import WorkerSetup
-from gpt_experiments.training import describe_device, device_memory, resolve_device
+from gpt_experiments.training import describe_device, devices_of, free_memory, resolve_device
 
 _MOST_WRITERS: Final = 8  # of each worker: each takes some 400 MiB of main memory
 
@@ -21,7 +22,7 @@ class RunOptions:
 
     Args:
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        workers: processes at once; None takes one for each CPU core, or one where a GPU trains.
+        workers: processes at once; None takes one for each CPU core, or one for each GPU.
         timeout: seconds after which no further trial begins; those that run go on to their end.
         force: train every trial, also those that a finished run answers.
         replicas: trials that train as one batched model, at most; None takes as many as fit on an accelerator, and one
@@ -51,6 +52,8 @@ class Staffing:
     """How many processes train, with how many CPU threads each, on what.
 
     Attributes:
+        device: its name; `cuda` stands for all CUDA devices, which the workers share evenly.
+        hardware: the devices' name, or names.
         writers: further processes of each worker, which write files while it trains; 0 where the CPU trains.
         memory: bytes of the accelerator for each worker; None on a CPU.
     """
@@ -71,27 +74,38 @@ class Staffing:
 
 
 def staff(options: RunOptions, trials: int) -> Staffing:
-    """Processes for at most `trials` trials: on a CPU one for each core with one thread each, on a GPU one.
+    """Processes for at most `trials` trials: on a CPU one for each core with one thread each, else one for each GPU.
 
-    An accelerator's memory is divided among its workers; the CPU cores that they leave write files.
+    Each GPU's memory is divided among its workers; the CPU cores that they leave write files.
 
     Raises:
         ConfigError: the device is not there.
     """
     device = resolve_device(options.device)
-    cores = usable_cores()
-    wanted = options.workers or (cores if device.type == "cpu" else 1)
+    devices, cores = devices_of(device), usable_cores()
+    wanted = options.workers or (cores if device.type == "cpu" else len(devices))
     workers = max(1, min(wanted, trials))
-    staffing = Staffing(
-        workers=workers, threads=max(1, cores // workers), device=str(device), hardware=describe_device(device)
-    )
-    memory = device_memory(device)
-    if memory is None:
+    used = devices[:workers]
+    hardware = " and ".join(dict.fromkeys(describe_device(one) for one in used))
+    staffing = Staffing(workers=workers, threads=max(1, cores // workers), device=str(device), hardware=hardware)
+    sharing = math.ceil(workers / len(used))  # workers of one device
+    memory = [free for one in used if (free := free_memory(one, sharing)) is not None]
+    if not memory:
         return staffing
     writers = min(_MOST_WRITERS, max(1, (cores - workers) // workers))
-    return dataclasses.replace(staffing, threads=1, writers=writers, memory=memory // workers)
+    return dataclasses.replace(staffing, threads=1, writers=writers, memory=min(memory) // sharing)
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU cores that this process may use: of its affinity, and of its container's share where that is less.
+
+    Raises:
+        ConfigError: $LOKY_MAX_CPU_COUNT, which is a bound as well, is no number.
+    """
+    from joblib import cpu_count  # takes a moment, and workers do not need it
+
+    try:
+        return int(cpu_count())
+    except ValueError as error:
+        value = os.environ.get("LOKY_MAX_CPU_COUNT")
+        raise ConfigError(f"LOKY_MAX_CPU_COUNT must be a whole number of cores, but is {value!r}") from error

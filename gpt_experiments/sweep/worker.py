@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import threading
 import time
 import warnings
@@ -14,14 +16,17 @@ from typing import Any, Final
 import torch
 
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.sweep.group_training import Trainer, train_jobs
+from gpt_experiments.model.fused import KernelWarning
+from gpt_experiments.sweep.group_training import BrokenDeviceError, Trainer, failure, train_jobs
 from gpt_experiments.sweep.messages import Free, Job, Message, Notice, Trained
-from gpt_experiments.sweep.processes import serve_parent
+from gpt_experiments.sweep.processes import hide_warnings, serve_parent
 from gpt_experiments.sweep.writers import FileWriter, Tell, WriteHere, WriterPool
 from gpt_experiments.training import (
     CaptureWarning,
     Progress,
     TrainingResult,
+    breaks_device,
+    devices_of,
     prepare_process,
     release_memory,
     resolve_device,
@@ -29,6 +34,7 @@ from gpt_experiments.training import (
 )
 
 _SECONDS_BETWEEN_PROGRESS: Final = 0.25
+_FOR_THE_USER: Final = (CaptureWarning, KernelWarning)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +42,7 @@ class WorkerSetup:
     """What a worker trains on, and with what.
 
     Args:
-        device_name: what to train on.
+        device_name: what to train on; `cuda` is the device of the worker's place, where there are several.
         threads: CPU threads.
         writers: processes that write files while the device trains; 0 writes them in the worker, between groups.
         trainer: what trains a group; a function that a spawned process can import.
@@ -47,29 +53,39 @@ class WorkerSetup:
     writers: int = 0
     trainer: Trainer = train_group
 
+    def at_place(self, place: int) -> WorkerSetup:
+        """Of the worker at that place, from 0: the workers take turns at the devices."""
+        devices = devices_of(torch.device(self.device_name))
+        return dataclasses.replace(self, device_name=str(devices[place % len(devices)]))
+
 
 def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
     """Take groups of jobs from the parent and send messages back, until None comes or the parent is gone.
 
-    What is sent is a job's key with a message, and Free whenever the next group may come.
+    What is sent is a job's key with a message, and Free whenever the next group may come. Where the process should not
+    be trusted with another group it ends once the files of the last one are written: a fresh one then takes its place.
     """
     serve_parent()
-    device = resolve_device(setup.device_name)
-    prepare_process(device, setup.threads)
+    hide_warnings()
     sending = threading.Lock()
 
     def tell(key: int, message: Message) -> None:
         with sending:
             parent.send((key, message))
 
+    try:
+        device = resolve_device(setup.device_name)
+        prepare_process(device, setup.threads)
+    except Exception as error:
+        for job in parent.recv() or ():
+            tell(job.key, failure(error))
+        return
     writer = _make_writer(corpus, setup, tell)
     try:
         while (jobs := parent.recv()) is not None:
             writer.expect(len(jobs))
-            with _warnings_as_notices(jobs[0].key, tell):
-                _train(jobs, corpus, device, setup.trainer, writer, tell)
-            if device.type != "cpu":
-                release_memory(device)  # the next group is of another size, and other workers share the device
+            if not _train_group(jobs, corpus, device, setup.trainer, writer, tell):
+                break
             with sending:
                 parent.send(Free())
         writer.close()
@@ -77,21 +93,45 @@ def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
         return
 
 
+def _train_group(
+    jobs: Sequence[Job], corpus: Corpus, device: torch.device, trainer: Trainer, writer: FileWriter, tell: Tell
+) -> bool:
+    """Train the jobs together and tell what becomes of each; whether the process may train another group."""
+    try:
+        with _warnings_as_notices(jobs[0].key, tell) as told:
+            _train(jobs, corpus, device, trainer, writer, tell)
+        if device.type != "cpu":
+            release_memory(device)  # the next group is of another size, and other workers share the device
+    except (BrokenDeviceError, RuntimeError) as error:
+        if not isinstance(error, BrokenDeviceError) and not breaks_device(error):
+            raise
+        writer.close()
+        os._exit(1)  # an orderly end would use the device once more, and abort with a message on the user's screen
+    # What a capture that fails leaves behind in PyTorch is cleared away, but not for certain: every version differs.
+    return CaptureWarning not in told
+
+
 @contextmanager
-def _warnings_as_notices(key: int, tell: Tell) -> Iterator[None]:
-    """Inside, a warning that is meant for the user goes to the parent, as a notice about the job of that key."""
-    show = warnings.showwarning
+def _warnings_as_notices(key: int, tell: Tell) -> Iterator[set[type[Warning]]]:
+    """Inside, a warning that is meant for the user goes to the parent, as a notice about the job of that key.
 
-    def showwarning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, CaptureWarning):
-            tell(key, Notice(text=str(message)))
-        else:
-            show(message, category, *where, **more)
+    What comes with it is the kinds that were sent so far.
+    """
+    sent: set[type[Warning]] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
 
-    with warnings.catch_warnings():  # which puts back what is changed inside
-        warnings.simplefilter("always", CaptureWarning)  # also where warnings are hidden
+        def showwarning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, _FOR_THE_USER):
+                sent.add(category)
+                tell(key, Notice(text=str(message)))
+            else:
+                show(message, category, *where, **more)
+
+        for kind in _FOR_THE_USER:
+            warnings.simplefilter("always", kind)
         warnings.showwarning = showwarning
-        yield
+        yield sent
 
 
 def _make_writer(corpus: Corpus, setup: WorkerSetup, tell: Tell) -> FileWriter:

@@ -2,12 +2,16 @@
 
 from gpt_experiments.training.cuda_graph import CaptureWarning
 from gpt_experiments.training.device import (
+    breaks_device,
     describe_device,
     device_memory,
+    devices_of,
+    free_memory,
     is_out_of_memory,
     prepare_process,
     release_memory,
     resolve_device,
+    set_cublas_workspace,
 )
 from gpt_experiments.training.evaluation import SplitLoss, evaluate
 from gpt_experiments.training.events import Evaluation, Progress, TrainingSummary
@@ -22,14 +26,18 @@ __all__ = [
     "SplitLoss",
     "TrainingResult",
     "TrainingSummary",
+    "breaks_device",
     "describe_device",
     "device_memory",
+    "devices_of",
     "evaluate",
+    "free_memory",
     "group_key",
     "is_out_of_memory",
     "prepare_process",
     "release_memory",
     "resolve_device",
+    "set_cublas_workspace",
     "time_group",
     "time_trial",
     "train",

@@ -54,9 +54,11 @@ class ReplicaBatches:
         used = step % _CHUNK
         if used == 0:
             chunk = torch.stack([next(chunks) for chunks in self._chunks], dim=1)  # (_CHUNK, R, batch_size, 1)
-            if self._tokens.device.type == "cuda":
+            on_cuda = self._tokens.device.type == "cuda"
+            if on_cuda:
                 chunk = chunk.pin_memory()  # from pageable memory the copy would wait for the device
-            self._offsets.copy_(chunk, non_blocking=True)
+            # Elsewhere nothing keeps the chunk alive until a copy that nobody waits for has read it.
+            self._offsets.copy_(chunk, non_blocking=on_cuda)
         return _CHUNK - used
 
     def gather(self, step: Tensor) -> tuple[Tensor, Tensor]:

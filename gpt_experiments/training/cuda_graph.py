@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 import torch
+
+from gpt_experiments.training.device import first_line, is_out_of_memory
 
 Step = Callable[[], None]
 
@@ -39,6 +43,7 @@ class GraphCapturer:
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._stream = device, torch.cuda.Stream(device)
+        self._index = torch.cuda.current_device() if str(device) == "cuda" else device.index
 
     def warm_up(self, step: Step) -> None:
         """Take the step on the stream that captures, in order with what the current stream does before and after."""
@@ -49,12 +54,54 @@ class GraphCapturer:
         current.wait_stream(self._stream)
 
     def capture(self, step: Step) -> Step:
-        """The replay of the step as one graph, whose memory lasts as long as the replay."""
-        graph = torch.cuda.CUDAGraph()
-        # Other threads of the process may go on using CUDA.
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            step()
+        """The replay of the step as one graph, whose memory lasts as long as the replay.
+
+        Where the step cannot be captured, the process is as it was before, and what PyTorch raises at the end of the
+        capture has the step's own error as its context.
+        """
+        graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
+        stream, drawn = torch.cuda.current_stream(self._device), torch.cuda.get_rng_state(self._device)
+        try:
+            # Other threads of the process may go on using CUDA.
+            with (
+                _no_garbage_collected(),
+                torch.cuda.graph(graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"),
+            ):
+                step()
+        except BaseException:
+            torch.cuda.set_stream(stream)
+            self._end_allocations(pool)
+            self._renew_generator(drawn)
+            raise
         return graph.replay
+
+    def _end_allocations(self, pool: tuple[int, int]) -> None:
+        """Where the capture could not end, PyTorch goes on to count it as under way, and frees less memory for it."""
+        end, release = (getattr(torch._C, f"_cuda_{name}", None) for name in ("endAllocateToPool", "releasePool"))
+        if end is None or release is None:
+            return
+        with contextlib.suppress(RuntimeError):  # it has ended after all, or has not begun
+            end(self._index, pool)
+            release(self._index, pool)
+
+    def _renew_generator(self, drawn: torch.Tensor) -> None:
+        """In some versions the default generator goes on to wait for the end of the capture, and draws no more."""
+        fresh = torch.Generator(self._device)
+        fresh.set_state(drawn)
+        torch.cuda.default_generators[self._index].graphsafe_set_state(fresh)
+
+
+@contextlib.contextmanager
+def _no_garbage_collected() -> Iterator[None]:
+    """Inside, no older graph dies by chance, which would break a capture."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class RepeatedStep:
@@ -82,14 +129,20 @@ class RepeatedStep:
 def _captured(step: Step, capturer: Capturer) -> Step:
     try:
         return capturer.capture(step)
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        warnings.warn(
-            f"the training step could not be captured as a CUDA graph ({reason}); "
-            "it trains to the same result without, but slower",
-            CaptureWarning,
-            stacklevel=2,
-        )
-        return step
+        reason = _why_not_captured(error)
+    warnings.warn(
+        f"the training step could not be captured as a CUDA graph ({reason}); "
+        "it trains to the same result without, but slower",
+        CaptureWarning,
+        stacklevel=2,
+    )
+    return step
+
+
+def _why_not_captured(error: RuntimeError) -> str:
+    """What broke the capture, in one line. It is raised where the step as it is would fail as well."""
+    cause = error.__context__ or error  # the end of a broken capture says no more than that it was broken before
+    if is_out_of_memory(error) or is_out_of_memory(cause) or not isinstance(cause, RuntimeError):
+        raise cause
+    return first_line(cause)

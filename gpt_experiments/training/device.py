@@ -5,12 +5,17 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import torch
 
 from gpt_experiments.errors import ConfigError
+
+_REPEATABLE_WORKSPACES: Final = (":4096:8", ":16:8")  # with any other, cuBLAS does not promise to repeat its results
+_CONTEXT_BYTES: Final = 2**29  # of a card's memory, about: what CUDA and its libraries take for each process
 
 
 def resolve_device(name: str) -> torch.device:
@@ -32,6 +37,12 @@ def resolve_device(name: str) -> torch.device:
                 f"device {name!r} is not here: PyTorch {torch.__version__} sees {count} CUDA devices; "
                 "use --device cpu, or install a CUDA build of PyTorch"
             )
+        try:
+            torch.cuda.init()
+        except RuntimeError as error:
+            raise ConfigError(
+                f"device {name!r} does not start: {first_line(error)}; update its driver, or use --device cpu"
+            ) from error
     elif device.type == "mps":
         if not torch.backends.mps.is_available():
             raise ConfigError("device 'mps' is not here: it needs an Apple GPU and a macOS build; use --device cpu")
@@ -40,32 +51,48 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def devices_of(device: torch.device) -> list[torch.device]:
+    """The devices that the name of `device` stands for: `cuda` for all CUDA devices, any other for itself."""
+    if str(device) == "cuda":
+        return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return [device]
+
+
+def set_cublas_workspace() -> None:
+    """Let cuBLAS repeat its results. PyTorch reads this once, at a process's first product on CUDA: call it before."""
+    if os.environ.get("CUBLAS_WORKSPACE_CONFIG") not in _REPEATABLE_WORKSPACES:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = _REPEATABLE_WORKSPACES[0]
+
+
 def prepare_process(device: torch.device, threads: int) -> None:
     """Set this process up to train on `device`: its thread count, and kernels that give the same result every time."""
     torch.set_num_threads(threads)
     if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be deterministic
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        set_cublas_workspace()
+        # Not use_deterministic_algorithms, which also loads PyTorch's compiler: seconds in every worker.
+        torch.set_deterministic_debug_mode("warn")
         # Off: a kernel for every new tensor, which finds bugs and changes no result. (torch's stubs do not know it.)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        if str(device) != "cuda":
+            torch.cuda.set_device(device)  # what names no device, as a capture, would start another one as well
 
 
 @contextmanager
 def strictly_deterministic() -> Iterator[None]:
     """Where deterministic kernels are asked for, insist on them in this block, so that one without them is an error.
 
-    With a warning alone, both of PyTorch's fused attention kernels for CUDA keep the backward pass that adds up in
-    whatever order its blocks end.
+    With a warning alone, PyTorch's fused attention kernels for CUDA keep the backward pass that adds up in whatever
+    order its blocks end. Which kernel serves is chosen in the forward pass: that belongs into the block, too.
     """
-    if not torch.are_deterministic_algorithms_enabled():
+    before = torch.get_deterministic_debug_mode()
+    if before == 0:
         yield
         return
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(True, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(before)
 
 
 def describe_device(device: torch.device) -> str:
@@ -82,7 +109,29 @@ def device_memory(device: torch.device) -> int | None:
     return int(torch.mps.recommended_max_memory()) if device.type == "mps" else None
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def free_memory(device: torch.device, processes: int) -> int | None:
+    """Bytes of the accelerator's memory that so many processes may share; None for a CPU.
+
+    Of CUDA without what others hold, as the driver's nvidia-smi says, and without what each process takes for itself.
+    """
+    memory = device_memory(device)
+    if memory is None or device.type != "cuda":
+        return memory
+    return max(0, (_free_by_driver(device) or memory) - processes * _CONTEXT_BYTES)
+
+
+def _free_by_driver(device: torch.device) -> int | None:
+    """Asked of a program, because PyTorch's own answer would take a context's memory from the card in this process."""
+    card = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+    command = ["nvidia-smi", f"--id={card}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return int(answer) * 2**20 if answer.isdecimal() else None  # a part of a card (MIG) has no number here
+
+
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device's memory did not suffice: CUDA mostly raises a class of its own, the others tell it in words.
 
     The words are those of MPS, of the CPU's allocator, and of CUDA's libraries where they allocate by themselves.
@@ -94,13 +143,36 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
+def breaks_device(error: BaseException) -> bool:
+    """Whether this process can no longer rely on its device after the error, so that it should end.
+
+    An access out of bounds, for one, makes every later call of CUDA in the process fail; a random number generator
+    that believes in a capture that has failed refuses to draw.
+    """
+    if is_out_of_memory(error) or not isinstance(error, RuntimeError):
+        return False
+    told = str(error)
+    return isinstance(error, torch.AcceleratorError) or any(
+        words in told for words in ("CUDA error", "cuDNN error", "outside graph capture")
+    )
+
+
 def release_memory(device: torch.device) -> None:
     """Give back what a training that has ended still holds, so that the next one, here or elsewhere, finds it free."""
     gc.collect()
     if device.type == "cuda":
+        # Of each stream on which matrices were multiplied; a captured graph would still use it, so none may live.
+        clear_workspaces = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
+        if clear_workspaces is not None:
+            clear_workspaces()
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what the error says; the name of its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _processor_name() -> str:

@@ -83,6 +83,10 @@ class ReplicaLearner:
 
     def _take_one(self) -> None:
         """One step of all replicas, of device work alone: it is captured, and nothing in it may wait."""
+        with strictly_deterministic():
+            self._compute_and_move()
+
+    def _compute_and_move(self) -> None:
         inputs, targets = self._batches.gather(self._optimizer.steps_taken)  # (R, B, T)
         # No cache: each weight is cast once a step, and a cached one would outlive the capture.
         bfloat16 = self._setup.precision == "bfloat16"
@@ -91,8 +95,7 @@ class ReplicaLearner:
         losses = F.cross_entropy(logits.float().flatten(0, 2), targets.flatten(), reduction="none")
         losses = losses.view(len(targets), -1).mean(dim=1)  # (R,)
         # No replica's loss depends on another's weights, so the gradient of the sum holds each one's own.
-        with strictly_deterministic():
-            (grad,) = torch.autograd.grad(losses.sum(), self._model.parameters_of_all)  # (R, P)
+        (grad,) = torch.autograd.grad(losses.sum(), self._model.parameters_of_all)  # (R, P)
         self._optimizer.step(grad)
         self._losses.copy_(losses.detach())
 
