@@ -25,3 +25,18 @@ print("loaded:", *[name for name in {HEAVY!r} if name in sys.modules])
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.splitlines()[-1].split() == ["loaded:"]
+
+
+def test_training_needs_no_tracking_no_search_and_no_cache_folder() -> None:
+    """On a machine with PyTorch and NumPy, groups train without what only runs and downloads need."""
+    program = """
+import sys
+for name in ("mlflow", "optuna", "platformdirs"):
+    sys.modules[name] = None
+import gpt_experiments.config, gpt_experiments.corpus, gpt_experiments.training, gpt_experiments.training.loop
+import gpt_experiments.sweep.group_training, gpt_experiments.sweep.worker
+print(gpt_experiments.corpus.Corpus.from_text("to be or not to be", name="x").vocab_size)
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "7\n"

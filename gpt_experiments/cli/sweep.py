@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type=click.Choice(["steps", "tokens", "flops"]),
     help="What every variant gets as much of as the baseline, instead of the definition's.",
 )
-@click.option("--workers", type=int, metavar="N", help="Processes at once. Default: one a CPU core; one on a GPU.")
+@click.option("--workers", type=int, metavar="N", help="Processes at once. Default: one a CPU core, or one a GPU.")
 @click.option(
     "--replicas",
     type=int,

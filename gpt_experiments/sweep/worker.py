@@ -24,6 +24,7 @@ from gpt_experiments.sweep.writers import FileWriter, Tell, WriteHere, WriterPoo
 from gpt_experiments.training import (
     CaptureWarning,
     Progress,
+    SpeedWarning,
     TrainingResult,
     breaks_device,
     devices_of,
@@ -34,7 +35,7 @@ from gpt_experiments.training import (
 )
 
 _SECONDS_BETWEEN_PROGRESS: Final = 0.25
-_FOR_THE_USER: Final = (CaptureWarning, KernelWarning)
+_FOR_THE_USER: Final = (SpeedWarning, KernelWarning)
 
 
 @dataclass(frozen=True, kw_only=True)

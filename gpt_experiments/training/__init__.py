@@ -2,6 +2,7 @@
 
 from gpt_experiments.training.cuda_graph import CaptureWarning
 from gpt_experiments.training.device import (
+    SpeedWarning,
     breaks_device,
     describe_device,
     device_memory,
@@ -23,6 +24,7 @@ __all__ = [
     "CaptureWarning",
     "Evaluation",
     "Progress",
+    "SpeedWarning",
     "SplitLoss",
     "TrainingResult",
     "TrainingSummary",

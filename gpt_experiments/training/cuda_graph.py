@@ -10,13 +10,13 @@ from typing import Final, Protocol
 
 import torch
 
-from gpt_experiments.training.device import first_line, is_out_of_memory
+from gpt_experiments.training.device import SpeedWarning, first_line, is_out_of_memory
 
 Step = Callable[[], None]
 
 
-class CaptureWarning(RuntimeWarning):
-    """Training goes on without a graph, to the same result, but slower."""
+class CaptureWarning(SpeedWarning):
+    """Training goes on without a graph."""
 
 
 _WARM_UP_STEPS: Final = 3  # before a capture: libraries load, and pick and set up their kernels, at the first calls

@@ -6,6 +6,7 @@ import gc
 import os
 import platform
 import subprocess
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -49,6 +50,20 @@ def resolve_device(name: str) -> torch.device:
     elif device.type != "cpu":
         raise ConfigError(f"device must be auto, cpu, cuda, cuda:N or mps, but got {name!r}")
     return device
+
+
+class SpeedWarning(RuntimeWarning):
+    """Training goes on, and to the same result, but slower than the user may expect."""
+
+
+def warn_of_slow_precision(device: torch.device, precision: str) -> None:
+    """Say so where bfloat16 was asked for and the GPU is older than it: such products are slow there."""
+    if device.type == "cuda" and precision == "bfloat16":
+        with torch.cuda.device(device):
+            is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        if not is_fast:
+            text = f"{describe_device(device)} has no units for bfloat16, which is slow on it; float32 is faster"
+            warnings.warn(text, SpeedWarning, stacklevel=2)
 
 
 def devices_of(device: torch.device) -> list[torch.device]:

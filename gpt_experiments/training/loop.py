@@ -15,6 +15,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import DivergedError
 from gpt_experiments.model.gpt import GPT
 from gpt_experiments.training.cuda_graph import GraphCapturer
+from gpt_experiments.training.device import warn_of_slow_precision
 from gpt_experiments.training.evaluation import SplitLoss
 from gpt_experiments.training.events import Evaluation, Progress, TrainingSummary
 from gpt_experiments.training.groups import require_one_group
@@ -99,6 +100,7 @@ def train_group(
 
 def make_learner(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Learner:
     """One trial alone trains as an ordinary model, but on CUDA, where a captured step pays off also for one."""
+    warn_of_slow_precision(device, trials[0].training.precision)
     if device.type == "cuda":
         return ReplicaLearner(trials, corpus, device, GraphCapturer(device))
     return SoloLearner(trials[0], corpus, device) if len(trials) == 1 else ReplicaLearner(trials, corpus, device)

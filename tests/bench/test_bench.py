@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from gpt_experiments.bench.results import (
     StepTimes,
     SweepTimes,
 )
+from gpt_experiments.bench.run import BenchOptions, run_bench
 from gpt_experiments.bench.steps import excerpt, in_turn, peak_memory, prepared, time_events
 from gpt_experiments.cli import program
 from gpt_experiments.cli.bench_tables import tables
@@ -117,6 +120,52 @@ def test_the_peak_of_a_process_is_not_its_parents(corpus: Corpus) -> None:
         peak = pool.submit(peak_memory, "plain", trial, corpus, "cpu").result()
     assert len(ballast) == 700_000_000
     assert 50e6 < peak < 700e6
+
+
+def test_cublas_is_asked_to_repeat_its_results_before_anything_multiplies(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch reads the variable at a process's first product on CUDA, and never again."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    seen: list[str | None] = []
+
+    def describe(device: torch.device) -> Machine:
+        seen.append(os.environ.get("CUBLAS_WORKSPACE_CONFIG"))
+        return Machine(hardware="", device="cuda", cores=1, matrix_flops=1.0, date="", versions="", commit=None)
+
+    monkeypatch.setattr("gpt_experiments.bench.run.resolve_device", torch.device)
+    monkeypatch.setattr("gpt_experiments.bench.run.describe_machine", describe)
+    long_enough = Corpus.from_text(generated_text(6_000), name="x")
+    list(run_bench(BenchOptions(parts=(), device="cuda"), long_enough))
+    assert seen == [":4096:8"]
+
+
+def test_the_peak_on_cuda_is_what_is_reserved_after_a_capture_and_a_replay(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph keeps memory for itself; the first three steps only warm up."""
+    steps: list[int] = []
+
+    def training(trial: Trial, *where: object) -> Iterator[Progress]:
+        steps.append(trial.training.steps)
+        yield Progress(step=trial.training.steps, batch_loss=1.0, tokens_per_second=1.0)
+
+    monkeypatch.setattr("gpt_experiments.bench.steps.prepare_process", lambda device, threads: None)
+    monkeypatch.setattr("gpt_experiments.bench.steps.train", training)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 123)
+    assert peak_memory("ours", Trial(variant=Variant()), corpus, "cuda") == 123
+    assert min(steps) > 4
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+def test_preparing_gives_back_how_strictly_kernels_must_repeat_their_results(mode: int) -> None:
+    torch.set_deterministic_debug_mode(mode)
+    try:
+        with prepared(torch.device("cpu")):
+            torch.set_deterministic_debug_mode(2 - mode)
+        assert torch.get_deterministic_debug_mode() == mode
+    finally:
+        torch.set_deterministic_debug_mode(0)
 
 
 @pytest.fixture

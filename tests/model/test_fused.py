@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -15,7 +19,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gpt_experiments.model import fused
-from gpt_experiments.model.fused import add_dropped, causal_attention, cpu_functions, feed_forward
+from gpt_experiments.model.fused import KernelWarning, add_dropped, causal_attention, cpu_functions, feed_forward
+from tests.conftest import generated_text
 
 compiled = pytest.mark.skipif(cpu_functions() is None, reason="needs Numba")
 
@@ -276,13 +281,110 @@ print(simd.LANES, out.detach().double().sum().item(), qkv.grad.double().abs().su
     assert float(found[2]) == pytest.approx(qkv.grad.double().abs().sum().item(), rel=1e-5)
 
 
-def test_numba_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
+@pytest.fixture
+def not_yet_loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in a process that has not loaded the kernels."""
     for module in ("simd", "dropout_kernels", "attention_kernels", "cpu_functions"):
         monkeypatch.delitem(sys.modules, f"gpt_experiments.model.{module}", raising=False)
         monkeypatch.delattr(f"gpt_experiments.model.{module}", raising=False)
     cpu_functions.cache_clear()
-    try:
-        assert cpu_functions() is None
-    finally:
-        cpu_functions.cache_clear()
+    yield
+    cpu_functions.cache_clear()
+
+
+@pytest.mark.usefixtures("not_yet_loaded")
+def test_numba_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert cpu_functions() is None
+
+
+@pytest.mark.usefixtures("not_yet_loaded")
+def test_numba_that_does_not_run_is_told_and_pytorch_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that does not fit the compiler below it, or that lacks what the kernels use, raises anything."""
+
+    class Broken(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError("its LLVM is another one")
+
+    numba = Broken("numba")
+    numba.__spec__ = ModuleSpec("numba", None)
+    monkeypatch.setitem(sys.modules, "numba", numba)
+    qkv = torch.randn(2, 9, 3, 2, 4)
+    with pytest.warns(KernelWarning, match=r"does not run here \(.*its LLVM is another one.*PyTorch's own attention"):
+        attended = causal_attention(qkv, scale=0.5, dropout=0.0)
+    torch.testing.assert_close(attended, plain(qkv, 0.5))
+
+
+@pytest.fixture
+def read_only_package(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process whose package and home cannot be written, by whatever user."""
+    copied = tmp_path / "read-only" / "gpt_experiments"
+    shutil.copytree(Path(fused.__file__).parents[1], copied, ignore=shutil.ignore_patterns("__pycache__"))
+    in_the_way = [copied / "model" / "__pycache__", tmp_path / "home"]
+    for path in in_the_way:
+        path.write_text("a file where the folder should be")
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
+    }
+    return environment | {"PYTHONPATH": str(copied.parent), "HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
+
+
+DROPS = """
+import resource, sys
+from gpt_experiments.model import fused
+if len(sys.argv) > 1:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+import torch
+out = fused.add_dropped(torch.ones(100, 100), torch.ones(100, 100), dropout=0.5)
+print(fused.__file__, fused.cpu_functions().are_kept(), sorted(set(out.unique().tolist())))
+"""
+
+
+@compiled
+@pytest.mark.parametrize("why", ["no folder", "an impossible folder", "no room"])
+def test_kernels_that_cannot_be_kept_are_compiled_for_the_process_with_a_warning(
+    why: str, tmp_path: Path, read_only_package: dict[str, str]
+) -> None:
+    environment, bytes_left = dict(read_only_package), []
+    if why == "an impossible folder":
+        environment["NUMBA_CACHE_DIR"] = str(tmp_path / "home" / "numba")
+    if why == "no room":
+        environment["NUMBA_CACHE_DIR"], bytes_left = str(tmp_path / "numba"), ["50000"]
+    answer = subprocess.run(
+        [sys.executable, "-c", DROPS, *bytes_left],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == f"{tmp_path}/read-only/gpt_experiments/model/fused.py False [1.0, 3.0]\n"
+    assert "KernelWarning: Numba finds no folder" in answer.stderr
+    assert "set NUMBA_CACHE_DIR to a folder that can be written" in answer.stderr
+
+
+@compiled
+@pytest.mark.slow
+def test_a_trial_trains_where_kernels_cannot_be_kept_and_the_user_learns_the_cure(
+    tmp_path: Path, read_only_package: dict[str, str]
+) -> None:
+    """And with the cure nothing is said, and the kernels are kept."""
+    (tmp_path / "text.txt").write_text(generated_text(4000))
+    options = ["--data", "text.txt", "--device", "cpu", "--steps", "1", "--batch-size", "1", "--block-size", "8"]
+
+    def train(seed: int, **more: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "gpt_experiments", "train", *options, "--seed", str(seed)],
+            cwd=tmp_path,
+            env=read_only_package | more,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return " ".join((done.stdout + done.stderr).split())
+
+    assert "set NUMBA_CACHE_DIR to a folder that can be written" in train(1)
+    assert "NUMBA_CACHE_DIR" not in train(2, NUMBA_CACHE_DIR=str(tmp_path / "numba"))
+    assert list((tmp_path / "numba").rglob("*.nbc"))

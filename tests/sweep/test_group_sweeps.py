@@ -142,7 +142,7 @@ def test_by_default_an_accelerator_gets_groups_as_large_as_fit_and_writers_besid
     trial = Trial(variant=VARIANT, training=SETUP)
     each, once = bytes_per_replica(trial, corpus.vocab_size), bytes_for_evaluation(trial, corpus.vocab_size)
     memory = int((4.5 * each + once) / 0.85)
-    monkeypatch.setattr("gpt_experiments.sweep.staffing.device_memory", lambda device: memory)
+    monkeypatch.setattr("gpt_experiments.sweep.staffing.free_memory", lambda device, processes: memory)
     store, listener = Store(store_uri), Recorder()
     report = run_sweep(SWEEP, corpus, store, RunOptions(device="cpu", workers=1), listener)
     assert [trial.outcome for trial in report.trials] == ["finished"] * 6

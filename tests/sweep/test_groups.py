@@ -101,7 +101,7 @@ def test_a_cpu_trains_one_at_a_time_unless_asked() -> None:
 
 
 def test_an_accelerators_workers_share_its_memory_and_leave_cores_to_writers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpt_experiments.sweep.staffing.device_memory", lambda device: 80 * GIB)
+    monkeypatch.setattr("gpt_experiments.sweep.staffing.free_memory", lambda device, processes: 80 * GIB)
     monkeypatch.setattr("gpt_experiments.sweep.staffing.usable_cores", lambda: 16)
     for workers, writers in ((1, 8), (4, 3), (16, 1)):
         staffing = staff(RunOptions(device="cpu", workers=workers), 100)

@@ -12,6 +12,7 @@ import torch
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import DivergedError
+from gpt_experiments.model.fused import KernelWarning
 from gpt_experiments.training import CaptureWarning, Evaluation, Progress, TrainingResult, train_group
 
 UNLUCKY_SEED = 13
@@ -38,6 +39,27 @@ def not_captured(trials: Sequence[Trial], corpus: Corpus, device: torch.device) 
     """The step is taken kernel by kernel, and something else is not worth a notice."""
     warnings.warn("the training step could not be captured", CaptureWarning, stacklevel=2)
     warnings.warn("of no concern", UserWarning, stacklevel=2)
+    return (yield from train_group(trials, corpus, device))
+
+
+def breaks_the_device(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
+    """The unlucky seed's group leaves the device unusable."""
+    if any(trial.seed == UNLUCKY_SEED for trial in trials):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nSearch for ...")
+    return (yield from train_group(trials, corpus, device))
+
+
+def says_its_process(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
+    """A warning for the user that says which process trains; what it trains to is the process, too."""
+    warnings.warn(f"process {os.getpid()}", KernelWarning, stacklevel=2)
+    if any(trial.seed == UNLUCKY_SEED for trial in trials):
+        warnings.warn("the training step could not be captured", CaptureWarning, stacklevel=2)
+    return (yield from train_group(trials, corpus, device))
+
+
+def warns(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
+    """A library has something to say to developers."""
+    warnings.warn("invalid value encountered in divide", RuntimeWarning, stacklevel=2)
     return (yield from train_group(trials, corpus, device))
 
 

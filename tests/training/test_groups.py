@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -15,7 +17,17 @@ from gpt_experiments.config import ModelConfig, TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, CorpusError, DivergedError
 from gpt_experiments.model import GPT
-from gpt_experiments.training import Evaluation, Progress, TrainingResult, evaluate, group_key, train, train_group
+from gpt_experiments.training import (
+    Evaluation,
+    Progress,
+    TrainingResult,
+    evaluate,
+    group_key,
+    prepare_process,
+    release_memory,
+    train,
+    train_group,
+)
 from gpt_experiments.training.batches import ReplicaBatches, training_batches
 from gpt_experiments.training.replica_learner import ReplicaLearner
 from gpt_experiments.training.schedule import learning_rate_at
@@ -218,7 +230,32 @@ def test_captured_or_not_a_group_learns_the_same(corpus: Corpus, error: Exceptio
     assert capturer.log.count("replay") == (8 if error is None else 0)
 
 
+def _losses_in_a_prepared_process(text: str, precision: str) -> list[list[float]]:
+    """The validation losses of two equal groups and of another one, trained one after the other as a worker does."""
+    device, corpus = torch.device("cuda"), Corpus.from_text(text, name="generated")
+    prepare_process(device, 1)
+    losses = []
+    for rates in ((0.0, 0.1, 0.3), (0.0, 0.1, 0.3), (0.2,)):
+        results, _ = run([trial(7, rate, precision=precision) for rate in rates], corpus, device)
+        losses.append([result.summary.final_val_loss for result in results if isinstance(result, TrainingResult)])
+        del results
+        release_memory(device)
+    return losses
+
+
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("default")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_on_cuda_a_prepared_process_repeats_its_results_group_after_group(text: str, precision: str) -> None:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        first, again, other = pool.submit(_losses_in_a_prepared_process, text, precision).result()
+    assert first == again
+    assert (len(first), len(other)) == (3, 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("default")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_on_cuda_a_captured_group_trains_as_each_trial_on_the_cpu(corpus: Corpus) -> None:
     device = torch.device("cuda")
