@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
@@ -236,11 +237,40 @@ class Trial:
 
     def cell(self, corpus_digest: str) -> str:
         """The trial's identity, 16 hexadecimal digits: equal cells train to equal results on the same device."""
-        identity = {
-            "variant": dataclasses.asdict(self.variant),
-            "seed": self.seed,
-            "training": dataclasses.asdict(self.training),
-            "corpus": corpus_digest,
-            "version": TRAINING_VERSION,
-        }
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        return identity(
+            {
+                "variant": identity_fields(self.variant),
+                "seed": self.seed,
+                "training": identity_fields(self.training),
+                "corpus": corpus_digest,
+            }
+        )
+
+
+# The fields of a variant and of a training setup that TRAINING_VERSION began with. They are always part of an identity.
+_FIRST_FIELDS: Final = frozenset(
+    "n_head n_layer n_embed dropout block_size "
+    "steps batch_size learning_rate weight_decay beta1 beta2 eval_interval attention_scale precision schedule "
+    "warmup_steps min_learning_rate".split()
+)
+
+
+def identity_fields(of: Variant | TrainingSetup) -> dict[str, Any]:
+    """What an identity says of a variant or a training setup.
+
+    A field that is younger than TRAINING_VERSION is left out where it has its default, so that adding it changes no
+    identity of an existing store. Its default must therefore be what the program did without the field, and may change
+    only together with TRAINING_VERSION.
+    """
+    values = dataclasses.asdict(of)
+    return {
+        field.name: values[field.name]
+        for field in dataclasses.fields(of)
+        if field.name in _FIRST_FIELDS or values[field.name] != field.default
+    }
+
+
+def identity(described: Mapping[str, Any]) -> str:
+    """A digest of what is described and of TRAINING_VERSION: 16 hexadecimal digits."""
+    text = json.dumps({**described, "version": TRAINING_VERSION}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gpt_experiments.config import TRAINING_VERSION, Trial, Variant, setup_at_budget
+from gpt_experiments.config import Trial, Variant, identity, identity_fields, setup_at_budget
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.cost import rough_cost
 from gpt_experiments.sweep.definition import SweepDefinition
@@ -34,16 +31,16 @@ def sweep_key(definition: SweepDefinition, corpus: Corpus) -> str:
 
     Levels, seeds and the number of trials are not part of it, so that a sweep that is extended goes on in its run.
     """
-    identity = {
-        "name": definition.name,
-        "method": definition.method,
-        "baseline": dataclasses.asdict(definition.baseline),
-        "training": dataclasses.asdict(definition.training),
-        "budget": definition.budget,
-        "corpus": corpus.digest,
-        "version": TRAINING_VERSION,
-    }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return identity(
+        {
+            "name": definition.name,
+            "method": definition.method,
+            "baseline": identity_fields(definition.baseline),
+            "training": identity_fields(definition.training),
+            "budget": definition.budget,
+            "corpus": corpus.digest,
+        }
+    )
 
 
 class Schedule:
