@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from gpt_experiments.config import HYPERPARAMETERS, Budget, TrainingSetup, Variant
+from gpt_experiments.config import HYPERPARAMETERS, Budget, TrainingSetup, Trial, Variant
 from gpt_experiments.errors import ConfigError
 
 Method = Literal["one-at-a-time", "grid", "random", "tpe"]
@@ -64,7 +64,7 @@ class SweepDefinition:
         levels: for each hyperparameter that is varied, its levels, or for random and tpe a Range.
         budget: what every variant spends as much of as the baseline does: optimisation steps, training tokens, or
             floating-point operations.
-        seeds: each variant is trained once with each.
+        seeds: each variant is trained once with each; at least one, none twice.
         trials: how many variants to try; None takes all there are.
 
     Raises:
@@ -82,6 +82,7 @@ class SweepDefinition:
     trials: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", check_seeds(self.seeds))
         _check_trials(self)
         for name, levels in self.levels.items():
             check_levels(name, levels, self.method)
@@ -133,9 +134,13 @@ class SweepDefinition:
         return dataclasses.replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
-        """The definition as a file would give it, every default written out."""
+        """The definition as a file would give it, every default written out; a file of it gives the same definition."""
         levels = {
-            name: {key: value for key, value in dataclasses.asdict(given).items() if value not in (None, False)}
+            name: {
+                key: value
+                for key, value in dataclasses.asdict(given).items()
+                if value is not None and value is not False
+            }
             if isinstance(given, Range)
             else list(given)
             for name, given in self.levels.items()
@@ -148,7 +153,7 @@ class SweepDefinition:
             "levels": levels,
             "training": dataclasses.asdict(self.training),
             "budget": self.budget,
-            "seeds": len(self.seeds),
+            "seeds": len(self.seeds) if self.seeds == first_seeds(len(self.seeds)) else list(self.seeds),
             **({} if self.trials is None else {"trials": self.trials}),
         }
 
@@ -177,6 +182,21 @@ def first_seeds(count: int) -> tuple[int, ...]:
     """
     _require_count("seeds", count)
     return tuple(range(DEFAULT_SEED, DEFAULT_SEED + count))
+
+
+def check_seeds(seeds: Any) -> tuple[int, ...]:
+    """The seeds of a list or tuple.
+
+    Raises:
+        ConfigError: there is none, one that a trial cannot have, or one that stands there twice.
+    """
+    if not isinstance(seeds, list | tuple) or not seeds:
+        raise ConfigError(f"seeds must be a number of seeds or a list of them, as [1, 2, 3], but got {seeds!r}")
+    for i, seed in enumerate(seeds):
+        Trial(variant=Variant(), seed=seed)
+        if seed in seeds[:i]:
+            raise ConfigError(f"seed {seed} stands here twice; keep one")
+    return tuple(seeds)
 
 
 def check_levels(name: str, levels: tuple[Level, ...] | Range, method: Method) -> None:

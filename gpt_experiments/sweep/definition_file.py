@@ -19,6 +19,7 @@ from gpt_experiments.sweep.definition import (
     Range,
     SweepDefinition,
     check_levels,
+    check_seeds,
     first_seeds,
 )
 from gpt_experiments.sweep.yaml_source import FieldPath, YamlSource, read_yaml
@@ -81,7 +82,9 @@ class _Reader:
         if "budget" in self._fields:
             values["budget"] = self._choice("budget", BUDGETS)
         if "seeds" in self._fields:
-            values["seeds"] = self._told(("seeds",), partial(first_seeds, self._fields["seeds"]))
+            given = self._fields["seeds"]
+            read = check_seeds if isinstance(given, list) else first_seeds
+            values["seeds"] = self._told(("seeds",), partial(read, given))
         if "trials" in self._fields:
             values["trials"] = self._fields["trials"]
         where: FieldPath = ("trials",) if "trials" in self._fields else ("levels",)
