@@ -247,12 +247,12 @@ class Trial:
         )
 
 
-# The fields of a variant and of a training setup that TRAINING_VERSION began with. They are always part of an identity.
-_FIRST_FIELDS: Final = frozenset(
+FIRST_FIELDS: Final = frozenset(
     "n_head n_layer n_embed dropout block_size "
     "steps batch_size learning_rate weight_decay beta1 beta2 eval_interval attention_scale precision schedule "
     "warmup_steps min_learning_rate".split()
 )
+"""Fields of variants and training setups that TRAINING_VERSION began with: every run has them, and every identity."""
 
 
 def identity_fields(of: Variant | TrainingSetup) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def identity_fields(of: Variant | TrainingSetup) -> dict[str, Any]:
     return {
         field.name: values[field.name]
         for field in dataclasses.fields(of)
-        if field.name in _FIRST_FIELDS or values[field.name] != field.default
+        if field.name in FIRST_FIELDS or values[field.name] != field.default
     }
 
 

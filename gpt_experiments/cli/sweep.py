@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--timeout", type=float, metavar="S", help="Start no further trial after S seconds.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of the time; train nothing.")
 @click.option("--force", is_flag=True, help="Train every trial, also those that a finished run answers.")
+@click.option("--take-over", is_flag=True, help="Go on with a sweep that another machine began and left unfinished.")
 @device_option
 @data_option
 @tracking_options
@@ -52,6 +53,7 @@ def sweep(
     timeout: float | None,
     dry_run: bool,
     force: bool,
+    take_over: bool,
     device: str,
     data: str | None,
     tracking_uri: str | None,
@@ -69,7 +71,9 @@ def sweep(
 
     from gpt_experiments.sweep.staffing import RunOptions  # not earlier: a mistyped name is told before torch is loaded
 
-    options = RunOptions(device=device, workers=workers, timeout=timeout, force=force, replicas=replicas)
+    options = RunOptions(
+        device=device, workers=workers, timeout=timeout, force=force, replicas=replicas, take_over=take_over
+    )
     corpus = open_corpus(data, quiet=quiet)
     if dry_run:
         _print_plan(wanted, corpus, options, tracking_uri, experiment)

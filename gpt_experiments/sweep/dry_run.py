@@ -12,10 +12,9 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.cost import estimate_seconds
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.groups import form_groups
-from gpt_experiments.sweep.plan import PlannedTrial, Schedule
-from gpt_experiments.sweep.search import make_search
+from gpt_experiments.sweep.plan import PlannedTrial, lost_notice, make_schedule, sweep_key
 from gpt_experiments.sweep.staffing import RunOptions, Staffing, staff
-from gpt_experiments.tracking import Store
+from gpt_experiments.tracking import FinishedTrials, Store
 from gpt_experiments.training import prepare_process
 
 
@@ -59,18 +58,21 @@ def dry_run(
         ExperimentError: the device, the corpus or the store cannot serve the sweep.
     """
     corpus.require_context(definition.longest_context)
-    store = None if options.force else Store.if_present(tracking_uri, experiment)
-    finished = store.finished_trials() if store else {}
-    schedule = Schedule(definition, corpus, finished, make_search(definition, {}))
-    to_train = schedule.total if definition.learns else sum(p.done is None for p in schedule.planned)
+    store = Store.if_present(tracking_uri, experiment)
+    finished = store.finished_trials() if store and not options.force else FinishedTrials()
+    earlier_plan = store.earlier_plan(sweep_key(definition, corpus)) if store and definition.learns else None
+    schedule = make_schedule(definition, corpus, finished.by_cell, earlier_plan)
+    unknown = schedule.total - len(schedule.planned)  # trials that a search will choose
+    to_train = unknown + sum(p.done is None for p in schedule.planned)
     staffing = staff(options, max(1, to_train))
     limit = staffing.packing(options, corpus.vocab_size).limit
     schedule.form_groups(limit, staffing.workers)
     planned = [group for group in schedule.groups if group[0].done is None]
-    timed, note = [tuple(p.trial for p in group) for group in planned], ""
-    if definition.learns:
-        timed = _groups_of_a_search(definition, schedule.total, limit)
-        note = f"tpe chooses up to {schedule.total} trials as results come in; the baseline's time stands for each"
+    timed, notes = [tuple(p.trial for p in group) for group in planned], lost_notice(schedule.planned, finished)
+    if unknown:
+        timed += _groups_of_a_search(definition, unknown, limit)
+        more = "more " if schedule.planned else ""
+        notes += [f"tpe chooses up to {unknown} {more}trials as results come in; the baseline's time stands for each"]
     device = torch.device(staffing.device)
     prepare_process(device, staffing.threads)
     seconds = estimate_seconds(timed, corpus, device)
@@ -83,13 +85,13 @@ def dry_run(
         seconds=max(sum(seconds) / staffing.workers, max(seconds, default=0.0)),
         groups=tuple(len(group) for group in timed),
         staffing=staffing,
-        note=note,
+        note="\n".join(notes),
     )
 
 
 def _groups_of_a_search(
-    definition: SweepDefinition, total: int, limit: Callable[[Trial], int]
+    definition: SweepDefinition, trials: int, limit: Callable[[Trial], int]
 ) -> list[tuple[Trial, ...]]:
     """Stand-ins for the groups of a search that learns: the baseline's seeds, as often as variants will be tried."""
     seeds = [Trial(variant=definition.baseline, seed=seed, training=definition.training) for seed in definition.seeds]
-    return form_groups(seeds, limit) * (total // len(seeds))
+    return form_groups(seeds, limit) * (trials // len(seeds))

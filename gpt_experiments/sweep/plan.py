@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from gpt_experiments.config import Trial, Variant, identity, identity_fields, setup_at_budget
+from gpt_experiments.config import Trial, Variant, identity, identity_fields
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.cost import rough_cost
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.groups import form_groups
-from gpt_experiments.sweep.search import Search
-from gpt_experiments.tracking import FinishedTrial
+from gpt_experiments.sweep.history import History, read_history, trials_of
+from gpt_experiments.sweep.search import Search, make_search
+from gpt_experiments.tracking import FinishedTrial, FinishedTrials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,20 @@ def sweep_key(definition: SweepDefinition, corpus: Corpus) -> str:
     )
 
 
+def make_schedule(
+    definition: SweepDefinition, corpus: Corpus, finished: Mapping[str, FinishedTrial], earlier_plan: Any
+) -> Schedule:
+    """The sweep's trials, as far as they are known before the first one is trained.
+
+    Args:
+        finished: finished runs by cell, newest first.
+        earlier_plan: the rows of the plan that the sweep has left, as JSON; None where there is none.
+    """
+    history = read_history(definition, corpus, finished, earlier_plan)
+    search = make_search(definition, history.values, history.variants)
+    return Schedule(definition, corpus, finished, search, history)
+
+
 class Schedule:
     """Hands out a sweep's trials in groups that train as one, and tells the search how each variant did.
 
@@ -52,7 +68,7 @@ class Schedule:
 
     Args:
         finished: finished runs by cell.
-        done: variants that the search has been told of already, and does not give again.
+        history: what the search has been told already, and does not give again.
     """
 
     def __init__(
@@ -61,7 +77,7 @@ class Schedule:
         corpus: Corpus,
         finished: Mapping[str, FinishedTrial],
         search: Search,
-        done: Iterable[Variant] = (),
+        history: History | None = None,
     ) -> None:
         self._definition, self._corpus, self._finished, self._search = definition, corpus, finished, search
         self._values: dict[Variant, list[float | None]] = {}  # of variants under way, one for each seed that ended
@@ -71,8 +87,10 @@ class Schedule:
         self._workers = 1
         self.planned: list[PlannedTrial] = []
         self._is_exhausted = False  # whether the search has no further variant
-        if definition.learns:
-            for variant in done:
+        if history is not None:
+            for variant in history.variants:
+                if variant not in history.values:
+                    self._values[variant] = []
                 self._plan(variant)
         self._at_most = len(self.planned) + search.planned * len(definition.seeds)
         if not definition.learns:
@@ -147,21 +165,9 @@ class Schedule:
 
     def _plan(self, variant: Variant) -> None:
         """Queue one trial of the variant for each seed."""
-        definition = self._definition
-        training = setup_at_budget(
-            definition.training,
-            variant,
-            definition.baseline,
-            vocab_size=self._corpus.vocab_size,
-            budget=definition.budget,
-        )
-        for seed in definition.seeds:
-            planned = plan_trial(
-                Trial(variant=variant, seed=seed, training=training),
-                variant.label(definition.baseline),
-                self._corpus,
-                self._finished,
-            )
+        label = variant.label(self._definition.baseline)
+        for trial in trials_of(self._definition, self._corpus, variant):
+            planned = plan_trial(trial, label, self._corpus, self._finished)
             self.planned.append(planned)
             self._queue.append(planned)
 
@@ -171,3 +177,15 @@ def plan_trial(trial: Trial, label: str, corpus: Corpus, finished: Mapping[str, 
     cell = trial.cell(corpus.digest)
     n_params = trial.model_config(corpus.vocab_size).n_params
     return PlannedTrial(trial=trial, label=label, cell=cell, n_params=n_params, done=finished.get(cell))
+
+
+def lost_notice(planned: Iterable[PlannedTrial], finished: FinishedTrials) -> list[str]:
+    """What to say of planned trials that have finished runs, but only without their checkpoints; at most one line."""
+    lost = sum(p.cell in finished.lost for p in planned)
+    if not lost:
+        return []
+    what = "checkpoint of 1 finished trial is" if lost == 1 else f"checkpoints of {lost} finished trials are"
+    return [
+        f"the {what} gone from {finished.location}, so training is needed again; if the files were only "
+        "moved, put them back there first"
+    ]

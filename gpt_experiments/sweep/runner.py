@@ -16,13 +16,12 @@ from gpt_experiments.errors import without_secrets
 from gpt_experiments.model.fused import has_cpu_kernels
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.listener import SweepListener, SweepReport, SweepStart, TrialReport
-from gpt_experiments.sweep.plan import PlannedTrial, Schedule, plan_trial, sweep_key
+from gpt_experiments.sweep.plan import PlannedTrial, Schedule, lost_notice, make_schedule, plan_trial, sweep_key
 from gpt_experiments.sweep.pool import WorkerPool
-from gpt_experiments.sweep.search import make_search
 from gpt_experiments.sweep.signals import StopRequest
 from gpt_experiments.sweep.staffing import RunOptions, Staffing, staff
 from gpt_experiments.sweep.trial_runner import RunContext, TrialRunner, TrialSource, deadline
-from gpt_experiments.tracking import FinishedTrial, RunRecorder, Store, names
+from gpt_experiments.tracking import Claims, FinishedTrials, RunRecorder, Store, names
 
 
 def run_sweep(
@@ -36,23 +35,29 @@ def run_sweep(
     corpus.require_context(definition.longest_context)
     staff(options, 1)  # a device that is not there is told before a run is opened
     _close_abandoned(store, listener)
+    key = sweep_key(definition, corpus)
+    earlier_plan = store.earlier_plan(key) if definition.learns else None
     with StopRequest() as stop:
         parent = store.open_sweep(
             definition.name,
-            sweep_key(definition, corpus),
+            key,
             params=_sweep_params(definition, corpus),
             notes={names.CORPUS: corpus.name, names.CORPUS_DIGEST: corpus.digest},
+            take_over=options.take_over,
         )
         try:
-            finished = {} if options.force else store.finished_trials()
-            schedule = _make_schedule(definition, corpus, finished, parent)
+            claims, finished = _look(store, options)
+            schedule = make_schedule(definition, corpus, finished.by_cell, earlier_plan)
+            for notice in lost_notice(schedule.planned, finished):
+                listener.notice(notice)
             parent.log_text(yaml.safe_dump(definition.as_dict(), sort_keys=False), names.DEFINITION_FILE)
             _write_plan(parent, schedule.planned, [])
             to_train = schedule.total - sum(planned.done is not None for planned in schedule.planned)
             staffing = staff(options, to_train)
             schedule.form_groups(staffing.packing(options, corpus.vocab_size).limit, staffing.workers)
-            session = _Session(corpus, store, options, staffing, listener, stop, parent.run_id, definition.name)
-            report = session.run(schedule, to_train, definition.training.steps, schedule.largest_group)
+            session = _Session(corpus, store, options, staffing, listener, stop, claims, parent.run_id, definition.name)
+            source = _GrowingPlan(schedule, parent)
+            report = session.run(source, to_train, definition.training.steps, schedule.largest_group)
         except KeyboardInterrupt:
             parent.kill("interrupted twice")
             raise
@@ -74,10 +79,12 @@ def run_single(trial: Trial, corpus: Corpus, store: Store, options: RunOptions, 
     corpus.require_context(trial.variant.block_size)
     staffing = staff(options, 1)
     _close_abandoned(store, listener)
-    finished = {} if options.force else store.finished_trials()
-    planned = plan_trial(trial, trial.variant.label(Variant()), corpus, finished)
+    claims, finished = _look(store, options)
+    planned = plan_trial(trial, trial.variant.label(Variant()), corpus, finished.by_cell)
+    for notice in lost_notice([planned], finished):
+        listener.notice(notice)
     with StopRequest() as stop:
-        session = _Session(corpus, store, options, staffing, listener, stop, None, None)
+        session = _Session(corpus, store, options, staffing, listener, stop, claims, None, None)
         report = session.run(_One(planned), int(planned.done is None), trial.training.steps, 1)
     listener.sweep_ended(report)
     return report
@@ -98,6 +105,31 @@ class _One:
         """Nobody asks for the value."""
 
 
+class _GrowingPlan:
+    """A sweep's schedule, which also writes its plan whenever a search has chosen further trials, before they train.
+
+    So a report can be made of a sweep that still runs, or that was killed.
+    """
+
+    def __init__(self, schedule: Schedule, parent: RunRecorder) -> None:
+        self._schedule, self._parent = schedule, parent
+        self._written = len(schedule.planned)
+
+    @property
+    def total(self) -> int:
+        return self._schedule.total
+
+    def next_group(self) -> tuple[PlannedTrial, ...] | None:
+        group = self._schedule.next_group()
+        if len(self._schedule.planned) > self._written:
+            _write_plan(self._parent, self._schedule.planned, [])
+            self._written = len(self._schedule.planned)
+        return group
+
+    def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
+        self._schedule.ended(planned, best_val_loss)
+
+
 @dataclass(frozen=True)
 class _Session:
     """One invocation: announces itself, runs trials, and reports."""
@@ -108,6 +140,7 @@ class _Session:
     staffing: Staffing
     listener: SweepListener
     stop: StopRequest
+    claims: Claims | None
     parent_run_id: str | None
     sweep: str | None
 
@@ -146,6 +179,7 @@ class _Session:
             may_start=may_start,
             parent_run_id=self.parent_run_id,
             sweep=self.sweep,
+            claims=self.claims,
         )
         with self.store.patience.during_sweep(self.listener.notice, context.must_stop):
             reports = TrialRunner(context, pool).run(source)
@@ -160,17 +194,12 @@ class _Session:
         )
 
 
-def _make_schedule(
-    definition: SweepDefinition, corpus: Corpus, finished: dict[str, FinishedTrial], parent: RunRecorder
-) -> Schedule:
-    """The sweep's trials; a search that learns begins with the variants that this sweep has finished before."""
-    values: dict[Variant, list[float]] = {}
-    for trial in finished.values():
-        if trial.parent_run_id == parent.run_id:
-            values.setdefault(trial.variant, []).append(trial.best_val_loss)
-    seeds = len(definition.seeds)
-    done = {variant: sum(losses) / seeds for variant, losses in values.items() if len(losses) == seeds}
-    return Schedule(definition, corpus, finished, make_search(definition, done), done)
+def _look(store: Store, options: RunOptions) -> tuple[Claims | None, FinishedTrials]:
+    """What need not be trained, and from now on what other processes train; nothing of either with `force`."""
+    if options.force:
+        return None, FinishedTrials()
+    claims = Claims(store)
+    return claims, store.finished_trials()
 
 
 def _close_abandoned(store: Store, listener: SweepListener) -> None:

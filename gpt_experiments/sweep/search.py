@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gpt_experiments.config import Variant
@@ -36,20 +37,24 @@ class Search(Protocol):
         ...
 
 
-def make_search(definition: SweepDefinition, done: Mapping[Variant, float]) -> Search:
+def make_search(
+    definition: SweepDefinition, values: Mapping[Variant, float], begun: Collection[Variant] = ()
+) -> Search:
     """The search that the definition's method names.
 
+    Only TPE needs to know what there is: the other methods give the same variants in the same order every time.
+
     Args:
-        done: variants that this sweep has finished before, with their values. Only TPE needs them, to learn from and to
-            count: the other methods give the same variants in the same order every time, whatever is done.
+        values: variants of the definition's space whose values are known, to learn from.
+        begun: variants that the sweep has already; they count, and are not given again.
     """
     if definition.method == "one-at-a-time":
         return FixedSearch(definition.one_at_a_time())
     if definition.method == "grid":
         return GridSearch(definition)
     if definition.method == "random":
-        return SampledSearch(definition, {})
-    return SampledSearch(definition, done)
+        return SampledSearch(definition, {}, ())
+    return SampledSearch(definition, values, begun)
 
 
 class FixedSearch:
@@ -83,7 +88,7 @@ class GridSearch:
         for given in levels.values():
             cells *= len(given)
         self.planned = min(cells, definition.trials or cells)
-        self._space = _Space(definition)
+        self._space = Space(definition)
         self._study = _make_study(optuna.samplers.GridSampler(levels, seed=DEFAULT_SEED))
         self._given = 0
 
@@ -101,13 +106,15 @@ class GridSearch:
 class SampledSearch:
     """Draws variants at random, or by TPE (Bergstra et al. 2011) from what it has been told; none is given twice."""
 
-    def __init__(self, definition: SweepDefinition, done: Mapping[Variant, float]) -> None:
+    def __init__(
+        self, definition: SweepDefinition, values: Mapping[Variant, float], begun: Collection[Variant]
+    ) -> None:
         import optuna
 
         assert definition.trials is not None
-        self._space = _Space(definition)
-        self._seen = set(done)
-        self._left = max(0, definition.trials - len(done))
+        self._space = Space(definition)
+        self._seen = {*values, *begun}
+        self._left = max(0, definition.trials - len(begun))
         self.planned = self._left
         self._asked: dict[Variant, optuna.Trial] = {}
         sampler: BaseSampler
@@ -115,13 +122,10 @@ class SampledSearch:
             sampler = optuna.samplers.RandomSampler(seed=DEFAULT_SEED)
         else:
             # With what was done before the draws must be new ones; the liar keeps parallel asks apart.
-            sampler = optuna.samplers.TPESampler(seed=DEFAULT_SEED + len(done), constant_liar=True)
+            sampler = optuna.samplers.TPESampler(seed=DEFAULT_SEED + len(values), constant_liar=True)
         self._study = _make_study(sampler)
-        for variant, value in done.items():
-            params = {name: getattr(variant, name) for name in self._space.distributions}
-            self._study.add_trial(
-                optuna.create_trial(params=params, distributions=self._space.distributions, value=value)
-            )
+        for variant, value in values.items():
+            self._study.add_trial(self._space.ended_trial(variant, value))
 
     def ask(self) -> Variant | None:
         """A variant that was neither given nor done before."""
@@ -141,17 +145,20 @@ class SampledSearch:
         return None
 
     def tell(self, variant: Variant, value: float | None) -> None:
-        """Learn the value of a variant that was given; a failed one teaches nothing."""
+        """Learn the value of a variant that was given, or begun before; a failed one teaches nothing."""
         import optuna
 
-        trial = self._asked.pop(variant)
-        if value is None:
+        trial = self._asked.pop(variant, None)
+        if trial is None:
+            if value is not None:
+                self._study.add_trial(self._space.ended_trial(variant, value))
+        elif value is None:
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             self._study.tell(trial, value)
 
 
-class _Space:
+class Space:
     """The definition's levels as Optuna's distributions, and Optuna's parameters as variants."""
 
     def __init__(self, definition: SweepDefinition) -> None:
@@ -170,14 +177,44 @@ class _Space:
         parameters: dict[str, Any] = trial.params
         return dataclasses.replace(self._baseline, **parameters)
 
+    def ended_trial(self, variant: Variant, value: float) -> optuna.trial.FrozenTrial:
+        """The variant as a trial from which Optuna learns.
+
+        Raises:
+            ValueError: the levels do not allow the variant.
+        """
+        import optuna
+
+        params = {name: getattr(variant, name) for name in self.distributions}
+        return optuna.create_trial(params=params, distributions=self.distributions, value=value)
+
+    def holds(self, variant: Variant) -> bool:
+        """Whether the levels allow the variant."""
+        varied = {name: getattr(variant, name) for name in self.distributions}
+        if dataclasses.replace(self._baseline, **varied) != variant:
+            return False
+        try:
+            self.ended_trial(variant, 0.0)
+        except ValueError:  # Optuna's way to say no
+            return False
+        return True
+
 
 def _range_distribution(name: str, levels: Range) -> BaseDistribution:
     from optuna.distributions import FloatDistribution, IntDistribution
 
     if name == "dropout":
-        return FloatDistribution(levels.low, levels.high, log=levels.log, step=levels.step)
+        return FloatDistribution(levels.low, _highest(levels), log=levels.log, step=levels.step)
     numbers = levels.whole_numbers()
     return IntDistribution(numbers[0], numbers[-1], log=levels.log, step=numbers.step)
+
+
+def _highest(levels: Range) -> float:
+    """The range's last value, which a step that does not divide it leaves below `high`."""
+    if levels.step is None:
+        return levels.high
+    low, high, step = (Decimal(str(value)) for value in (levels.low, levels.high, levels.step))
+    return float(low + (high - low) // step * step)
 
 
 def _make_study(sampler: BaseSampler) -> optuna.Study:

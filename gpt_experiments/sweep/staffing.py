@@ -27,6 +27,7 @@ class RunOptions:
         force: train every trial, also those that a finished run answers.
         replicas: trials that train as one batched model, at most; None takes as many as fit on an accelerator, and one
             on a CPU.
+        take_over: go on with a sweep that is marked as running by a process of another host, which is taken for dead.
 
     Raises:
         ConfigError: workers or replicas below 1, or a timeout that is not positive.
@@ -37,6 +38,7 @@ class RunOptions:
     timeout: float | None = None
     force: bool = False
     replicas: int | None = None
+    take_over: bool = False
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,11 @@ from gpt_experiments.sweep.listener import SweepListener, TrialReport, TrialTick
 from gpt_experiments.sweep.messages import Job, JobDone, JobFailed, Message, Notice, Trained
 from gpt_experiments.sweep.plan import PlannedTrial
 from gpt_experiments.sweep.pool import WorkerPool
-from gpt_experiments.tracking import RunRecorder, Store, names
+from gpt_experiments.tracking import Claims, Others, RunRecorder, Store, names
 from gpt_experiments.training import Evaluation, Progress
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
+_SECONDS_BETWEEN_CLAIMS: Final = 2.0  # at what other processes have done of what this one waits for
 
 
 class TrialSource(Protocol):
@@ -48,6 +50,7 @@ class RunContext:
 
     Attributes:
         parent_run_id, sweep: the sweep's run and name; None for a trial on its own.
+        claims: keep this process and others from training the same cells; None lets it train whatever it is given.
         must_stop: whether to end now, trials that run included.
         may_start: whether a further trial may begin.
     """
@@ -61,6 +64,7 @@ class RunContext:
     may_start: Callable[[], bool]
     parent_run_id: str | None = None
     sweep: str | None = None
+    claims: Claims | None = None
 
 
 @dataclass(kw_only=True)
@@ -80,6 +84,9 @@ class TrialRunner:
         self._context, self._pool = context, pool
         self._running: dict[int, _Running] = {}
         self._done: deque[tuple[_Running, JobDone]] = deque()  # trained and their files written, but not yet logged
+        self._elsewhere: list[PlannedTrial] = []  # what other processes train
+        self._look_at = 0.0  # when to look how far they are
+        self._known_processes: set[str] = set()  # those that have been named to the listener
         self._reports: list[TrialReport] = []
         self._is_exhausted = False  # whether the source has said that it has no more; only that ends a sweep as done
         self._folder = Path()
@@ -113,7 +120,8 @@ class TrialRunner:
         """
         if self._context.must_stop():
             return False
-        return bool(self._running) or (not self._is_exhausted and self._context.may_start())
+        is_left = bool(self._elsewhere) or not self._is_exhausted
+        return bool(self._running) or (is_left and self._context.may_start())
 
     def _turn(self, source: TrialSource) -> None:
         """Take what the workers sent, give them more to do, and only then log one trial that is done.
@@ -128,19 +136,61 @@ class TrialRunner:
 
     def _fill(self, source: TrialSource) -> None:
         """Answer trials from the store and start groups of others, as long as there is room and time."""
-        while self._pool.has_room and not self._context.must_stop() and self._context.may_start():
+        claims = self._context.claims
+        while self._has_room:
             group = source.next_group()
             if group is None:
                 self._is_exhausted = True
-                return
+                break
             for planned in group:
                 if planned.done is not None:
-                    self._answer(planned)
-                    source.ended(planned, planned.done.best_val_loss)
-            if to_train := [planned for planned in group if planned.done is None]:
+                    self._answer(planned, source)
+            to_train = [planned for planned in group if planned.done is None]
+            if to_train and claims is None:
                 self._start(to_train)
+            elif to_train and claims is not None:
+                self._elsewhere += self._start_what_is_free([to_train], claims, source)
+        if claims and self._elsewhere and self._has_room and time.monotonic() > self._look_at:
+            alone = [[planned] for planned in self._elsewhere]
+            self._elsewhere = self._start_what_is_free(alone, claims, source)
 
-    def _answer(self, planned: PlannedTrial) -> None:
+    @property
+    def _has_room(self) -> bool:
+        return self._pool.has_room and not self._context.must_stop() and self._context.may_start()
+
+    def _start_what_is_free(
+        self, groups: Sequence[Sequence[PlannedTrial]], claims: Claims, source: TrialSource
+    ) -> list[PlannedTrial]:
+        """Start what no other process trains, as far as there is room, and answer what one has finished; the rest."""
+        left: list[PlannedTrial] = []
+        with claims.looking() as others:
+            self._look_at = time.monotonic() + _SECONDS_BETWEEN_CLAIMS
+            for group in groups:
+                open_ones = [planned for planned in group if planned.cell not in others.finished]
+                free = [planned for planned in open_ones if planned.cell not in others.training]
+                if free and self._has_room:
+                    self._start(free)
+                    free = []
+                left += [*free, *(planned for planned in open_ones if planned.cell in others.training)]
+        for planned in itertools.chain(*groups):
+            if planned.cell in others.finished:
+                self._answer(dataclasses.replace(planned, done=others.finished[planned.cell]), source)
+        self._say_who_trains(left, others)
+        return left
+
+    def _say_who_trains(self, trials: Iterable[PlannedTrial], others: Others) -> None:
+        """Once for each process: its results are waited for."""
+        for planned in trials:
+            process = others.training.get(planned.cell)
+            if process is not None and process not in self._known_processes:
+                self._known_processes.add(process)
+                self._context.listener.notice(
+                    f"{process} trains trials that belong to this sweep, too, such as {planned.label} (seed "
+                    f"{planned.trial.seed}); they are not trained twice, their results are waited for"
+                )
+
+    def _answer(self, planned: PlannedTrial, source: TrialSource) -> None:
+        """End a trial with the results of the run that answers it."""
         done = planned.done
         assert done is not None
         self._end(
@@ -155,6 +205,7 @@ class TrialRunner:
                 tokens_per_second=done.tokens_per_second,
             )
         )
+        source.ended(planned, done.best_val_loss)
 
     def _start(self, group: Sequence[PlannedTrial]) -> None:
         first = len(self._reports) + len(self._running) + 1

@@ -23,6 +23,7 @@ from gpt_experiments.tracking import names
 
 # A process's start time is counted from the boot, which the system dates anew when its clock is set.
 _SECONDS_OF_DOUBT: Final = 60
+_OWNER: Final = re.compile(r"(.*)\|(\d+)\|(\d+)")  # host, process id, start time
 
 
 def source_tags() -> dict[str, str]:
@@ -49,7 +50,7 @@ def this_process() -> str:
 
 def is_dead(owner: str) -> bool:
     """Whether the process that `owner` names has certainly ended; of another host's processes that is never certain."""
-    match = re.fullmatch(r"(.*)\|(\d+)\|(\d+)", owner)
+    match = _OWNER.fullmatch(owner)
     if match is None or match[1] != socket.gethostname():
         return False
     try:
@@ -57,6 +58,18 @@ def is_dead(owner: str) -> bool:
     except psutil.NoSuchProcess:
         return True
     return abs(started - int(match[3])) > _SECONDS_OF_DOUBT
+
+
+def is_alive_here(owner: str) -> bool:
+    """Whether `owner` names a process of this host that lives."""
+    match = _OWNER.fullmatch(owner)
+    return match is not None and match[1] == socket.gethostname() and not is_dead(owner)
+
+
+def described(owner: str) -> str:
+    """The process that `owner` names, for a message."""
+    match = _OWNER.fullmatch(owner)
+    return f"process {match[2]} on {match[1]}" if match else "a process that left no name"
 
 
 def _owner_tag(process: psutil.Process) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from mlflow.entities import Experiment, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from gpt_experiments.config import Variant
+from gpt_experiments.config import FIRST_FIELDS, Variant
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names, provenance
+from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
 from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
 from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.tracking.patience import Patience, patient_client
+from gpt_experiments.tracking.host_lock import host_lock
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.relocation import artifact_location, repair_moved_store
 
@@ -33,6 +36,21 @@ class FinishedTrial:
     best_val_loss: float
     train_seconds: float
     tokens_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedTrials:
+    """What needs not be trained again.
+
+    Attributes:
+        by_cell: for each cell the newest finished run that still has its checkpoint, newest first.
+        lost: cells that have finished runs, but only such as have lost their checkpoints.
+        location: where the experiment's checkpoints should be.
+    """
+
+    by_cell: Mapping[str, FinishedTrial] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()
+    location: str = ""
 
 
 class Store:
@@ -103,14 +121,25 @@ class Store:
                 return run.info.run_id
         return None
 
-    def finished_trials(self) -> dict[str, FinishedTrial]:
-        """Every cell that has a finished run, with the newest such run."""
+    def finished_trials(self) -> FinishedTrials:
+        """Every cell that has a finished run, with the newest such run that still has its checkpoint."""
+        runs = self.search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FINISHED'")
+        return self.finished_among(runs)
+
+    def finished_among(self, runs: Sequence[Run]) -> FinishedTrials:
+        """Which cells the runs answer, which are finished and come newest first."""
+        with told_as_tracking_errors(self.uri):
+            gone = runs_without_checkpoint(self.client, self.experiment, runs)
         trials: dict[str, FinishedTrial] = {}
-        for run in self.search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FINISHED'"):
+        lost: set[str] = set()
+        for run in runs:
             trial = _finished_trial(run)
-            if trial is not None:
-                trials.setdefault(trial.cell, trial)  # newest first
-        return trials
+            if trial is not None and run.info.run_id in gone:
+                lost.add(trial.cell)
+            elif trial is not None:
+                trials.setdefault(trial.cell, trial)
+        location = self.experiment.artifact_location
+        return FinishedTrials(by_cell=trials, lost=frozenset(lost - trials.keys()), location=location)
 
     def close_abandoned(self) -> list[str]:
         """End as KILLED every run that a process of this host left RUNNING when it died; their ids."""
@@ -125,27 +154,58 @@ class Store:
                 self.client.set_terminated(run_id, "KILLED")
         return abandoned
 
-    def open_sweep(self, name: str, key: str, *, params: Mapping[str, object], notes: Mapping[str, str]) -> RunRecorder:
+    def earlier_plan(self, key: str) -> Any:
+        """The rows of the plan that the sweep of that identity has left, as JSON; None where there is none to read."""
+        found = self._sweep(key)
+        try:
+            return found and RunRecorder(self.client, found.info.run_id, self.uri).download_json(names.PLAN_FILE)
+        except ValueError:  # cut while it was written, or edited: the sweep writes a new one
+            return None
+
+    def open_sweep(
+        self,
+        name: str,
+        key: str,
+        *,
+        params: Mapping[str, object],
+        notes: Mapping[str, str],
+        take_over: bool = False,
+    ) -> RunRecorder:
         """The parent run of the sweep whose identity is `key`: the one that is there, opened again, or a new one.
 
+        Args:
+            take_over: also where the run is marked as running by a process of which nobody here can know whether it
+                still lives; what it was training is then closed as KILLED.
+
         Raises:
-            TrackingError: a living process of this host is running that sweep.
+            TrackingError: a living process of this host is running that sweep, or without `take_over` perhaps one of
+                another host.
         """
+        with host_lock(self.uri):  # two processes that begin the same sweep at once are not to make it twice
+            run = self._sweep(key)
+            if run is None:
+                tags = {names.SWEEP_KEY: key, **notes}
+                return self.start_run(kind="sweep", run_name=name, sweep=name, params=params, tags=tags)
+            owner = run.data.tags.get(names.OWNER, "")
+            if run.info.status == "RUNNING" and owner != provenance.this_process() and not provenance.is_dead(owner):
+                _require_leave(name, run, owner, take_over=take_over)
+                self._close_trials_of(run)
+            recorder = RunRecorder(self.client, run.info.run_id, self.uri)
+            recorder.reopen({**provenance.source_tags(), **notes})
+            return recorder
+
+    def _sweep(self, key: str) -> Run | None:
         found = self.search(f"tags.`{names.SWEEP_KEY}` = '{key}'", newest=1)
-        if not found:
-            tags = {names.SWEEP_KEY: key, **notes}
-            return self.start_run(kind="sweep", run_name=name, sweep=name, params=params, tags=tags)
-        run = found[0]
-        owner = run.data.tags.get(names.OWNER, "")
-        if run.info.status == "RUNNING" and owner != provenance.this_process() and not provenance.is_dead(owner):
-            host, pid, *_ = [*owner.split("|"), "unknown", "unknown"]
-            raise TrackingError(
-                f"sweep {name!r} is being run by process {pid} on {host} (run {run.info.run_id}); wait until it ends, "
-                "or stop it there; if that process is gone, delete that run in MLflow: its trials stay, and are reused"
-            )
-        recorder = RunRecorder(self.client, run.info.run_id, self.uri)
-        recorder.reopen({**provenance.source_tags(), **notes})
-        return recorder
+        return found[0] if found else None
+
+    def _close_trials_of(self, parent: Run) -> None:
+        """End as KILLED what the process from which a sweep is taken over has left RUNNING."""
+        running = self.search(
+            f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}' and attributes.status = 'RUNNING'"
+        )
+        for run in running:
+            reason = f"the sweep was taken over by {provenance.described(provenance.this_process())}"
+            RunRecorder(self.client, run.info.run_id, self.uri).kill(reason)
 
     def start_run(
         self,
@@ -190,6 +250,18 @@ class Store:
                     return runs
 
 
+def _require_leave(name: str, run: Run, owner: str, *, take_over: bool) -> None:
+    """Raise a TrackingError, unless the process that runs the sweep may be dead and is to be taken for dead."""
+    running = f"sweep {name!r} is being run by {provenance.described(owner)} (run {run.info.run_id})"
+    if provenance.is_alive_here(owner):
+        raise TrackingError(f"{running}; wait until it ends, or stop it")
+    if not take_over:
+        raise TrackingError(
+            f"{running}. Whether it still lives cannot be seen from here: if it has ended, type the same command with "
+            "--take-over; what is finished stays, and the rest is trained"
+        )
+
+
 def _finished_trial(run: Run) -> FinishedTrial | None:
     """The run as a finished trial; None where somebody's edit in MLflow took away what makes it one."""
     tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
@@ -198,13 +270,7 @@ def _finished_trial(run: Run) -> FinishedTrial | None:
             run_id=run.info.run_id,
             parent_run_id=tags.get(MLFLOW_PARENT_RUN_ID),
             cell=tags[names.CELL],
-            variant=Variant(
-                n_head=int(params["n_head"]),
-                n_layer=int(params["n_layer"]),
-                n_embed=int(params["n_embed"]),
-                dropout=float(params["dropout"]),
-                block_size=int(params["block_size"]),
-            ),
+            variant=_variant(params),
             seed=int(params["seed"]),
             final_train_loss=metrics[names.FINAL_TRAIN_LOSS],
             final_val_loss=metrics[names.FINAL_VAL_LOSS],
@@ -214,3 +280,10 @@ def _finished_trial(run: Run) -> FinishedTrial | None:
         )
     except (KeyError, ValueError):
         return None
+
+
+def _variant(params: Mapping[str, str]) -> Variant:
+    """The variant of a run; a hyperparameter that is younger than the run has its default."""
+    defaults = asdict(Variant())
+    there = [name for name in defaults if name in params or name in FIRST_FIELDS]
+    return Variant(**{name: type(defaults[name])(params[name]) for name in there})

@@ -53,7 +53,7 @@ def read_sweep_trials(store: Store, reference: str | None = None) -> SweepTrials
     failed = store.search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FAILED'")
     failures = {run.info.run_id: run.data.tags.get(names.FAILURE, "") for run in failed}
     rows = RunRecorder(store.client, parent.info.run_id, store.uri).download_json(names.PLAN_FILE)
-    return _read_plan(parent, rows, store.finished_trials(), failures)
+    return _read_plan(parent, rows, store.finished_trials().by_cell, failures)
 
 
 def _read_plan(

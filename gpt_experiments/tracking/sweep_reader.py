@@ -72,9 +72,9 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
         for run in store.search(f"tags.`{names.KIND}` = 'trial'"):
             runs.setdefault(run.data.tags.get(names.CELL, ""), []).append(run)  # newest first
         vocab_size = int(parent.data.params["vocab_size"])
-        trials = pd.DataFrame([_trial_row(row, runs.get(row["cell"], []), vocab_size) for row in plan])
+        rows = [_trial_row(row, runs.get(row["cell"], []), vocab_size) for row in plan]
         by_id = {run.info.run_id: run for of_cell in runs.values() for run in of_cell}
-        finished = [by_id[run_id] for run_id in trials.loc[trials["outcome"] == "finished", "run_id"]]
+        finished = [by_id[row["run_id"]] for row in rows if row["outcome"] == "finished"]
         if not finished:
             raise TrackingError(
                 f"sweep {name!r} (run {parent.info.run_id}) has no finished trial yet; let it train one"
@@ -89,7 +89,7 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
             corpus=parent.data.tags.get(names.CORPUS, "unknown"),
             corpus_digest=parent.data.tags.get(names.CORPUS_DIGEST, ""),
             vocab_size=vocab_size,
-            trials=trials,
+            trials=pd.DataFrame(rows),
             curves=_curves(store, finished),
             positions=_tables(store, finished, names.POSITIONS_FILE, _POSITION_COLUMNS),
             heads=_tables(store, finished, names.HEADS_FILE, _HEAD_COLUMNS),

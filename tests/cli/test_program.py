@@ -41,7 +41,8 @@ OPTIONS = {
     "register": "experiment force name tracking_uri",
     "report": "attention experiment output pretrained tracking_uri",
     "sweep": (
-        "budget data device dry_run experiment force quiet replicas seeds steps timeout tracking_uri trials workers"
+        "budget data device dry_run experiment force quiet replicas seeds steps take_over timeout tracking_uri trials "
+        "workers"
     ),
     "train": (
         "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "

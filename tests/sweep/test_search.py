@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from gpt_experiments.config import Variant
 from gpt_experiments.sweep.definition import Range, SweepDefinition
-from gpt_experiments.sweep.search import Search, make_search
+from gpt_experiments.sweep.search import Search, Space, make_search
 
 
 def drain(search: Search, limit: int = 1000) -> list[Variant]:
@@ -108,7 +109,7 @@ def test_tpe_counts_and_never_repeats_what_was_done_before() -> None:
         first.tell(variant, None if i == 3 else float(i))
         if i < 3:
             done[variant] = float(i)
-    rest = drain(make_search(definition("tpe", trials=6), done))
+    rest = drain(make_search(definition("tpe", trials=6), done, tuple(done)))
     assert len(rest) == 3
     assert not set(rest) & set(done)
 
@@ -131,3 +132,40 @@ def test_optuna_says_nothing_and_writes_nothing(
         drain(make_search(definition(method, trials=4), {}))
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tpe_is_told_the_value_of_what_was_begun_before() -> None:
+    search = make_search(definition("tpe", trials=4), {}, [Variant(n_head=1, n_layer=1, dropout=0.0)])
+    assert search.planned == 3
+    search.tell(Variant(n_head=1, n_layer=1, dropout=0.0), 2.0)
+    assert Variant(n_head=1, n_layer=1, dropout=0.0) not in drain(search)
+
+
+@pytest.mark.parametrize(
+    ("changes", "inside"),
+    [
+        ({}, True),
+        ({"n_head": 8}, False),  # not a level
+        ({"n_embed": 32}, False),  # not varied, and not the baseline's
+        ({"n_layer": 3}, True),
+        ({"n_layer": 4}, False),  # between two steps
+        ({"n_layer": 9}, False),  # beyond the range
+        ({"dropout": 0.6}, True),  # three steps of 0.2, in floating-point 0.6000000000000001
+        ({"dropout": 0.65}, False),
+    ],
+)
+def test_the_space_is_what_the_levels_allow(changes: dict[str, float], inside: bool) -> None:
+    levels = {"n_head": (1, 2, 4), "n_layer": Range(low=1, high=8, step=2), "dropout": Range(low=0, high=0.7, step=0.2)}
+    space = Space(definition("tpe", levels=levels, trials=5))
+    variant = dataclasses.replace(Variant(n_head=2, n_layer=1, dropout=0.2), **changes)  # type: ignore[arg-type]
+    assert space.holds(variant) is inside
+
+
+@pytest.mark.parametrize(
+    "dropout", [Range(low=0.1, high=0.7, step=0.1), Range(low=0.0, high=0.5), Range(low=0.01, high=0.5, log=True)]
+)
+def test_whatever_a_search_gives_is_inside_its_space(dropout: Range) -> None:
+    wanted = definition("tpe", levels={"dropout": dropout, "n_layer": Range(low=1, high=40, log=True)}, trials=40)
+    asked = drain(make_search(wanted, {}))
+    assert asked
+    assert all(Space(wanted).holds(variant) for variant in asked)

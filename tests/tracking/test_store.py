@@ -53,6 +53,7 @@ def finished_run(store: Store, cell: str, variant: Variant, **options: str) -> s
         tags={names.CELL: cell},
         **options,  # type: ignore[arg-type]
     )
+    recorder.log_text("weights", "checkpoint/model.safetensors")
     recorder.log_metrics(dataclasses.asdict(SUMMARY))
     recorder.finish()
     return recorder.run_id
@@ -132,7 +133,7 @@ def test_finished_trials_are_found_by_cell_the_newest_first(store: Store) -> Non
     store.start_run(kind="trial", run_name="running", params={}, tags={names.CELL: "cc"})
     store.start_run(kind="trial", run_name="failed", params={}, tags={names.CELL: "dd"}).fail("because")
 
-    found = store.finished_trials()
+    found = store.finished_trials().by_cell
     assert found.keys() == {"aa", "bb"}
     assert found["aa"].run_id == newest
     assert found["aa"].parent_run_id == "p"
@@ -143,7 +144,7 @@ def test_finished_trials_are_found_by_cell_the_newest_first(store: Store) -> Non
 
 def test_a_deleted_run_no_longer_answers(store: Store, client: MlflowClient) -> None:
     client.delete_run(finished_run(store, "aa", Variant()))
-    assert store.finished_trials() == {}
+    assert store.finished_trials().by_cell == {}
 
 
 def test_failures_and_interrupts_say_why(store: Store, client: MlflowClient) -> None:
@@ -195,6 +196,64 @@ def test_a_sweep_is_opened_again_not_twice_and_not_while_another_process_runs_it
         with pytest.raises(TrackingError, match=f"is being run by process {other.pid}"):
             store.open_sweep("grid", "key", params={}, notes={})
         other.kill()
+
+
+@pytest.mark.parametrize(
+    ("owner", "called"),
+    [("other-host|17|0", "process 17 on other-host"), ("gibberish", "a process that left no name")],
+)
+def test_a_sweep_whose_process_cannot_be_seen_is_refused_with_a_way_out(
+    store: Store, client: MlflowClient, owner: str, called: str
+) -> None:
+    """As a machine leaves it that was switched off while it trained."""
+    first = store.open_sweep("grid", "key", params={}, notes={})
+    trial = store.start_run(kind="trial", run_name="x", params={}, parent_run_id=first.run_id)
+    others = store.start_run(kind="trial", run_name="x", params={}, parent_run_id="another sweep")
+    for run_id in (first.run_id, trial.run_id, others.run_id):
+        client.set_tag(run_id, names.OWNER, owner)
+    assert store.close_abandoned() == []
+    with pytest.raises(
+        TrackingError, match=rf"is being run by {called} \(run {first.run_id}\).* with --take-over"
+    ) as told:
+        store.open_sweep("grid", "key", params={}, notes={})
+    assert "unknown" not in str(told.value)
+    again = store.open_sweep("grid", "key", params={}, notes={}, take_over=True)
+    assert again.run_id == first.run_id
+    assert client.get_run(first.run_id).data.tags[names.OWNER] == provenance.this_process()
+    closed = client.get_run(trial.run_id)
+    assert closed.info.status == "KILLED"
+    assert f"taken over by process {os.getpid()} on" in closed.data.tags[names.FAILURE]
+    assert client.get_run(others.run_id).info.status == "RUNNING"
+
+
+def test_a_sweep_is_not_taken_over_from_a_process_that_lives(store: Store, client: MlflowClient) -> None:
+    first = store.open_sweep("grid", "key", params={}, notes={})
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+        client.set_tag(first.run_id, names.OWNER, provenance._owner_tag(provenance.psutil.Process(other.pid)))
+        with pytest.raises(TrackingError, match=f"is being run by process {other.pid} on .*; wait until it ends, or"):
+            store.open_sweep("grid", "key", params={}, notes={}, take_over=True)
+        other.kill()
+
+
+def test_the_newest_run_that_has_its_checkpoint_answers(store: Store, client: MlflowClient, tmp_path: Path) -> None:
+    older, newer = (finished_run(store, "aa", Variant()) for _ in range(2))
+    alone = finished_run(store, "bb", Variant())
+    for run_id in (newer, alone):
+        (tmp_path / "mlruns" / "gpt-experiments" / run_id / "artifacts" / "checkpoint" / "model.safetensors").unlink()
+    found = store.finished_trials()
+    assert {cell: trial.run_id for cell, trial in found.by_cell.items()} == {"aa": older}
+    assert found.lost == {"bb"}
+    assert found.location == (tmp_path / "mlruns" / "gpt-experiments").as_uri()
+
+
+def test_a_run_that_is_older_than_a_hyperparameter_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class LaterVariant(Variant):
+        feed_forward_factor: float = 4.0
+
+    finished_run(store, "aa", Variant(n_layer=3))
+    monkeypatch.setattr("gpt_experiments.tracking.store.Variant", LaterVariant)
+    assert store.finished_trials().by_cell["aa"].variant == LaterVariant(n_layer=3, feed_forward_factor=4.0)
 
 
 @pytest.mark.slow
@@ -266,4 +325,4 @@ def test_models_that_are_not_there_are_told(store: Store, store_uri: str, tmp_pa
 def test_the_cell_of_a_run_is_the_trials(store: Store, corpus: Corpus) -> None:
     trial = Trial(variant=Variant(n_layer=2))
     finished_run(store, trial.cell(corpus.digest), trial.variant)
-    assert trial.cell(corpus.digest) in store.finished_trials()
+    assert trial.cell(corpus.digest) in store.finished_trials().by_cell

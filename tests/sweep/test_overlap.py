@@ -1,0 +1,156 @@
+"""Two sweeps on one store at once, as a user starts them: each cell is trained once, whoever trains it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.sweep.listener import SweepReport
+from gpt_experiments.sweep.runner import run_single
+from gpt_experiments.sweep.staffing import RunOptions
+from gpt_experiments.tracking import Claims, Store, names, provenance
+from tests.sweep.recorder import Recorder
+
+DEFINITION = """
+name: {name}
+method: grid
+baseline: {{n_head: 2, n_layer: 1, n_embed: 16, dropout: 0.1, block_size: 32}}
+levels: {{n_head: [1, 4], n_layer: [1, 2]}}
+training: {{steps: 200, batch_size: 4, eval_interval: 100}}
+"""
+TRIAL = Trial(
+    variant=Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16),
+    training=TrainingSetup(steps=2, batch_size=2, eval_interval=2),
+)
+
+
+@contextmanager
+def another_process() -> Iterator[str]:
+    """A living process of this host, as a run's owner."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+        try:
+            yield provenance._owner_tag(psutil.Process(process.pid))
+        finally:
+            process.kill()
+
+
+def open_run(store: Store, corpus: Corpus, owner: str) -> str:
+    cell = TRIAL.cell(corpus.digest)
+    return store.start_run(kind="trial", run_name="x", params={}, tags={names.CELL: cell, names.OWNER: owner}).run_id
+
+
+def train(store: Store, corpus: Corpus, listener: Recorder, **how: bool) -> SweepReport:
+    return run_single(TRIAL, corpus, store, RunOptions(device="cpu", workers=1, **how), listener)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_sweeps_that_overlap_train_each_cell_once(tmp_path: Path, text: str, store_uri: str) -> None:
+    (tmp_path / "text.txt").write_text(text)
+    processes = []
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(DEFINITION.format(name=name))
+        command = [sys.executable, "-m", "gpt_experiments", "sweep", str(tmp_path / f"{name}.yaml")]
+        command += ["--data", str(tmp_path / "text.txt"), "--tracking-uri", store_uri, "--device", "cpu"]
+        processes.append(
+            subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        )
+    for process in processes:
+        output, _ = process.communicate(timeout=500)
+        assert process.returncode == 0, output
+        assert "grid" not in output or "4 trials" in output
+    store = Store(store_uri)
+    client = MlflowClient(tracking_uri=store_uri)
+    trials = client.search_runs([store.experiment.experiment_id], f"tags.`{names.KIND}` = 'trial'")
+    assert Counter(run.info.status for run in trials) == {"FINISHED": 4}
+    assert len({run.data.tags[names.CELL] for run in trials}) == 4
+    sweeps = client.search_runs([store.experiment.experiment_id], f"tags.`{names.KIND}` = 'sweep'")
+    assert [run.info.status for run in sweeps] == ["FINISHED"] * 2
+    assert len({run.data.tags["mlflow.parentRunId"] for run in trials}) == 2  # both had a share in the work
+
+
+def test_a_trial_that_another_process_trains_is_waited_for(store_uri: str, corpus: Corpus) -> None:
+    """The other process fails it, after a while: then it is trained here."""
+
+    class Watcher(Recorder):
+        def notice(self, text: str) -> None:
+            super().notice(text)
+            client.set_terminated(theirs, "FAILED")
+
+    store, client = Store(store_uri), MlflowClient(tracking_uri=store_uri)
+    with another_process() as owner:
+        theirs = open_run(store, corpus, owner)
+        report = train(store, corpus, listener := Watcher())
+    assert [trial.outcome for trial in report.trials] == ["finished"]
+    (notice,) = listener.notices
+    assert notice.startswith(f"process {owner.split('|')[1]} on ")
+    assert "are not trained twice" in notice
+
+
+def test_a_trial_that_another_process_trains_is_taken_from_it(store_uri: str, corpus: Corpus) -> None:
+    class Watcher(Recorder):
+        def notice(self, text: str) -> None:
+            """The other process finishes while this one waits."""
+            super().notice(text)
+            client.log_text(theirs, "weights", "checkpoint/model.safetensors")
+            for name, value in dict.fromkeys((*LOSSES, names.TRAIN_SECONDS, names.TOKENS_PER_SECOND), 2.0).items():
+                client.log_metric(theirs, name, value)
+            for name, param in {**vars(TRIAL.variant), "seed": TRIAL.seed}.items():
+                client.log_param(theirs, name, param)
+            client.set_terminated(theirs, "FINISHED")
+
+    store, client = Store(store_uri), MlflowClient(tracking_uri=store_uri)
+    with another_process() as owner:
+        theirs = open_run(store, corpus, owner)
+        report = train(store, corpus, listener := Watcher())
+    assert [(trial.outcome, trial.run_id, trial.best_val_loss) for trial in report.trials] == [("reused", theirs, 2.0)]
+    assert listener.trials == []
+
+
+LOSSES = (names.FINAL_TRAIN_LOSS, names.FINAL_VAL_LOSS, names.BEST_VAL_LOSS)
+
+
+@pytest.mark.parametrize("owner", ["another-host|1|0", "no owner at all"])
+def test_a_process_of_which_nothing_is_known_is_not_waited_for(store_uri: str, corpus: Corpus, owner: str) -> None:
+    store = Store(store_uri)
+    open_run(store, corpus, owner)
+    report = train(store, corpus, listener := Recorder())
+    assert [trial.outcome for trial in report.trials] == ["finished"]
+    assert listener.notices == []
+
+
+def test_force_trains_what_another_process_trains(store_uri: str, corpus: Corpus) -> None:
+    store = Store(store_uri)
+    with another_process() as owner:
+        open_run(store, corpus, owner)
+        report = train(store, corpus, Recorder(), force=True)
+    assert [trial.outcome for trial in report.trials] == ["finished"]
+
+
+def test_a_run_that_ends_between_two_looks_is_seen(store_uri: str, corpus: Corpus) -> None:
+    store = Store(store_uri)
+    claims = Claims(store)
+    cell = TRIAL.cell(corpus.digest)
+    with another_process() as owner:
+        run_id = open_run(store, corpus, owner)
+        with claims.looking() as others:
+            assert (list(others.training), list(others.finished)) == ([cell], [])
+        store.client.log_text(run_id, "weights", "checkpoint/model.safetensors")
+        for name, value in {**vars(TRIAL.variant), "seed": TRIAL.seed}.items():
+            store.client.log_param(run_id, name, value)
+        for name in (*LOSSES, names.TRAIN_SECONDS, names.TOKENS_PER_SECOND):
+            store.client.log_metric(run_id, name, 2.0)
+        store.client.set_terminated(run_id, "FINISHED")
+        for _ in range(2):
+            with claims.looking() as others:
+                assert (list(others.training), list(others.finished)) == ([], [cell])

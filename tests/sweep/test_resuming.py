@@ -1,0 +1,269 @@
+"""What a sweep finds in its store, and makes of it: real sweeps, of which most trials are answered by made-up runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import TrackingError
+from gpt_experiments.sweep.definition import Range, SweepDefinition
+from gpt_experiments.sweep.dry_run import dry_run
+from gpt_experiments.sweep.history import trials_of
+from gpt_experiments.sweep.listener import SweepReport, TrialTicket
+from gpt_experiments.sweep.runner import run_single, run_sweep
+from gpt_experiments.sweep.staffing import RunOptions
+from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking.sweep_cells import read_sweep_trials
+from gpt_experiments.tracking.sweep_reader import read_sweep
+from tests.registered import add_run
+from tests.sweep.recorder import Recorder
+
+BASELINE = Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
+SEARCH = SweepDefinition(
+    name="searched",
+    method="tpe",
+    baseline=BASELINE,
+    levels={"n_head": (1, 2, 4), "n_layer": (1, 2), "dropout": (0.0, 0.1)},
+    training=TrainingSetup(steps=2, batch_size=2, eval_interval=2),
+    trials=4,
+)
+ON_CPU = RunOptions(device="cpu", workers=1)
+
+
+def train_elsewhere(
+    store: Store, corpus: Corpus, definition: SweepDefinition, *variants: Variant, seeds: Iterable[int] | None = None
+) -> None:
+    """Leave finished runs of the variants, as if another sweep had trained them."""
+    for variant in variants:
+        for trial in trials_of(definition, corpus, variant):
+            if seeds is None or trial.seed in seeds:
+                add_run(store, corpus, 2.0 + variant.dropout + variant.n_layer, trial=trial)
+
+
+def run(
+    store: Store, corpus: Corpus, definition: SweepDefinition, options: RunOptions = ON_CPU
+) -> tuple[SweepReport, list[TrialTicket]]:
+    """The report of the sweep, and the trials that it trained."""
+    listener = Recorder()
+    return run_sweep(definition, corpus, store, options, listener), listener.trials
+
+
+def plan(store: Store, run_id: str | None) -> list[dict[str, Any]]:
+    assert run_id is not None
+    path = MlflowClient(tracking_uri=store.uri).download_artifacts(run_id, names.PLAN_FILE)
+    rows: list[dict[str, Any]] = json.loads(Path(path).read_text())
+    return rows
+
+
+def planned_variants(store: Store, run_id: str | None) -> list[Variant]:
+    rows = plan(store, run_id)
+    return list(dict.fromkeys(Variant(**{f: row[f] for f in dataclasses.asdict(BASELINE)}) for row in rows))
+
+
+def trial_runs(store: Store) -> list[Run]:
+    client = MlflowClient(tracking_uri=store.uri)
+    return client.search_runs([store.experiment.experiment_id], f"tags.`{names.KIND}` = 'trial'")
+
+
+def variants(*changes: dict[str, Any]) -> list[Variant]:
+    return [dataclasses.replace(BASELINE, **change) for change in changes]
+
+
+def test_what_others_finished_inside_the_space_counts_and_what_lies_outside_does_not(
+    store_uri: str, corpus: Corpus
+) -> None:
+    store = Store(store_uri)
+    inside = variants({"n_head": 1}, {"n_head": 4, "dropout": 0.1}, {"n_layer": 2})
+    outside = variants({"n_layer": 3}, {"n_embed": 16}, {"block_size": 8}, {"dropout": 0.05})
+    train_elsewhere(store, corpus, SEARCH, *inside, *outside)
+    other_setup = dataclasses.replace(SEARCH, training=TrainingSetup(steps=3))
+    train_elsewhere(store, corpus, other_setup, *variants({"n_head": 4}))
+    report, trained = run(store, corpus, SEARCH)
+    assert report.is_complete
+    assert len(trained) == 1
+    named = planned_variants(store, report.parent_run_id)
+    assert named[:3] == inside
+    assert len(named) == 4
+    assert not set(named) & set(outside)
+
+
+def test_run_again_trains_nothing_and_names_the_same_variants_whatever_others_have_trained_since(
+    store_uri: str, corpus: Corpus
+) -> None:
+    store = Store(store_uri)
+    four = variants({"n_head": 1}, {"n_head": 4}, {"n_layer": 2}, {"dropout": 0.1})
+    train_elsewhere(store, corpus, SEARCH, *four)
+    first, trained = run(store, corpus, SEARCH)
+    assert trained == []
+    named = planned_variants(store, first.parent_run_id)
+    assert named == four
+    # Later another sweep trains more of the space, and some of these cells again.
+    train_elsewhere(store, corpus, SEARCH, *variants({"n_head": 1, "n_layer": 2}, {"n_head": 4}, {"n_head": 1}))
+    for _ in range(2):
+        again, trained = run(store, corpus, SEARCH)
+        assert (trained, again.done, again.total) == ([], 4, 4)
+        assert again.parent_run_id == first.parent_run_id
+        assert planned_variants(store, again.parent_run_id) == named
+
+
+def test_a_search_whose_levels_changed_goes_on_with_what_is_still_inside(store_uri: str, corpus: Corpus) -> None:
+    store = Store(store_uri)
+    train_elsewhere(store, corpus, SEARCH, *variants({"n_head": 1}, {"n_head": 4}, {"n_layer": 2}, {"dropout": 0.1}))
+    first, _ = run(store, corpus, SEARCH)
+    narrower = dataclasses.replace(
+        SEARCH, levels={"n_head": (1, 2), "n_layer": Range(low=1, high=3, step=2), "dropout": (0.0, 0.1)}
+    )
+    report, trained = run(store, corpus, narrower)
+    assert report.parent_run_id == first.parent_run_id
+    assert report.is_complete
+    named = planned_variants(store, report.parent_run_id)
+    assert named[:2] == variants({"n_head": 1}, {"dropout": 0.1})
+    assert [ticket.trial.variant for ticket in trained] == named[2:]
+    assert len(named) == 4
+    assert {variant.n_layer for variant in named} <= {1, 3}
+
+
+def test_more_seeds_are_trained_of_the_variants_that_there_are(store_uri: str, corpus: Corpus) -> None:
+    store = Store(store_uri)
+    two = dataclasses.replace(SEARCH, trials=2)
+    train_elsewhere(store, corpus, two, *variants({"n_head": 1}, {"n_head": 4}))
+    run(store, corpus, two)
+    report, trained = run(store, corpus, dataclasses.replace(two, seeds=(1337, 5)))
+    assert report.is_complete
+    assert [(t.trial.variant, t.trial.seed) for t in trained] == [
+        (v, 5) for v in variants({"n_head": 1}, {"n_head": 4})
+    ]
+
+
+def test_a_variant_of_which_others_have_only_one_seed_is_no_variant_of_this_sweep(
+    store_uri: str, corpus: Corpus
+) -> None:
+    store = Store(store_uri)
+    two = dataclasses.replace(SEARCH, seeds=(1, 2), trials=1)
+    train_elsewhere(store, corpus, two, *variants({"n_head": 1}), seeds=[1])
+    train_elsewhere(store, corpus, two, *variants({"n_head": 4}))
+    report, trained = run(store, corpus, two)
+    assert trained == []
+    assert planned_variants(store, report.parent_run_id) == variants({"n_head": 4})
+
+
+def test_a_dry_run_of_a_search_knows_what_is_done(store_uri: str, corpus: Corpus) -> None:
+    store = Store(store_uri)
+    train_elsewhere(store, corpus, SEARCH, *variants({"n_head": 1}, {"n_head": 4}, {"n_layer": 2}))
+    part = dry_run(SEARCH, corpus, ON_CPU, store_uri, "gpt-experiments")
+    assert [row.planned.done is not None for row in part.rows] == [True] * 3
+    assert part.note == "tpe chooses up to 1 more trials as results come in; the baseline's time stands for each"
+    assert part.groups == (1,)
+    train_elsewhere(store, corpus, SEARCH, *variants({"dropout": 0.1}))
+    whole = dry_run(SEARCH, corpus, ON_CPU, store_uri, "gpt-experiments")
+    assert [row.planned.done is not None for row in whole.rows] == [True] * 4
+    assert (whole.seconds, whole.groups, whole.note) == (0.0, (), "")
+    run(store, corpus, SEARCH)
+    more = dry_run(dataclasses.replace(SEARCH, seeds=(1337, 5)), corpus, ON_CPU, store_uri, "gpt-experiments")
+    assert [row.planned.done is not None for row in more.rows] == [True, False] * 4
+    assert all((row.seconds is None) is (row.planned.done is not None) for row in more.rows)
+
+
+class _Killed(BaseException):
+    """Ends a sweep as SIGKILL does: nothing is written any more."""
+
+
+def test_a_report_can_be_made_of_a_search_that_was_killed(store_uri: str, corpus: Corpus) -> None:
+    class Killer(Recorder):
+        def trial_started(self, ticket: TrialTicket) -> None:
+            super().trial_started(ticket)
+            if len(self.trials) == 2:
+                raise _Killed
+
+    store = Store(store_uri)
+    with pytest.raises(_Killed):
+        run_sweep(SEARCH, corpus, store, ON_CPU, Killer())
+    results = read_sweep(store, "searched")
+    assert sorted(results.trials["outcome"]) == ["finished", "missing"]
+    assert [cell.trial is not None for cell in read_sweep_trials(store, "searched").cells] == [True, False]
+    begun = planned_variants(store, results.run_id)
+    report, trained = run(store, corpus, SEARCH)
+    assert len(trained) == 3
+    assert planned_variants(store, report.parent_run_id)[:2] == begun
+
+
+def test_a_search_that_has_chosen_nothing_yet_has_no_report_and_says_so(store_uri: str, corpus: Corpus) -> None:
+    class Killer(Recorder):
+        def sweep_started(self, start: object) -> None:
+            raise _Killed
+
+    store = Store(store_uri)
+    with pytest.raises(_Killed):
+        run_sweep(SEARCH, corpus, store, ON_CPU, Killer())
+    with pytest.raises(TrackingError, match="has no finished trial yet"):
+        read_sweep(store, "searched")
+
+
+@pytest.mark.parametrize("damaged", ["[{", "{}", "[1, null]", '[{"n_head": "x"}]', '[{"n_head": 3}]', "null"])
+def test_an_earlier_plan_that_is_damaged_is_no_obstacle(store_uri: str, corpus: Corpus, damaged: str) -> None:
+    store = Store(store_uri)
+    train_elsewhere(store, corpus, SEARCH, *variants({"n_head": 1}, {"n_head": 4}, {"n_layer": 2}, {"dropout": 0.1}))
+    first, _ = run(store, corpus, SEARCH)
+    assert first.parent_run_id is not None
+    MlflowClient(tracking_uri=store_uri).log_text(first.parent_run_id, damaged, names.PLAN_FILE)
+    again, trained = run(store, corpus, SEARCH)
+    assert trained == []
+    assert again.is_complete
+    assert len(plan(store, again.parent_run_id)) == 4
+
+
+def test_a_finished_run_whose_checkpoint_is_gone_is_trained_again_with_a_notice(
+    tmp_path: Path, store_uri: str, corpus: Corpus
+) -> None:
+    store = Store(store_uri)
+    two = SweepDefinition(
+        name="two", method="one-at-a-time", baseline=BASELINE, levels={"n_head": (1,)}, training=SEARCH.training
+    )
+    train_elsewhere(store, corpus, two, *variants({}, {"n_head": 1}))
+    kept, lost = trial_runs(store)
+    shutil.rmtree(tmp_path / "mlruns" / "gpt-experiments" / lost.info.run_id / "artifacts" / "checkpoint")
+    plan = dry_run(two, corpus, ON_CPU, store_uri, "gpt-experiments")
+    assert "the checkpoint of 1 finished trial is gone from file://" in plan.note
+    report = run_sweep(two, corpus, store, ON_CPU, listener := Recorder())
+    assert {trial.run_id: trial.outcome for trial in report.trials}[kept.info.run_id] == "reused"
+    assert [ticket.cell for ticket in listener.trials] == [lost.data.tags[names.CELL]]
+    assert [notice for notice in listener.notices if "the checkpoint of 1 finished trial is gone from" in notice]
+    again = run_sweep(two, corpus, store, ON_CPU, listener := Recorder())
+    assert {trial.outcome for trial in again.trials} == {"reused"}
+    assert listener.notices == []
+
+
+def test_a_search_whose_checkpoints_are_gone_trains_its_variants_again(
+    tmp_path: Path, store_uri: str, corpus: Corpus
+) -> None:
+    store = Store(store_uri)
+    two = dataclasses.replace(SEARCH, trials=2)
+    train_elsewhere(store, corpus, two, *variants({"n_head": 1}, {"n_head": 4}))
+    first, _ = run(store, corpus, two)
+    for checkpoint in (tmp_path / "mlruns").rglob("checkpoint"):
+        shutil.rmtree(checkpoint)
+    report = run_sweep(two, corpus, store, ON_CPU, listener := Recorder())
+    assert [ticket.trial.variant for ticket in listener.trials] == planned_variants(store, first.parent_run_id)
+    assert report.is_complete
+    assert [notice for notice in listener.notices if "the checkpoints of 2 finished trials are gone from" in notice]
+
+
+def test_a_single_trial_whose_checkpoint_is_gone_is_trained_again(
+    tmp_path: Path, store_uri: str, corpus: Corpus
+) -> None:
+    store = Store(store_uri)
+    trial = Trial(variant=BASELINE, training=SEARCH.training)
+    add_run(store, corpus, 2.0, trial=trial, checkpoint=False)
+    report = run_single(trial, corpus, store, ON_CPU, listener := Recorder())
+    assert [trial.outcome for trial in report.trials] == ["finished"]
+    assert [notice for notice in listener.notices if "is gone from" in notice]
