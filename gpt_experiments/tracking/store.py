@@ -16,8 +16,8 @@ from gpt_experiments.tracking import names, provenance
 from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
 from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
 from gpt_experiments.tracking.failures import told_as_tracking_errors
-from gpt_experiments.tracking.patience import Patience, patient_client
 from gpt_experiments.tracking.host_lock import host_lock
+from gpt_experiments.tracking.patience import Patience, patient_client
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.relocation import artifact_location, repair_moved_store
 

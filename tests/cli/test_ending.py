@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and the commands that are printed to be typed next: each finds the store, the experiment and the sweep it is about."""
+"""How a command ends: its exit status, and what is printed to be typed next, with its store, experiment and sweep."""
 
 from __future__ import annotations
 
