@@ -7,9 +7,11 @@ import itertools
 import multiprocessing
 import time
 from collections.abc import Sequence
+from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
+from threading import BrokenBarrierError
 
 import torch
 
@@ -18,6 +20,9 @@ from gpt_experiments.bench.steps import PART_OF_CORPUS, WARM_UP, excerpt, prepar
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import BenchmarkError
+from gpt_experiments.sweep.group_training import reason
+from gpt_experiments.sweep.processes import serve_parent
+from gpt_experiments.sweep.signals import deferred_signals
 from gpt_experiments.training import Progress, devices_of, prepare_process, train, train_group
 
 
@@ -53,50 +58,74 @@ def time_workers(
 def _rate(trial: Trial, corpus: Corpus, device: torch.device, count: int) -> float:
     """Tokens a second of `count` processes together, each measured while all of them train."""
     context = multiprocessing.get_context("spawn")
-    barrier, rates = context.Barrier(count), context.SimpleQueue()
+    barrier, answers = context.Barrier(count), context.SimpleQueue()
     devices = devices_of(device)
     processes = [
-        context.Process(target=_work, args=(trial, corpus, str(devices[i % len(devices)]), barrier, rates))
+        context.Process(target=_work, args=(trial, corpus, str(devices[i % len(devices)]), barrier, answers))
         for i in range(count)
     ]
     try:
         for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
+            with deferred_signals():
+                process.start()
+        _wait(processes)
     finally:
-        for process in processes:  # where it was interrupted; Python itself would wait for them
+        for process in processes:  # those that wait for one that died, or all where this process was interrupted
             if process.is_alive():
                 process.kill()
-    _require_success(processes)
-    return sum(rates.get() for _ in processes)
+    return sum(_answers(processes, answers))
 
 
-def _work(trial: Trial, corpus: Corpus, device_name: str, barrier: Barrier, rates: SimpleQueue[float]) -> None:
-    device = torch.device(device_name)
-    prepare_process(device, 1)
-    try:
-        begun = (0, 0.0)
-        for event in train(trial, corpus, device):
-            if not isinstance(event, Progress):
-                continue
-            if begun[0] == 0 and event.step >= WARM_UP[device.type]:
-                barrier.wait()
-                begun = (event.step, time.perf_counter())
-            ended = (event.step, time.perf_counter())
-    except BaseException:
-        barrier.abort()  # the others wait for this one
-        raise
-    rates.put((ended[0] - begun[0]) * _tokens(trial) / (ended[1] - begun[1]))
+def _wait(processes: Sequence[SpawnProcess]) -> None:
+    """Until all have ended, or one has died."""
+    waiting = list(processes)
+    while waiting and not any(process.exitcode for process in processes):
+        wait([process.sentinel for process in waiting])
+        waiting = [process for process in waiting if process.is_alive()]
 
 
-def _require_success(processes: Sequence[SpawnProcess]) -> None:
+def _answers(processes: Sequence[SpawnProcess], answers: SimpleQueue[float | str]) -> list[float]:
+    """What each process measured.
+
+    Raises:
+        BenchmarkError: one died, or says why it failed.
+    """
     codes = [process.exitcode for process in processes if process.exitcode]
     if codes:
         raise BenchmarkError(
             f"{len(codes)} of {len(processes)} processes that train side by side ended with exit status {codes[0]}; "
-            "what they say is above; if it is memory, try fewer --workers"
+            "if it is memory, try fewer --workers"
         )
+    given = [answers.get() for _ in processes]
+    reasons = [answer for answer in given if isinstance(answer, str)]
+    if reasons:
+        raise BenchmarkError(f"a process that trains beside {len(processes) - 1} others failed: {max(reasons)}")
+    return [answer for answer in given if isinstance(answer, float)]
+
+
+def _work(trial: Trial, corpus: Corpus, device_name: str, barrier: Barrier, answers: SimpleQueue[float | str]) -> None:
+    serve_parent()
+    device = torch.device(device_name)
+    prepare_process(device, 1)
+    try:
+        answers.put(_tokens_per_second(trial, corpus, device, barrier))
+    except BrokenBarrierError:
+        answers.put("")  # the one that broke it says why
+    except Exception as error:
+        barrier.abort()  # the others wait for this one
+        answers.put(reason(error))
+
+
+def _tokens_per_second(trial: Trial, corpus: Corpus, device: torch.device, barrier: Barrier) -> float:
+    begun = (0, 0.0)
+    for event in train(trial, corpus, device):
+        if not isinstance(event, Progress):
+            continue
+        if begun[0] == 0 and event.step >= WARM_UP[device.type]:
+            barrier.wait()
+            begun = (event.step, time.perf_counter())
+        ended = (event.step, time.perf_counter())
+    return (ended[0] - begun[0]) * _tokens(trial) / (ended[1] - begun[1])
 
 
 def _tokens(trial: Trial) -> int:
