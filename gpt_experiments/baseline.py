@@ -1,4 +1,4 @@
-"""A pre-trained notebook-format model as an MLflow run of its own: evaluated, sampled, drawn."""
+"""A pre-trained model as an MLflow run of its own: evaluated, sampled, drawn."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import torch
 from gpt_experiments.artifacts import write_model_files
 from gpt_experiments.config import AttentionScale, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.model import save_checkpoint
-from gpt_experiments.model_source import load_notebook
+from gpt_experiments.corpus.files import shortened
+from gpt_experiments.errors import CheckpointError
+from gpt_experiments.model import Checkpoint, require_seed, save_checkpoint
+from gpt_experiments.model_source import load_path
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import RunRecorder, Store, names
 from gpt_experiments.training import describe_device, evaluate
@@ -27,7 +29,7 @@ class BaselineReport:
     """What a pre-trained model scores: losses in nats per character over as much of each split as there is validation.
 
     Attributes:
-        variant: read off the file; its dropout is not recorded there.
+        variant: read off the file; that of the notebook's format does not record the dropout.
     """
 
     run_id: str
@@ -43,33 +45,40 @@ def run_baseline(
 ) -> BaselineReport:
     """Evaluate the file's model on the corpus, and leave losses, sample, attention and checkpoint in a run.
 
+    Args:
+        path: a notebook-format file, or a checkpoint.
+        attention_scale: of a notebook-format file, which does not record it.
+
     Raises:
         ExperimentError: the file, the corpus or the store cannot serve; a file that is refused leaves no run behind.
     """
-    checkpoint = load_notebook(path, corpus, attention_scale=attention_scale)
-    model = checkpoint.model.to(device)
+    require_seed(seed)
+    name = shortened(path.name)
+    checkpoint = load_path(path, lambda: corpus, attention_scale=attention_scale)
+    _require_vocabulary(checkpoint, corpus, path)
+    model, notebook = checkpoint.model.to(device), checkpoint.tokenizer is corpus.tokenizer
     corpus.require_context(model.config.variant.block_size)
     params = dataclasses.asdict(model.config.variant) | {
-        "dropout": "not recorded",
-        "attention_scale": attention_scale,
+        **({"dropout": "not recorded"} if notebook else {}),
+        "attention_scale": model.config.attention_scale,
         "seed": seed,
         "device": str(device),
         "vocab_size": corpus.vocab_size,
     }
     tags = {
-        names.VARIANT: path.name,
+        names.VARIANT: name,
         names.HARDWARE: describe_device(device),
         names.CORPUS: corpus.name,
         names.CORPUS_DIGEST: corpus.digest,
     }
-    recorder = store.start_run(kind="baseline", run_name=path.name, params=params, tags=tags)
+    recorder = store.start_run(kind="baseline", run_name=name, params=params, tags=tags)
     with _ended_honestly(recorder), scratch_folder() as folder:
         recorder.log_corpus(corpus)
         started, part = time.perf_counter(), len(corpus.val)
         train_loss = evaluate(model, torch.from_numpy(corpus.train[:part]).to(device)).mean
         val = evaluate(model, torch.from_numpy(corpus.val).to(device))
         seconds = time.perf_counter() - started
-        scores_by_head = write_model_files(model, corpus, path.name, val, folder, seed=seed)
+        scores_by_head = write_model_files(model, corpus, name, val, folder, seed=seed)
         save_checkpoint(checkpoint, folder / names.CHECKPOINT_FOLDER)
         recorder.log_artifacts(folder)
         n_params = model.config.n_params
@@ -92,6 +101,14 @@ def run_baseline(
         val_loss=val.mean,
         sample=sample,
     )
+
+
+def _require_vocabulary(checkpoint: Checkpoint, corpus: Corpus, path: Path) -> None:
+    if checkpoint.tokenizer != corpus.tokenizer:
+        raise CheckpointError(
+            f"{shortened(path)} was trained on other characters than those of {shortened(corpus.name, 60)}; "
+            "give the text that it was trained on with --data"
+        )
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from gpt_experiments.cli.options import data_option, open_corpus, tracking_uri_option
+from gpt_experiments.cli.typed_text import typed_text
 
 
 @click.command()
 @click.argument("model")
-@click.option("--text", metavar="TEXT", help="What to look at.  [default: the study's text]")
+@click.option("--text", metavar="TEXT", help=r"What to look at; \n is a newline.  [default: the study's text]")
 @click.option(
     "--output",
     default="attention",
@@ -33,8 +34,8 @@ def attention(model: str, text: str | None, output: Path, data: str | None, trac
     from gpt_experiments.errors import ConfigError
     from gpt_experiments.model_source import load_model
 
-    text = STUDY_TEXT if text is None else text
     loaded = load_model(model, tracking_uri=tracking_uri, open_corpus=lambda: open_corpus(data))
+    text = STUDY_TEXT if text is None else typed_text(text, loaded.tokenizer)
     block_size = loaded.model.config.variant.block_size
     if not text:
         raise ConfigError("--text is empty; give at least one character")

@@ -33,8 +33,9 @@ def baseline(
 ) -> None:
     """Evaluate, sample and draw a pre-trained model.
 
-    CHECKPOINT is a state dict in the notebook's format; its configuration is read off the shapes. The result is an
-    MLflow run of its own, with attention heatmaps and a checkpoint that the other commands take.
+    CHECKPOINT is a state dict in the notebook's format, whose configuration is read off the shapes, or a checkpoint of
+    this program. The result is an MLflow run of its own, with attention heatmaps and a checkpoint that the other
+    commands take.
     """
     from gpt_experiments.baseline import run_baseline
     from gpt_experiments.tracking import Store

@@ -5,14 +5,17 @@ from __future__ import annotations
 import click
 
 from gpt_experiments.cli.options import data_option, device_option, open_corpus, tracking_uri_option
+from gpt_experiments.cli.typed_text import typed_text
 
 
 @click.command()
 @click.argument("model")
-@click.option("--prompt", default="\n", metavar="TEXT", help="Text to continue.  [default: a newline]")
+@click.option(
+    "--prompt", default="\n", metavar="TEXT", help=r"Text to continue; \n is a newline.  [default: a newline]"
+)
 @click.option("--max-new-tokens", default=300, show_default=True, help="Characters to generate.")
 @click.option("--temperature", default=1.0, show_default=True, help="0 takes the likeliest character every time.")
-@click.option("--top-k", type=int, metavar="K", help="Sample among the K likeliest characters alone.")
+@click.option("--top-k", type=int, metavar="K", help="Sample among the K likeliest characters; 0: among all.")
 @click.option("--num-samples", default=1, show_default=True, help="Samples to draw at once.")
 @click.option("--seed", default=1337, show_default=True, help="Equal seeds give equal text.")
 @device_option
@@ -30,10 +33,10 @@ def generate(
     data: str | None,
     tracking_uri: str | None,
 ) -> None:
-    """Generate text with MODEL.
+    r"""Generate text with MODEL.
 
     MODEL is a run id, a models:/ URI, a checkpoint folder, or a notebook-format .pth file (whose vocabulary is that of
-    --data).
+    --data). In --prompt, \n is a newline and \t a tab, unless the model knows the backslash itself.
     """
     import torch
 
@@ -45,7 +48,7 @@ def generate(
     loaded = load_model(model, tracking_uri=tracking_uri, open_corpus=lambda: open_corpus(data))
     tokens = generate_tokens(
         loaded.model.to(target),
-        torch.from_numpy(loaded.tokenizer.encode(prompt)),
+        torch.from_numpy(loaded.tokenizer.encode(typed_text(prompt, loaded.tokenizer))),
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_k=top_k,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ class Tokenizer:
         if not self.vocabulary:
             raise CorpusError("the vocabulary is empty; it needs at least one character")
         if len(set(self.vocabulary)) != len(self.vocabulary):
-            twice = next(c for i, c in enumerate(self.vocabulary) if c in self.vocabulary[:i])
+            (twice, _), *_ = Counter(self.vocabulary).most_common(1)
             raise CorpusError(f"the vocabulary holds {_describe(twice)} twice; each character must stand in it once")
 
     @classmethod

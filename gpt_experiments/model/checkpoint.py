@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import SafetensorError
+import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.corpus.files import file_problem, shortened
 from gpt_experiments.corpus.tokenizer import Tokenizer
 from gpt_experiments.errors import CheckpointError, ExperimentError
+from gpt_experiments.model.file_kinds import MAX_WEIGHT_BYTES
 from gpt_experiments.model.gpt import GPT
 
 WEIGHTS_FILE: Final = "model.safetensors"
 CONFIG_FILE: Final = "config.json"
 _FORMAT: Final = 1
+_MAX_CONFIG_BYTES: Final = 16 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,45 +53,121 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read back what `save_checkpoint` wrote, on the CPU.
+    """Read back what `save_checkpoint` wrote, on the CPU; weights of another precision become float32.
+
+    What the configuration asks for is compared with the weights before anything is made from it.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the weights do not fit the configuration.
     """
-    described = _read_config(folder)
+    where, described = shortened(folder / CONFIG_FILE), _read_config(folder)
+    weights = _read_weights(folder / WEIGHTS_FILE)
     try:
-        tokenizer = Tokenizer(described["vocabulary"])
-        model = GPT(
-            ModelConfig(
-                variant=Variant(**described["variant"]),
-                vocab_size=tokenizer.vocab_size,
-                attention_scale=described["attention_scale"],
-            )
-        )
-    except (KeyError, TypeError, ExperimentError) as error:
-        raise CheckpointError(f"{folder / CONFIG_FILE} does not describe a model ({error}); save it again") from error
-    try:
-        model.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        tokenizer = _tokenizer(described.get("vocabulary"))
+        skeleton = _skeleton(described, tokenizer, weights)
+    except (KeyError, TypeError, OverflowError, ExperimentError) as error:
+        reason = shortened(f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error, 200)
+        raise CheckpointError(f"{where} does not describe a model ({reason}); save the checkpoint again") from error
+    provenance = described.get("provenance", {})
+    if not isinstance(provenance, dict):
         raise CheckpointError(
-            f"{folder / WEIGHTS_FILE} is missing, damaged or not of this configuration ({reason}); save it again"
-        ) from error
-    return Checkpoint(model=model.eval(), tokenizer=tokenizer, provenance=described.get("provenance", {}))
+            f"{where} has a {type(provenance).__name__} as its provenance, which must be a JSON object; "
+            "save the checkpoint again"
+        )
+    _check_weights(weights, skeleton, shortened(folder / WEIGHTS_FILE))
+    model = skeleton.to_empty(device="cpu")
+    model.load_state_dict(weights)
+    return Checkpoint(model=model.eval(), tokenizer=tokenizer, provenance=provenance)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
-    try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+    where, problem = shortened(path), file_problem(path, _MAX_CONFIG_BYTES)
+    if problem is not None:
         raise CheckpointError(
-            f"no checkpoint in {folder}: {CONFIG_FILE} cannot be read ({error.strerror}); "
+            f"no checkpoint in {shortened(folder)}: {CONFIG_FILE} {problem}; "
             f"give a folder that holds {CONFIG_FILE} and {WEIGHTS_FILE}"
-        ) from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); save the checkpoint again") from error
-    if not isinstance(described, dict) or described.get("format") != _FORMAT:
-        found = described.get("format") if isinstance(described, dict) else type(described).__name__
-        raise CheckpointError(f"{path} has format {found!r}; this program reads format {_FORMAT}; update the program")
+        )
+    try:
+        described = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        reason = shortened(error, 100)
+        raise CheckpointError(f"{where} is not valid JSON ({reason}); save the checkpoint again") from error
+    found = described.get("format") if isinstance(described, dict) else None
+    if not isinstance(described, dict) or "format" not in described:
+        raise CheckpointError(f"{where} is no checkpoint's configuration; give a folder that this program saved")
+    if type(found) is not int or found != _FORMAT:
+        raise CheckpointError(
+            f"{where} has format {shortened(repr(found), 40)}; this program reads format {_FORMAT}; update the program"
+        )
     return described
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """Every tensor, as the file has it; safetensors checks that they are as large as the file."""
+    where, problem = shortened(path), file_problem(path, MAX_WEIGHT_BYTES)
+    try:
+        if problem is None:
+            return load_file(path)
+    except Exception as error:  # its reader has no list of what it raises on damaged bytes
+        problem = f"is damaged ({shortened(error, 100)})"
+        raise CheckpointError(f"{where} {problem}; copy the whole checkpoint again") from error
+    raise CheckpointError(f"{where} {problem}; copy the whole checkpoint again")
+
+
+def _tokenizer(vocabulary: object) -> Tokenizer:
+    if not isinstance(vocabulary, str):
+        raise CheckpointError(f"the vocabulary must be a text, but is a {type(vocabulary).__name__}")
+    if any("\ud800" <= character <= "\udfff" for character in vocabulary):
+        raise CheckpointError("the vocabulary holds half a character, which cannot be written as UTF-8")
+    return Tokenizer(vocabulary)
+
+
+def _skeleton(described: Mapping[str, Any], tokenizer: Tokenizer, weights: Mapping[str, Tensor]) -> GPT:
+    """The model that the configuration describes, without values: on the meta device, which takes no memory.
+
+    Raises:
+        KeyError, TypeError, OverflowError, ExperimentError: it describes none, or one of other sizes than the weights.
+    """
+    variant = described["variant"]
+    if not isinstance(variant, dict):
+        raise CheckpointError(f"the variant must be a JSON object, but is a {type(variant).__name__}")
+    sizes = {
+        name: len(tensor)
+        for name, key in (("n_embed", "ln_f.weight"), ("block_size", "position_embedding.weight"))
+        if (tensor := weights.get(key)) is not None and tensor.numel() and tensor.dim()
+    } | {"n_layer": len({key.split(".")[1] for key in weights if key.startswith("blocks.")})}
+    for name, size in sizes.items():
+        if variant[name] != size:
+            raise CheckpointError(f"{name} is {shortened(repr(variant[name]), 40)}, but the weights have {size:,}")
+    if len(sizes) < 3:
+        raise CheckpointError("the weights are of another model")
+    config = ModelConfig(
+        variant=Variant(**variant), vocab_size=tokenizer.vocab_size, attention_scale=described["attention_scale"]
+    )
+    with torch.device("meta"):
+        return GPT(config)
+
+
+def _check_weights(weights: Mapping[str, Tensor], skeleton: GPT, where: str) -> None:
+    expected = {key: tensor.shape for key, tensor in skeleton.state_dict().items()}
+    problems = [f"{key} is missing" for key in expected if key not in weights]
+    problems += [f"{key} is not of this model" for key in weights if key not in expected]
+    if not problems:
+        problems = [
+            f"{key} has shape {tuple(weights[key].shape)}, not {tuple(shape)}"
+            for key, shape in expected.items()
+            if weights[key].shape != shape
+        ]
+    if not problems:
+        problems = [f"{key} is {tensor.dtype}" for key, tensor in weights.items() if not tensor.is_floating_point()]
+    if not problems:
+        # As float32, which the model computes in, and in which a large value of double precision is infinite.
+        finite = {key: bool(tensor.to(torch.float32).isfinite().all()) for key, tensor in weights.items()}
+        problems = [f"{key} holds values that are not finite" for key in weights if not finite[key]]
+    if problems:
+        more = f" and {len(problems) - 3:,} more" if len(problems) > 3 else ""
+        raise CheckpointError(
+            f"{where} is damaged or not of this configuration ({', '.join(shortened(p, 90) for p in problems[:3])}"
+            f"{more}); copy the whole checkpoint again"
+        )

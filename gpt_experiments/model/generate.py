@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpt_experiments.errors import ConfigError
+from gpt_experiments.config import ModelConfig
+from gpt_experiments.corpus.files import shortened
+from gpt_experiments.errors import CheckpointError, ConfigError
 from gpt_experiments.model.gpt import GPT, Block
+
+MAX_NEW_TOKENS: Final = 1_000_000
+"""Characters of one sample: minutes to hours of work, and a text that nobody reads to its end."""
+
+_MAX_CHARACTERS: Final = 10_000_000
+_MAX_KEPT_BYTES: Final = 2 * 2**30
 
 
 def generate(
@@ -29,12 +38,16 @@ def generate(
 
     Args:
         temperature: divides the logits; 0 takes the most likely character every time.
-        top_k: sample among the k most likely characters alone.
+        top_k: sample among the k most likely characters alone; 0 or None among all.
 
     Raises:
-        ConfigError: an option is out of range, or the prompt is empty.
+        ConfigError: an option is out of range, the prompt is empty, or so much text is asked for that it would not fit
+            in memory.
+        CheckpointError: the model's logits are not finite.
     """
-    _check_options(len(prompt), max_new_tokens, temperature, top_k, num_samples)
+    require_seed(seed)
+    _check_options(max_new_tokens, temperature, top_k, num_samples)
+    _check_memory(model.config, len(prompt), max_new_tokens, num_samples)
     was_training, T, end = model.training, len(prompt), len(prompt) + max_new_tokens
     model.eval()
     generator = torch.Generator().manual_seed(seed)
@@ -102,21 +115,55 @@ class _Reader:
 
 def _choose(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:
     """One token for each row of logits (num_samples, vocab_size): (num_samples, 1)."""
+    if not logits.isfinite().all():
+        raise CheckpointError(
+            "the model's logits are not finite, so no text can be drawn from it; its weights are damaged or its "
+            "training diverged; take another checkpoint"
+        )
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
-    if top_k is not None and top_k < logits.shape[-1]:
+    if top_k and top_k < logits.shape[-1]:
         weakest_kept = logits.topk(top_k).values[:, -1:]
         logits = logits.masked_fill(logits < weakest_kept, float("-inf"))
-    return torch.multinomial((logits / temperature).softmax(dim=-1), 1, generator=generator)
+    largest = logits.amax(dim=-1, keepdim=True)
+    # Below the largest, and divided in double precision: no temperature, however low, makes an infinite logit of it.
+    scaled = ((logits - largest).double() / temperature).float()
+    return torch.multinomial(scaled.softmax(dim=-1), 1, generator=generator)
 
 
-def _check_options(
-    prompt_length: int, max_new_tokens: int, temperature: float, top_k: int | None, num_samples: int
-) -> None:
-    if prompt_length < 1:
-        raise ConfigError("the prompt is empty; give at least one character, a newline for instance")
+def require_seed(seed: Any) -> None:
+    """Make sure that random numbers can be drawn from the seed.
+
+    Raises:
+        ConfigError: it is no whole number from 0 to below 2**63.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ConfigError(f"seed must be a whole number from 0 to below 2**63, but got {shortened(seed, 40)}; try 1337")
+
+
+def _check_options(max_new_tokens: int, temperature: float, top_k: int | None, num_samples: int) -> None:
     if not math.isfinite(temperature) or temperature < 0:
         raise ConfigError(f"temperature must be a finite number of at least 0, but got {temperature}; 1 is neutral")
-    for name, value in (("max_new_tokens", max_new_tokens), ("top_k", top_k), ("num_samples", num_samples)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} must be at least 1, but got {value}")
+    if top_k is not None and top_k < 0:
+        raise ConfigError(f"top_k must be at least 0, but got {shortened(top_k, 40)}; 0 samples among all characters")
+    for name, value in (("max_new_tokens", max_new_tokens), ("num_samples", num_samples)):
+        if value < 1:
+            raise ConfigError(f"{name} must be at least 1, but got {shortened(value, 40)}")
+    if max_new_tokens > MAX_NEW_TOKENS:
+        raise ConfigError(
+            f"max_new_tokens must be at most {MAX_NEW_TOKENS:,}, but got {shortened(max_new_tokens, 40)}; "
+            "continue the text that you get with another call"
+        )
+
+
+def _check_memory(config: ModelConfig, prompt_length: int, max_new_tokens: int, num_samples: int) -> None:
+    if prompt_length < 1:
+        raise ConfigError("the prompt is empty; give at least one character, a newline for instance")
+    variant, length = config.variant, prompt_length + max_new_tokens
+    kept = 8 * variant.n_layer * variant.n_embed * min(length, variant.block_size)  # bytes of keys and values a sample
+    most = max(1, min(_MAX_CHARACTERS // length, _MAX_KEPT_BYTES // kept))
+    if num_samples > most:
+        raise ConfigError(
+            f"{shortened(num_samples, 40)} samples of {length:,} characters are more than are drawn at once; ask for "
+            f"num_samples of at most {most:,}, and again with other seeds"
+        )

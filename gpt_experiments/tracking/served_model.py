@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from gpt_experiments.corpus.files import shortened
 from gpt_experiments.errors import ConfigError, ExperimentError
 from gpt_experiments.model import Checkpoint, generate, load_checkpoint
 
@@ -56,7 +57,7 @@ class TextGenerator(PythonModel):
         """The prompt's tokens (T,); an error names the prompt by its number where there are several."""
         try:
             if not isinstance(prompt, str):
-                raise ConfigError(f"the prompt must be a text, but got {prompt!r}")
+                raise ConfigError(f"the prompt must be a text, but got {shortened(repr(prompt), 60)}")
             return torch.from_numpy(self._checkpoint.tokenizer.encode(prompt))
         except ExperimentError as error:
             if count == 1:
@@ -64,14 +65,12 @@ class TextGenerator(PythonModel):
             raise ConfigError(f"prompt {number} of {count}: {error}") from error
 
     def _continue(self, prompt: torch.Tensor, settings: dict[str, Any]) -> str:
-        if settings["top_k"] < 0:
-            raise ConfigError(f"top_k must be at least 0, but got {settings['top_k']}; 0 samples among all characters")
         tokens = generate(
             self._checkpoint.model,
             prompt,
             max_new_tokens=settings["max_new_tokens"],
             temperature=settings["temperature"],
-            top_k=settings["top_k"] or None,
+            top_k=settings["top_k"],
             seed=settings["seed"],
         )
         return self._checkpoint.tokenizer.decode(tokens[0].numpy())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gpt_experiments.config import ModelConfig, Variant
-from gpt_experiments.errors import ConfigError
+from gpt_experiments.errors import CheckpointError, ConfigError
 from gpt_experiments.model import GPT, generate
 
 
@@ -90,7 +90,14 @@ def test_frequencies_follow_the_softmax_at_the_temperature(model: GPT) -> None:
     [
         ({"temperature": -1.0}, "temperature must be a finite number of at least 0, but got -1.0"),
         ({"temperature": float("nan")}, "temperature must be a finite number"),
-        ({"top_k": 0}, "top_k must be at least 1, but got 0"),
+        ({"temperature": float("inf")}, "temperature must be a finite number"),
+        ({"top_k": -1}, "top_k must be at least 0, but got -1"),
+        ({"seed": -1}, "seed must be a whole number from 0 to below"),
+        ({"seed": 2**63}, "seed must be a whole number from 0 to below"),
+        ({"seed": 10**500}, "seed must be a whole number from 0 to below"),
+        ({"max_new_tokens": 10**30}, "max_new_tokens must be at most 1,000,000"),
+        ({"num_samples": 10**12}, "ask for num_samples of at most"),
+        ({"max_new_tokens": 1_000_000, "num_samples": 1000}, "ask for num_samples of at most 9"),
         ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, but got 0"),
         ({"num_samples": -2}, "num_samples must be at least 1, but got -2"),
     ],
@@ -103,3 +110,32 @@ def test_options_out_of_range_are_refused(model: GPT, options: dict[str, float],
 def test_an_empty_prompt_is_refused(model: GPT) -> None:
     with pytest.raises(ConfigError, match="the prompt is empty"):
         generate(model, PROMPT[:0], max_new_tokens=3, seed=0)
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-310, 1e-40, 1e-9])
+def test_a_temperature_near_zero_draws_the_likeliest(model: GPT, temperature: float) -> None:
+    greedy = generate(model, PROMPT, max_new_tokens=12, seed=0, temperature=0)
+    assert torch.equal(greedy, generate(model, PROMPT, max_new_tokens=12, seed=5, temperature=temperature))
+
+
+def test_a_very_high_temperature_draws_evenly(model: GPT) -> None:
+    drawn = generate(model, PROMPT, max_new_tokens=1, seed=0, temperature=1e308, num_samples=12_000)[:, -1]
+    assert drawn.bincount(minlength=12).min() > 800
+
+
+def test_top_0_samples_among_all(model: GPT) -> None:
+    everything = generate(model, PROMPT, max_new_tokens=20, seed=7)
+    assert torch.equal(everything, generate(model, PROMPT, max_new_tokens=20, seed=7, top_k=0))
+    assert torch.equal(everything, generate(model, PROMPT, max_new_tokens=20, seed=7, top_k=10**30))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_whose_logits_are_not_finite_is_refused(value: float, temperature: float) -> None:
+    broken = GPT(ModelConfig(variant=Variant(n_head=2, n_layer=1, n_embed=16, block_size=8), vocab_size=12))
+    with torch.no_grad():
+        broken.lm_head.weight.fill_(value)
+        broken.lm_head.bias.fill_(value)
+        broken.ln_f.bias.fill_(1.0)
+    with pytest.raises(CheckpointError, match="logits are not finite"):
+        generate(broken, PROMPT, max_new_tokens=3, seed=0, temperature=temperature)
