@@ -64,7 +64,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     weights = _read_weights(folder / WEIGHTS_FILE)
     try:
         tokenizer = _tokenizer(described.get("vocabulary"))
-        skeleton = _skeleton(described, tokenizer, weights)
+        config = _model_config(described, tokenizer, weights)
     except (KeyError, TypeError, OverflowError, ExperimentError) as error:
         reason = shortened(f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error, 200)
         raise CheckpointError(f"{where} does not describe a model ({reason}); save the checkpoint again") from error
@@ -74,8 +74,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             f"{where} has a {type(provenance).__name__} as its provenance, which must be a JSON object; "
             "save the checkpoint again"
         )
-    _check_weights(weights, skeleton, shortened(folder / WEIGHTS_FILE))
-    model = skeleton.to_empty(device="cpu")
+    _check_weights(weights, config, shortened(folder / WEIGHTS_FILE))
+    model = GPT(config)
     model.load_state_dict(weights)
     return Checkpoint(model=model.eval(), tokenizer=tokenizer, provenance=provenance)
 
@@ -123,11 +123,11 @@ def _tokenizer(vocabulary: object) -> Tokenizer:
     return Tokenizer(vocabulary)
 
 
-def _skeleton(described: Mapping[str, Any], tokenizer: Tokenizer, weights: Mapping[str, Tensor]) -> GPT:
-    """The model that the configuration describes, without values: on the meta device, which takes no memory.
+def _model_config(described: Mapping[str, Any], tokenizer: Tokenizer, weights: Mapping[str, Tensor]) -> ModelConfig:
+    """What the configuration describes, after its sizes are found to be those of the weights.
 
     Raises:
-        KeyError, TypeError, OverflowError, ExperimentError: it describes none, or one of other sizes than the weights.
+        KeyError, TypeError, OverflowError, ExperimentError: it describes no model, or one of other sizes.
     """
     variant = described["variant"]
     if not isinstance(variant, dict):
@@ -142,22 +142,43 @@ def _skeleton(described: Mapping[str, Any], tokenizer: Tokenizer, weights: Mappi
             raise CheckpointError(f"{name} is {shortened(repr(variant[name]), 40)}, but the weights have {size:,}")
     if len(sizes) < 3:
         raise CheckpointError("the weights are of another model")
-    config = ModelConfig(
+    return ModelConfig(
         variant=Variant(**variant), vocab_size=tokenizer.vocab_size, attention_scale=described["attention_scale"]
     )
-    with torch.device("meta"):
-        return GPT(config)
 
 
-def _check_weights(weights: Mapping[str, Tensor], skeleton: GPT, where: str) -> None:
-    expected = {key: tensor.shape for key, tensor in skeleton.state_dict().items()}
+def _expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Every key of the model's state dict with its shape; no model is built, which would take memory for it."""
+    variant, width = config.variant, config.variant.n_embed
+    linears = {
+        "attention.proj": (width, width),
+        "feed_forward.0": (4 * width, width),
+        "feed_forward.2": (width, 4 * width),
+    }
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embedding.weight": (config.vocab_size, width),
+        "position_embedding.weight": (variant.block_size, width),
+        "lm_head.weight": (config.vocab_size, width),
+        "lm_head.bias": (config.vocab_size,),
+    }
+    for i in range(variant.n_layer):
+        shapes[f"blocks.{i}.attention.qkv.weight"] = (3 * width, width)
+        for name, shape in linears.items():
+            shapes |= {f"blocks.{i}.{name}.weight": shape, f"blocks.{i}.{name}.bias": shape[:1]}
+    for norm in ("ln_f", *(f"blocks.{i}.{name}" for i in range(variant.n_layer) for name in ("ln1", "ln2"))):
+        shapes |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
+    return shapes
+
+
+def _check_weights(weights: Mapping[str, Tensor], config: ModelConfig, where: str) -> None:
+    expected = _expected_shapes(config)
     problems = [f"{key} is missing" for key in expected if key not in weights]
     problems += [f"{key} is not of this model" for key in weights if key not in expected]
     if not problems:
         problems = [
-            f"{key} has shape {tuple(weights[key].shape)}, not {tuple(shape)}"
+            f"{key} has shape {tuple(weights[key].shape)}, not {shape}"
             for key, shape in expected.items()
-            if weights[key].shape != shape
+            if tuple(weights[key].shape) != shape
         ]
     if not problems:
         problems = [f"{key} is {tensor.dtype}" for key, tensor in weights.items() if not tensor.is_floating_point()]
