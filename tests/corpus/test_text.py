@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import CorpusError
 
@@ -77,3 +78,14 @@ def test_where_no_context_fits_none_is_named() -> None:
 def test_a_text_that_teaches_nothing_is_refused(text: str, reason: str) -> None:
     with pytest.raises(CorpusError, match=f"the text of mine .*{reason}"):
         Corpus.from_text(text, name="mine")
+
+
+def test_data_with_more_characters_than_a_language_has_are_refused() -> None:
+    with pytest.raises(CorpusError, match=r"has 70,000 distinct characters; at most 65,536"):
+        Corpus.from_text("".join(map(chr, range(0x10000, 0x10000 + 70_000))), name="mine")
+
+
+def test_another_text_is_another_corpus_and_its_trials_are_others(corpus: Corpus) -> None:
+    changed = Corpus.from_text(corpus.text[:-1] + "~", name=corpus.name)
+    assert changed.digest != corpus.digest
+    assert Trial().cell(changed.digest) != Trial().cell(corpus.digest)

@@ -85,6 +85,11 @@ def test_nothing_is_encoded_and_decoded_as_nothing() -> None:
     assert tokenizer.decode([]) == ""
 
 
+def test_a_character_that_a_very_large_vocabulary_holds_twice_is_found() -> None:
+    with pytest.raises(CorpusError, match=r"U\+10FFFD\) twice"):
+        Tokenizer("".join(map(chr, range(0x10000, 0x10FFFE))) + chr(0x10FFFD))
+
+
 @pytest.mark.parametrize(("vocabulary", "reason"), [("", "empty"), ("abca", r"'a' \(LATIN SMALL LETTER A\) twice")])
 def test_a_vocabulary_has_distinct_characters(vocabulary: str, reason: str) -> None:
     with pytest.raises(CorpusError, match=reason):

@@ -60,6 +60,9 @@ def test_it_writes_what_generate_writes(model: PyFuncModel, registered: str) -> 
         return checkpoint.tokenizer.decode(tokens[0].numpy())
 
     assert model.predict(prompts("Ba")) == [expected("Ba", max_new_tokens=300, seed=1337)]
+    assert model.predict(prompts("Ba"), params=FEW | {"temperature": 1e-40}) == [
+        expected("Ba", max_new_tokens=12, temperature=0, seed=1)
+    ]
     options = {"max_new_tokens": 12, "temperature": 0.5, "top_k": 3, "seed": 7}
     assert model.predict(prompts("Ba"), params=options) == [expected("Ba", **options)]
 
@@ -80,7 +83,14 @@ def test_a_prompt_is_answered_alike_whatever_else_is_asked(model: PyFuncModel) -
         (prompts(3), {}, "Incompatible input types for column prompt"),
         (pd.DataFrame({"text": ["Ba"]}), {}, "Model is missing inputs ['prompt']"),
         (prompts("Ba"), {"temperature": -1.0}, "temperature must be a finite number of at least 0, but got -1"),
+        (
+            prompts("Ba"),
+            {"temperature": float("nan")},
+            "temperature must be a finite number of at least 0, but got nan",
+        ),
         (prompts("Ba"), {"temperature": "hot"}, "'temperature'"),
+        (prompts("Ba"), {"max_new_tokens": 10**12}, "max_new_tokens must be at most 1,000,000"),
+        (prompts("Ba"), {"seed": -1}, "seed must be a whole number from 0 to below 2**63, but got -1"),
         (prompts("Ba"), {"max_new_tokens": 0}, "max_new_tokens must be at least 1, but got 0"),
         (prompts("Ba"), {"top_k": -1}, "top_k must be at least 0, but got -1; 0 samples among all characters"),
     ],
