@@ -35,6 +35,7 @@ def attention(model: str, text: str | None, output: Path, data: str | None, trac
     the model knows the backslash itself.
     """
     from gpt_experiments.artifacts import STUDY_TEXT, write_attention, write_explorer
+    from gpt_experiments.corpus.files import shortened
     from gpt_experiments.errors import ConfigError
     from gpt_experiments.model_source import load_model
 
@@ -48,7 +49,7 @@ def attention(model: str, text: str | None, output: Path, data: str | None, trac
         limit = "fit the model's context" if longest == variant.block_size else "are drawn"
         click.echo(f"--text has {len(text):,} characters; the first {longest:,} {limit}.", err=True)
         text = text[:longest]
-    label = str(loaded.provenance.get("label", Path(model).name))
+    label = shortened(loaded.provenance.get("label", Path(model).name), 60)
     for path in write_attention(loaded.model, loaded.tokenizer, text, label, output):
         click.echo(path)
     click.echo(write_explorer(loaded.model, loaded.tokenizer, text, label, output))

@@ -35,7 +35,7 @@ LINES: Final = 40_000
 """Tiny Shakespeare ends after this many lines, in the middle of a scene of The Tempest."""
 
 _PIP_SECONDS: Final = 300
-_LONGEST_PLAY: Final = 2**20  # bytes; the longest has a quarter of that
+_LONGEST_PLAY: Final = 4 * 2**20  # bytes; the longest has a twentieth of that
 
 _REPAIRS: Final = tuple(
     (re.compile(pattern, re.MULTILINE), replacement)

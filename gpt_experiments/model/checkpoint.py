@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
 from gpt_experiments.corpus.files import file_problem, shortened
 from gpt_experiments.corpus.tokenizer import Tokenizer
 from gpt_experiments.errors import CheckpointError, ExperimentError
@@ -68,12 +68,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     except (KeyError, TypeError, OverflowError, ExperimentError) as error:
         reason = shortened(f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error, 200)
         raise CheckpointError(f"{where} does not describe a model ({reason}); save the checkpoint again") from error
-    provenance = described.get("provenance", {})
-    if not isinstance(provenance, dict):
-        raise CheckpointError(
-            f"{where} has a {type(provenance).__name__} as its provenance, which must be a JSON object; "
-            "save the checkpoint again"
-        )
+    provenance = _provenance(described, where)
     _check_weights(weights, config, shortened(folder / WEIGHTS_FILE))
     model = GPT(config)
     model.load_state_dict(weights)
@@ -115,6 +110,19 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     raise CheckpointError(f"{where} {problem}; copy the whole checkpoint again")
 
 
+def _provenance(described: Mapping[str, Any], where: str) -> dict[str, Any]:
+    provenance = described.get("provenance", {})
+    if not isinstance(provenance, dict):
+        problem = f"a {type(provenance).__name__} as its provenance, which must be a JSON object"
+        raise CheckpointError(f"{where} has {problem}; save the checkpoint again")
+    try:
+        json.dumps(provenance, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        problem = "half a character in its provenance, which cannot be written as UTF-8"
+        raise CheckpointError(f"{where} has {problem}; save the checkpoint again") from error
+    return provenance
+
+
 def _tokenizer(vocabulary: object) -> Tokenizer:
     if not isinstance(vocabulary, str):
         raise CheckpointError(f"the vocabulary must be a text, but is a {type(vocabulary).__name__}")
@@ -132,6 +140,9 @@ def _model_config(described: Mapping[str, Any], tokenizer: Tokenizer, weights: M
     variant = described["variant"]
     if not isinstance(variant, dict):
         raise CheckpointError(f"the variant must be a JSON object, but is a {type(variant).__name__}")
+    for name in HYPERPARAMETERS:
+        if name not in variant:  # else its default would stand in for it, and the model would be another one
+            raise KeyError(name)
     sizes = {
         name: len(tensor)
         for name, key in (("n_embed", "ln_f.weight"), ("block_size", "position_embedding.weight"))

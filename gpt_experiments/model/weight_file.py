@@ -69,9 +69,11 @@ def _load(path: Path, head: bytes) -> Any:
     """What the file holds, read by the reader for its kind."""
     size = path.stat().st_size
     if head.startswith(_ZIP):
+        _refuse_requests_for_memory(path)
         _check_archive(path, size)
         return _torch_load(path, mapped=True)
     if head[2:].startswith(_OLD_MAGIC):
+        _refuse_requests_for_memory(path)
         _check_old_file(path, size)
         return _torch_load(path, mapped=False)
     if head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= size - 8:
@@ -81,13 +83,16 @@ def _load(path: Path, head: bytes) -> Any:
 
 
 def _torch_load(path: Path, *, mapped: bool) -> Any:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        # The one call that torch allows in a pickle and that takes as much memory as the pickle asks for.
-        if content.find(b"\nbytearray\n") >= 0:
-            raise CheckpointError(f"{shortened(path)} holds more than tensors (a bytearray); {_SAVE}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of unusual pickle protocols; what cannot be read is an error
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+
+
+def _refuse_requests_for_memory(path: Path) -> None:
+    """Refuse the one call that torch allows in a pickle and that fills as much memory as the pickle asks for."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b"\nbytearray\n") >= 0:
+            raise CheckpointError(f"{shortened(path)} holds more than tensors (a bytearray); {_SAVE}")
 
 
 def _check_archive(path: Path, size: int) -> None:

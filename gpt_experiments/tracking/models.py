@@ -58,6 +58,6 @@ def _download(artifact_uri: str, tracking_uri: str | None, into: Path | None) ->
             )
     except (MlflowException, OSError) as error:
         raise TrackingError(
-            f"{shortened(artifact_uri)} cannot be read from {uri} ({first_line(error)}); give the id of a finished run or a "
-            "registered model, as `mlflow ui` shows them"
+            f"{shortened(artifact_uri)} cannot be read from {uri} ({first_line(error)}); give the id of a finished run "
+            "or a registered model, as `mlflow ui` shows them"
         ) from error

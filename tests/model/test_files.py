@@ -324,6 +324,7 @@ def test_damaged_checkpoints_are_refused_with_the_reason(folder: Path) -> None:
         ("vocabulary", "aabcdef", "twice"),
         ("provenance", "nobody", "a str as its provenance"),
         ("provenance", None, "a NoneType as its provenance"),
+        ("provenance", {"label": "\ud800"}, "half a character in its provenance"),
     ],
 )
 def test_a_configuration_that_does_not_fit_its_weights_is_refused_before_anything_is_made_of_it(
@@ -338,12 +339,13 @@ def test_a_configuration_that_does_not_fit_its_weights_is_refused_before_anythin
     assert len(str(raised.value)) < 600
 
 
-@pytest.mark.parametrize("field", ["vocabulary", "variant", "attention_scale"])
+@pytest.mark.parametrize("field", ["vocabulary", "variant", "attention_scale", "variant.n_head", "variant.dropout"])
 def test_a_configuration_that_lacks_something_is_refused(folder: Path, field: str) -> None:
     described = json.loads((folder / "config.json").read_text())
-    del described[field]
+    *place, name = field.split(".")
+    del (described[place[0]] if place else described)[name]
     (folder / "config.json").write_text(json.dumps(described))
-    with pytest.raises(CheckpointError, match=f"does not describe a model .*{field}"):
+    with pytest.raises(CheckpointError, match=f"does not describe a model .*{name}"):
         load_checkpoint(folder)
 
 
