@@ -46,7 +46,10 @@ def require_weight_file(path: Path) -> bytes:
     if problem == "does not exist":
         raise CheckpointError(f"no file of weights at {where}; give the path of a state dict saved as .pth")
     if problem is not None:
-        raise CheckpointError(f"{where} {problem}; give a whole file of weights, or download it again")
+        remedy = "copy or download it again" if problem == "is empty" else "give a file of weights that may be read"
+        if problem.startswith("has "):
+            remedy = "save the weights alone, without the optimizer's state"
+        raise CheckpointError(f"{where} {problem}; {remedy}")
     with path.open("rb") as file:
         head = file.read(1024)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
