@@ -70,7 +70,7 @@ def beliefs(results: SweepResults) -> list[Belief]:
         id(test): estimate(test.values - _bound(test)).p_value if len(test.values) else math.nan for test in flat
     }
     corrected = dict(zip(p_values, adjusted(list(p_values.values())), strict=True))
-    return [_judge(claim, group, estimates, corrected, results) for claim, group in zip(_CLAIMS, tests, strict=True)]
+    return [_judge(claim, group, estimates, corrected) for claim, group in zip(_CLAIMS, tests, strict=True)]
 
 
 def _bound(test: _Test) -> float:
@@ -79,15 +79,13 @@ def _bound(test: _Test) -> float:
     return bound
 
 
-def _judge(
-    claim: _Claim, tests: list[_Test], estimates: dict[int, Estimate], p_values: dict[int, float], results: SweepResults
-) -> Belief:
+def _judge(claim: _Claim, tests: list[_Test], estimates: dict[int, Estimate], p_values: dict[int, float]) -> Belief:
     lacking = [test.lacks for test in tests if not len(test.values)]
     if lacking:
         return Belief(claim=claim.text, standing="not tested", evidence=f"The sweep lacks {'; '.join(lacking)}.")
     parts = [_part(test, estimates[id(test)], p_values[id(test)]) for test in tests]
     evidence = " ".join(_sentence(test, estimates[id(test)]) for test in tests)
-    if len(results.seeds) < 2:
+    if min(estimates[id(test)].n for test in tests) < 2:
         evidence += " One seed cannot decide it."
     if "contradicted" in parts:
         standing: Standing = "contradicted"

@@ -34,7 +34,8 @@ class Effect:
             time.
         better_in: in how many of them the level had the lower mean loss.
         p_adjusted: the p-value corrected for all comparisons of the sweep.
-        lost_seeds: seeds that could not be paired because a trial failed or is missing.
+        lost_seeds: seeds that finished trials have, but that could not be paired because another one failed or is
+            missing.
     """
 
     hyperparameter: str
@@ -45,6 +46,11 @@ class Effect:
     better_in: int
     p_adjusted: float
     lost_seeds: int
+
+    @property
+    def n(self) -> int:
+        """How many seeds say it."""
+        return self.difference.n
 
     @property
     def verdict(self) -> Verdict:
@@ -83,7 +89,7 @@ def effects(results: SweepResults) -> list[Effect]:
             settings=pairs.shape[1],
             better_in=int((pairs.mean(axis=0) < 0).sum()),
             p_adjusted=p,
-            lost_seeds=len(results.seeds) - len(pairs),
+            lost_seeds=len(results.finished_seeds) - len(pairs),
         )
         for (name, level, base, pairs), each, p in zip(found, estimates, corrected, strict=True)
     ]
@@ -103,14 +109,13 @@ def paired(results: SweepResults, name: str, level: float, base: float, column: 
     return wide.dropna(axis="columns", how="all").dropna(axis="index", how="any")
 
 
-def noise(results: SweepResults) -> float:
+def noise(results: SweepResults) -> float | None:
     """Standard deviation of one variant's loss over seeds, nats per character: pooled over this sweep's variants.
 
-    Where no variant has two seeds it is SEED_SD, which is measured but not on this sweep: it depends on corpus, budget
-    and variant.
+    None where no variant has two seeds. SEED_SD is then a guess: it depends on corpus, budget and variant.
     """
     groups = results.finished.groupby("label")[LOSS]
     degrees = (groups.count() - 1).clip(lower=0)
     if degrees.sum() == 0:
-        return SEED_SD
+        return None
     return float(math.sqrt((groups.var().fillna(0.0) * degrees).sum() / degrees.sum()))

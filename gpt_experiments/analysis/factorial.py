@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 
 import pandas as pd
-from statsmodels.formula.api import ols
-from statsmodels.stats.anova import anova_lm
 
 from gpt_experiments.analysis.results import LOSS, SweepResults
 
@@ -16,7 +14,8 @@ def variance_shares(results: SweepResults) -> pd.DataFrame:
 
     Sums of squares of the linear model with all main effects and two-way interactions over the trials; in a balanced
     design they are orthogonal, so the shares are exact and depend on no order (Montgomery, "Design and Analysis of
-    Experiments", chapter 5). The rest is interactions of three and more, and the noise of seeds.
+    Experiments", chapter 5). The rest is interactions of three and more, and the noise of seeds. Where all losses are
+    equal there is no variance, and every share is 0.
 
     Returns `term` (`n_head`, `n_head x n_layer`, `rest`) and `share`, largest first, the rest last.
 
@@ -26,16 +25,20 @@ def variance_shares(results: SweepResults) -> pd.DataFrame:
     if not results.is_factorial:
         raise ValueError("variance shares need a full factorial with every combination equally often")
     names = results.varied
-    pairs = list(itertools.combinations(names, 2))
-    # A model with every combination as a parameter of its own would leave nothing over; two factors have no rest then.
-    terms = {f"C({name})": name for name in names} | {f"C({a}):C({b})": f"{a} x {b}" for a, b in pairs}
-    model = ols(f"{LOSS} ~ {' + '.join(terms)}", data=results.finished).fit()
-    squares = anova_lm(model, typ=1)["sum_sq"]
-    total = float(((results.finished[LOSS] - results.finished[LOSS].mean()) ** 2).sum())
+    rows = results.finished
+    residual = rows[LOSS] - rows[LOSS].mean()
+    total = float((residual**2).sum())
+    # The part of each trial's loss that a term explains: its cell's mean, without what smaller terms have explained.
+    of_one = {name: residual.groupby(rows[name]).transform("mean") for name in names}
+    squares = {name: float((part**2).sum()) for name, part in of_one.items()}
+    for a, b in itertools.combinations(names, 2):
+        together = residual.groupby([rows[a], rows[b]]).transform("mean")
+        squares[f"{a} x {b}"] = float(((together - of_one[a] - of_one[b]) ** 2).sum())
+    is_flat = total <= (1e-12 * float(rows[LOSS].abs().max())) ** 2 * len(rows)  # equal but for rounding
     shares = pd.DataFrame(
-        [{"term": term, "share": float(squares[key]) / total} for key, term in terms.items()]
+        [{"term": term, "share": 0.0 if is_flat else value / total} for term, value in squares.items()]
     ).sort_values("share", ascending=False, ignore_index=True)
-    rest = pd.DataFrame([{"term": "rest", "share": max(0.0, 1.0 - float(shares["share"].sum()))}])
+    rest = pd.DataFrame([{"term": "rest", "share": 0.0 if is_flat else max(0.0, 1.0 - float(shares["share"].sum()))}])
     return pd.concat([shares, rest], ignore_index=True)
 
 

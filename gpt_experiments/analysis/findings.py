@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Container, Sequence
 from typing import Final
 
@@ -16,7 +17,6 @@ _MOST_LOST: Final = 20
 
 def overall(results: SweepResults, found: Sequence[Effect]) -> list[str]:
     """What the sweep says as a whole: the best variant, the strongest hyperparameter, how much noise there is."""
-    best = results.by_variant.iloc[0]
     sentences = [_best_sentence(results)]
     if found:
         strongest = max(found, key=lambda effect: abs(effect.difference.mean))
@@ -24,17 +24,26 @@ def overall(results: SweepResults, found: Sequence[Effect]) -> list[str]:
             f"The largest change seen is that of {level_name(strongest.hyperparameter, strongest.level)}: "
             f"{difference_text(strongest)} against {level_name(strongest.hyperparameter, strongest.base_level)}."
         )
-    verdicts = [effect for effect in found if effect.verdict in ("better", "worse")]
-    if found and len(results.seeds) > 1:
-        undecided = sum(effect.verdict == "undecided" for effect in found)
-        sentences.append(
-            f"Of {len(found)} comparisons {len(verdicts)} are better or worse at 5 % after Holm's correction"
-            + (f", and {undecided} would be if each stood alone: more seeds would settle them" if undecided else "")
-            + f". Seeds of one variant differ by {noise(results):.4f} nats per character (standard deviation)."
-        )
-    if best["n_seeds"] == 1 and found:
+    tested = [effect for effect in found if effect.verdict != "no verdict"]
+    if tested:
+        sentences.append(_verdicts_sentence(results, tested, len(found)))
+    elif found:
         sentences.append(_one_seed_sentence(results, len(found)))
     return sentences
+
+
+def _verdicts_sentence(results: SweepResults, tested: Sequence[Effect], total: int) -> str:
+    decided = sum(effect.verdict in ("better", "worse") for effect in tested)
+    undecided = sum(effect.verdict == "undecided" for effect in tested)
+    text = f"Of {len(tested)} comparisons {decided} are better or worse at 5 % after Holm's correction"
+    if undecided:
+        text += f", and {undecided} would be if each stood alone: more seeds would settle them"
+    if len(tested) < total:
+        text += f"; {total - len(tested)} more have only one seed, so no verdict"
+    sd = noise(results)
+    if sd is not None:
+        text += f". Seeds of one variant differ by {sd:.4f} nats per character (standard deviation)"
+    return f"{text}."
 
 
 def _best_sentence(results: SweepResults) -> str:
@@ -50,20 +59,22 @@ def _best_sentence(results: SweepResults) -> str:
         base = baseline.iloc[0]
         text += (
             f", {base[LOSS] - best[LOSS]:.4f} below the baseline's {base[LOSS]:.4f}, with "
-            f"{best['n_params'] / base['n_params']:.2g} times its parameters and "
-            f"{best['train_seconds'] / base['train_seconds']:.2g} times its training time"
+            f"{best['n_params'] / base['n_params']:.2g} times its parameters"
         )
+        if base["train_seconds"] > 0:
+            text += f" and {best['train_seconds'] / base['train_seconds']:.2g} times its training time"
     return f"{text}."
 
 
 def _one_seed_sentence(results: SweepResults, comparisons: int) -> str:
     """How large a difference would have to be for a verdict; one of two noisy losses has twice their variance."""
-    sd = math.sqrt(2) * noise(results)
-    needed = " and ".join(f"{detectable(sd, n, comparisons):.3f} with {n} seeds" for n in _ENOUGH_SEEDS)
+    measured = noise(results)
+    sd = SEED_SD if measured is None else measured
+    needed = " and ".join(f"{detectable(math.sqrt(2) * sd, n, comparisons):.3f} with {n} seeds" for n in _ENOUGH_SEEDS)
+    known = f"{sd:g} nats per character, as they usually do" if measured is None else f"{sd:.4f}, as they do here"
     return (
-        "One seed cannot tell an effect from luck, so there are no verdicts here. If seeds of one variant differ by "
-        f"{SEED_SD:g} nats per character, as they usually do, a difference would have to exceed about {needed} to get "
-        "one."
+        "One seed cannot tell an effect from luck, and no comparison has more, so there are no verdicts here. If seeds "
+        f"of one variant differ by {known}, a difference would have to exceed about {needed} to get one."
     )
 
 
@@ -74,17 +85,22 @@ def more_seeds_command(results: SweepResults, shipped: Container[str]) -> str:
         shipped: sweeps that go by their name alone; another one is trained from a file, whose place is not recorded.
     """
     name = results.name if results.name in shipped else f"{results.name}.yaml"
-    steps = f" --steps {results.training['steps']}" if "steps" in results.training else ""
-    budget = "" if results.budget == "steps" else f" --budget {results.budget}"
-    wanted = max(_ENOUGH_SEEDS[0], len(results.seeds) + 2)
-    return f"python -m gpt_experiments sweep {name}{steps}{budget} --seeds {wanted}"
+    words = ["python", "-m", "gpt_experiments", "sweep", f"./{name}" if name.startswith("-") else name]
+    if "steps" in results.training:
+        words += ["--steps", results.training["steps"]]
+    if results.budget != "steps":
+        words += ["--budget", results.budget]
+    if results.variants_wanted is not None:
+        words += ["--trials", str(results.variants_wanted)]
+    wanted = max(_ENOUGH_SEEDS[0], len(results.planned_seeds) + 2)
+    return shlex.join([*words, "--seeds", str(wanted)])
 
 
 def of_hyperparameter(results: SweepResults, name: str, found: Sequence[Effect]) -> list[str]:
     """What was seen of one hyperparameter, and the takeaway."""
     mine = [effect for effect in found if effect.hyperparameter == name]
     if not mine:
-        return [f"No pair of trials differs in {name} alone, so nothing can be said of it."]
+        return [_no_effects_sentence(results, name)]
     base = level_name(name, mine[0].base_level)
     sentences = []
     for effect in mine:
@@ -96,6 +112,19 @@ def of_hyperparameter(results: SweepResults, name: str, found: Sequence[Effect])
             f"{_verdict_text(effect)}. {_cost_sentence(results, effect)}"
         )
     return [*sentences, _takeaway(results, name, mine)]
+
+
+def _no_effects_sentence(results: SweepResults, name: str) -> str:
+    """Why no level of a hyperparameter that varies could be compared with the baseline's."""
+    base = results.base_level(name)
+    if base in results.levels(name):
+        return f"No pair of finished trials differs in {name} alone, so nothing can be said of it."
+    by_level = results.finished.groupby(name)[LOSS].mean().items()
+    means = ", ".join(f"{loss:.4f} at {level_name(name, float(str(level)))}" for level, loss in by_level)
+    return (
+        f"No finished trial has the baseline's level, {level_name(name, base)}, so there is nothing to compare the "
+        f"other levels with. Their mean losses over all settings of the others: {means}."
+    )
 
 
 def difference_text(effect: Effect) -> str:
@@ -116,7 +145,7 @@ def _cost_sentence(results: SweepResults, effect: Effect) -> str:
     name, costs = effect.hyperparameter, []
     for column, what in (("n_params", "parameters"), ("train_seconds", "training time")):
         at_base = results.finished[results.finished[name] == effect.base_level][column].mean()
-        change = paired(results, name, effect.level, effect.base_level, column).to_numpy().mean() / at_base
+        change = float(paired(results, name, effect.level, effect.base_level, column).to_numpy().mean()) / at_base
         costs.append(f"{what} {f'{change:+.0%}' if abs(change) >= 0.005 else 'unchanged'}")
     return f"Cost: {', '.join(costs)}."
 
@@ -131,9 +160,10 @@ def _takeaway(results: SweepResults, name: str, mine: Sequence[Effect]) -> str:
         looks = " and ".join(
             f"{level_name(name, e.level)} looks {'better' if e.difference.mean < 0 else 'worse'}" for e in leaning
         )
-        return f"Takeaway: {looks}, but {len(results.seeds)} seeds do not settle it."
+        return f"Takeaway: {looks}, but {_seeds_of(leaning)} do not settle it."
     if not decided:
-        return f"Takeaway: at this budget {name} makes no difference that {len(results.seeds)} seeds can show."
+        tested = [effect for effect in mine if effect.verdict != "no verdict"]
+        return f"Takeaway: at this budget {name} makes no difference that {_seeds_of(tested)} can show."
     best = min(decided, key=lambda effect: effect.difference.mean)
     if best.difference.mean < 0:
         edge = best.level in (results.levels(name)[0], results.levels(name)[-1])
@@ -141,6 +171,12 @@ def _takeaway(results: SweepResults, name: str, mine: Sequence[Effect]) -> str:
         return f"Takeaway: {level_name(name, best.level)} is the better choice here{beyond}."
     losing = " and ".join(level_name(name, effect.level) for effect in decided)
     return f"Takeaway: stay at {level_name(name, mine[0].base_level)}; {losing} cost loss."
+
+
+def _seeds_of(found: Sequence[Effect]) -> str:
+    """`3 seeds`, or `2 to 3 seeds` where effects have lost some; none of them has one alone."""
+    fewest, most = min(effect.n for effect in found), max(effect.n for effect in found)
+    return f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
 
 
 def caveats(results: SweepResults) -> list[str]:

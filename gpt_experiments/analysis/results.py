@@ -31,6 +31,8 @@ class SweepResults:
         heads: `run_id`, `layer`, `head`, the scores and the `name` of each attention head.
         samples: the sample text of each run.
         training: the setup of the baseline, as names and values.
+        variants_wanted: how many variants the sweep was to try at most; None where it was all there are.
+        left_out: what of the sweep could not be read, a sentence each.
     """
 
     name: str
@@ -47,15 +49,23 @@ class SweepResults:
     positions: pd.DataFrame
     heads: pd.DataFrame
     samples: Mapping[str, str]
+    variants_wanted: int | None = None
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def finished(self) -> pd.DataFrame:
         """The rows of `trials` that have losses."""
         return self.trials[self.trials["outcome"] == FINISHED]
 
-    @property
-    def seeds(self) -> list[int]:
-        return sorted(self.trials["seed"].unique())
+    @cached_property
+    def planned_seeds(self) -> list[int]:
+        """Every seed that a variant is to be trained with."""
+        return sorted(map(int, self.trials["seed"].unique()))
+
+    @cached_property
+    def finished_seeds(self) -> list[int]:
+        """The seeds that at least one finished trial has."""
+        return sorted(map(int, self.finished["seed"].unique()))
 
     @cached_property
     def varied(self) -> list[str]:
@@ -72,7 +82,9 @@ class SweepResults:
     @cached_property
     def is_factorial(self) -> bool:
         """Whether at least two hyperparameters vary and all their combinations are there, each equally often."""
-        counts = self.finished.groupby(self.varied, observed=True).size() if len(self.varied) > 1 else pd.Series()
+        if len(self.varied) < 2:
+            return False
+        counts = self.finished.groupby(self.varied, observed=True).size()
         combinations = list(itertools.product(*(self.levels(name) for name in self.varied)))
         return len(counts) == len(combinations) and counts.nunique() == 1
 

@@ -119,7 +119,7 @@ def _print_plan(
 ) -> None:
     """The plan as a table, with times from a few steps timed here; nothing is written anywhere."""
     from gpt_experiments.cli.console import standard_console
-    from gpt_experiments.cli.messages import counted, told_groups
+    from gpt_experiments.cli.messages import counted, length_of, told_groups
     from gpt_experiments.cli.tables import PlanRow, format_seconds, plan_table
     from gpt_experiments.sweep.dry_run import dry_run
 
@@ -139,8 +139,7 @@ def _print_plan(
     ]
     console.print(plan_table(rows))
     to_train = sum(row.status == "to train" for row in rows)
-    steps = f"{definition.training.steps:,} steps"
-    each = steps if definition.budget == "steps" else f"as many {definition.budget} as {steps} of the baseline"
+    each = length_of(definition.training.steps, definition.budget)
     console.print(
         f"{definition.name}: {len(rows)} trials of {each} on {corpus.name}, "
         f"{len(rows) - to_train} done, {to_train} to train"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from gpt_experiments.config import Trial
+from gpt_experiments.config import Budget, Trial
 from gpt_experiments.training.events import Evaluation, Progress
 
 Outcome = Literal["finished", "reused", "failed", "interrupted"]
@@ -51,6 +51,7 @@ class SweepStart:
         to_train: trials that no finished run answers yet, as far as that is known in advance.
         writers: processes of each worker that write files while it trains.
         replicas: the most trials that train as one batched model.
+        steps: of the baseline; under another budget than steps the other variants' differ.
     """
 
     name: str
@@ -66,6 +67,7 @@ class SweepStart:
     steps: int
     tracking_uri: str
     experiment: str
+    budget: Budget = "steps"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from gpt_experiments.config import Trial, Variant
+from gpt_experiments.config import Budget, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import without_secrets
 from gpt_experiments.model.fused import has_cpu_kernels
@@ -56,8 +56,8 @@ def run_sweep(
             staffing = staff(options, to_train)
             schedule.form_groups(staffing.packing(options, corpus.vocab_size).limit, staffing.workers)
             session = _Session(corpus, store, options, staffing, listener, stop, claims, parent.run_id, definition.name)
-            source = _GrowingPlan(schedule, parent)
-            report = session.run(source, to_train, definition.training.steps, schedule.largest_group)
+            source, most = _GrowingPlan(schedule, parent), schedule.largest_group
+            report = session.run(source, to_train, definition.training.steps, most, definition.budget)
         except KeyboardInterrupt:
             parent.kill("interrupted twice")
             raise
@@ -144,7 +144,9 @@ class _Session:
     parent_run_id: str | None
     sweep: str | None
 
-    def run(self, source: TrialSource, to_train: int, steps: int, replicas: int) -> SweepReport:
+    def run(
+        self, source: TrialSource, to_train: int, steps: int, replicas: int, budget: Budget = "steps"
+    ) -> SweepReport:
         started, staffing = time.monotonic(), self.staffing
         self.listener.sweep_started(
             SweepStart(
@@ -159,6 +161,7 @@ class _Session:
                 hardware=staffing.hardware,
                 corpus=self.corpus.name,
                 steps=steps,
+                budget=budget,
                 tracking_uri=without_secrets(self.store.uri),
                 experiment=self.store.experiment.name,
             )

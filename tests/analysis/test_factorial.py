@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import itertools
 
-from gpt_experiments.analysis import marginal_means, variance_shares
+import pytest
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+
+from gpt_experiments.analysis import LOSS, marginal_means, variance_shares
 from gpt_experiments.config import Variant
 from tests.analysis.simulated import full_grid, simulate
 
@@ -38,6 +42,22 @@ def test_an_interaction_has_its_own_share() -> None:
     assert found["n_embed"] == pytest.approx(main_a / total)
     assert found["n_layer"] == pytest.approx(main_b / total)
     assert found["n_layer x n_embed"] == pytest.approx(interaction / total)
+
+
+def test_the_shares_of_noisy_losses_are_those_of_an_analysis_of_variance() -> None:
+    """Against statsmodels' sequential sums of squares, which in a balanced design depend on no order."""
+    results = simulate(lambda v: 2.5 - v.n_head * v.n_layer / 100, variants=full_grid(), method="grid", seeds=2)
+    terms = {f"C({name})": name for name in results.varied}
+    terms |= {f"C({a}):C({b})": f"{a} x {b}" for a, b in itertools.combinations(results.varied, 2)}
+    table = anova_lm(ols(f"{LOSS} ~ {' + '.join(terms)}", data=results.finished).fit(), typ=1)["sum_sq"]
+    found = variance_shares(results).set_index("term")["share"]
+    for key, term in terms.items():
+        assert found[term] == pytest.approx(table[key] / table.sum(), abs=1e-9)
+
+
+def test_equal_losses_have_no_variance_to_share() -> None:
+    results = simulate(lambda v: 2.5, variants=full_grid(), method="grid", seeds=1, noise=0.0, seed_effect=0.0)
+    assert set(variance_shares(results)["share"]) == {0.0}
 
 
 def test_marginal_means_average_over_everything_else() -> None:
