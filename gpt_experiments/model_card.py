@@ -33,7 +33,7 @@ def model_card(run: ModelRun, *, vocabulary: str, sample: str, origin: ChosenFro
 
     Args:
         vocabulary: every character that the model knows.
-        sample: text that the model wrote.
+        sample: text that the model wrote; empty where none is known.
         origin: None where the run was named, not chosen.
     """
     sections = [
@@ -42,7 +42,7 @@ def model_card(run: ModelRun, *, vocabulary: str, sample: str, origin: ChosenFro
         _data(run, len(vocabulary)),
         "## Configuration\n\n" + _table(run.params),
         _losses(run, len(vocabulary)),
-        "## Sample\n\n" + "\n".join(f"    {line}" for line in _cut(sample, 400).splitlines()),
+        "## Sample\n\n" + _sample(sample),
         _limits(run, len(vocabulary), origin),
         _origin(run, origin),
     ]
@@ -80,6 +80,10 @@ def _losses(run: ModelRun, vocab_size: int) -> str:
     return f"## Losses\n\n{table}\n\n{note}"
 
 
+def _sample(sample: str) -> str:
+    return "\n".join(f"    {line}" for line in _cut(sample, 400).splitlines()) or "None could be read."
+
+
 def _limits(run: ModelRun, vocab_size: int, origin: ChosenFrom | None) -> str:
     block_size = _cut(run.params.get("block_size", "?"), 40)
     limits = [
@@ -100,9 +104,11 @@ def _origin(run: ModelRun, origin: ChosenFrom | None) -> str:
     if origin:
         choice = origin.choice
         seeds = "1 seed" if choice.n_seeds == 1 else f"{choice.n_seeds} seeds"
+        is_best = run.run_id == choice.trial.run_id
         lines.append(
             f"- best of sweep {_cut(origin.sweep, 200)} (run `{origin.run_id}`): the lowest mean validation loss, "
-            f"{choice.mean_val_loss:.4f} over {seeds}; of those the trial with the lowest"
+            f"{choice.mean_val_loss:.4f} over {seeds}; of those "
+            + ("the trial with the lowest" if is_best else "the best trial whose model can be read")
         )
     elif run.sweep:
         lines.append(f"- a trial of sweep {_cut(run.sweep, 200)}")

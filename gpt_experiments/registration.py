@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from gpt_experiments.artifacts import SPEAKER_TEXT
-from gpt_experiments.errors import TrackingError
+from gpt_experiments.errors import CheckpointError, TrackingError
 from gpt_experiments.model import load_checkpoint
 from gpt_experiments.model_card import ChosenFrom, bits, model_card
 from gpt_experiments.scratch import scratch_folder
-from gpt_experiments.selection import choose_best
-from gpt_experiments.tracking import ModelRun, Store, model_folder, names, run_text
+from gpt_experiments.selection import Choice, choose_best
+from gpt_experiments.tracking import FinishedTrial, ModelRun, Store, model_folder, names
 from gpt_experiments.tracking.model_run import find_model_run, kind_of_run
 from gpt_experiments.tracking.registry import ModelRegistry, RegisteredVersion
+from gpt_experiments.tracking.run_files import UnreadableError, read_text
 from gpt_experiments.tracking.sweep_cells import SweepTrials, read_sweep_trials
 
 _LONGEST_EXAMPLE: Final = 20  # characters
@@ -29,6 +32,7 @@ class Registration:
         is_new: False where that run was registered before.
         is_champion: whether the alias `champion` is now the version's.
         told: what was done and why, a sentence each, in the order in which it was done.
+        left_out: what could not be read, a sentence each.
         example_prompt: a prompt of characters that the model knows.
     """
 
@@ -36,11 +40,14 @@ class Registration:
     is_new: bool
     is_champion: bool
     told: tuple[str, ...]
+    left_out: tuple[str, ...]
     example_prompt: str
 
 
 def register_model(reference: str | None, store: Store, name: str, *, force: bool = False) -> Registration:
     """Register the best model of a sweep, or the model of one run, under `name`.
+
+    A trial of a sweep whose checkpoint cannot be read is passed over, which is then told.
 
     Args:
         reference: a sweep's name, or the id of a sweep's parent run, of a trial or of a baseline; None takes the
@@ -50,20 +57,19 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
     Raises:
         ConfigError: the registry takes no such name.
         CheckpointError: the run's checkpoint is damaged.
-        TrackingError: there is no such sweep or run, it has no finished trial, or the store fails.
+        TrackingError: there is no such sweep or run, it has no finished trial that can be read, or the store fails.
     """
     registry = ModelRegistry(store.uri, name)
-    run, origin, told = _find(reference, store)
-    sample = run_text(run.run_id, names.SAMPLE_FILE, store.uri)
     with scratch_folder() as folder:
-        checkpoint = model_folder(run.run_id, store.uri, into=folder)
-        vocabulary = load_checkpoint(checkpoint).tokenizer.vocabulary
-        example = _example_prompt(vocabulary, sample)
+        found = _find(reference, store, folder)
+        run, told, left_out = found.run, [*found.told], [*found.left_out]
+        sample = _sample(run, store, left_out)
+        example = _example_prompt(found.vocabulary, sample)
         version = registry.of_run(run.run_id)
         is_new = version is None
         if version is None:
-            card = model_card(run, vocabulary=vocabulary, sample=sample, origin=origin)
-            version = registry.add(run, checkpoint, card=card, example_prompt=example)
+            card = model_card(run, vocabulary=found.vocabulary, sample=sample, origin=found.origin)
+            version = registry.add(run, found.checkpoint, card=card, example_prompt=example)
             told.append(f"registered it as version {version.version} of {name}")
         else:
             told.append(f"it is version {version.version} of {name} already; one run makes one version")
@@ -71,7 +77,14 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
     wins, why = challenge(version, champion, force=force)
     if wins and (champion is None or champion.version != version.version):
         registry.crown(version)
-    return Registration(version=version, is_new=is_new, is_champion=wins, told=(*told, why), example_prompt=example)
+    return Registration(
+        version=version,
+        is_new=is_new,
+        is_champion=wins,
+        told=(*told, why),
+        left_out=tuple(left_out),
+        example_prompt=example,
+    )
 
 
 def challenge(version: RegisteredVersion, champion: RegisteredVersion | None, *, force: bool) -> tuple[bool, str]:
@@ -104,27 +117,91 @@ def challenge(version: RegisteredVersion, champion: RegisteredVersion | None, *,
     return False, f"version {champion.version} stays the champion: {why}; --force makes version {version.version} it"
 
 
-def _find(reference: str | None, store: Store) -> tuple[ModelRun, ChosenFrom | None, list[str]]:
-    """The run to register, the sweep that it is the best of, and what is to be told of the choice."""
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """The run to register with its checkpoint, the sweep that it is the best of, and what is told of the choice."""
+
+    run: ModelRun
+    checkpoint: Path
+    vocabulary: str
+    origin: ChosenFrom | None
+    told: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def _find(reference: str | None, store: Store, folder: Path) -> _Found:
+    """What `reference` means; its checkpoint goes below `folder`."""
     is_run_id = reference is not None and re.fullmatch("[0-9a-f]{32}", reference)
     if reference is not None and is_run_id and kind_of_run(store, reference) != "sweep":
         run = find_model_run(store, reference)
-        return run, None, [f"run {run.run_id} ({run.label}): {_loss_of(run)}"]
+        checkpoint, vocabulary = _read_checkpoint(run, store, folder)
+        told = (f"run {run.run_id} ({run.label}): {_loss_of(run)}",)
+        return _Found(run=run, checkpoint=checkpoint, vocabulary=vocabulary, origin=None, told=told, left_out=())
     sweep = read_sweep_trials(store, reference)
-    try:
-        choice = choose_best(sweep.cells)
-    except TrackingError as error:
-        raise TrackingError(f"sweep {sweep.name!r} has no model to register: {error}") from error
-    run = dataclasses.replace(find_model_run(store, choice.trial.run_id), sweep=sweep.name, label=choice.label)
-    seeds = f" over {choice.n_seeds} seeds" if choice.n_seeds > 1 else ""
-    told = [
-        f"sweep {sweep.name}: the best of {choice.n_variants} variants is {choice.label}, "
-        f"mean validation loss {choice.mean_val_loss:.4f} nats per character{seeds}",
-        f"its best trial is seed {choice.trial.seed}, run {run.run_id}: {_loss_of(run)}",
-        *_state_of(sweep),
-        *choice.noticed,
+    unreadable: dict[str, str] = {}
+    while True:
+        choice = _choose(sweep, unreadable)
+        for trial in choice.trials:
+            try:
+                run = find_model_run(store, trial.run_id)
+                checkpoint, vocabulary = _read_checkpoint(run, store, folder)
+            except (CheckpointError, TrackingError) as error:
+                unreadable[trial.run_id] = str(error)
+                continue
+            run = dataclasses.replace(run, sweep=sweep.name, label=choice.label)
+            return _Found(
+                run=run,
+                checkpoint=checkpoint,
+                vocabulary=vocabulary,
+                origin=ChosenFrom(sweep=sweep.name, run_id=sweep.run_id, choice=choice),
+                told=(*_told_of(sweep, choice), _best_of(choice, trial, run), *_state_of(sweep), *choice.noticed),
+                left_out=(*sweep.left_out, *(f"run {run_id}: {why}" for run_id, why in unreadable.items())),
+            )
+
+
+def _choose(sweep: SweepTrials, unreadable: Mapping[str, str]) -> Choice:
+    """The best variant among the trials whose models can be read, as far as that is known."""
+    cells = [
+        dataclasses.replace(cell, trial=None, problem="has a model that cannot be read")
+        if cell.trial and cell.trial.run_id in unreadable
+        else cell
+        for cell in sweep.cells
     ]
-    return run, ChosenFrom(sweep=sweep.name, run_id=sweep.run_id, choice=choice), told
+    try:
+        return choose_best(cells)
+    except TrackingError as error:
+        first = "".join(f"; run {run_id}: {why}" for run_id, why in [*unreadable.items()][:1])
+        raise TrackingError(f"sweep {sweep.name!r} has no model to register: {error}{first}") from error
+
+
+def _told_of(sweep: SweepTrials, choice: Choice) -> list[str]:
+    seeds = f" over {choice.n_seeds} seeds" if choice.n_seeds > 1 else ""
+    return [
+        f"sweep {sweep.name}: the best of {choice.n_variants} variants is {choice.label}, "
+        f"mean validation loss {choice.mean_val_loss:.4f} nats per character{seeds}"
+    ]
+
+
+def _best_of(choice: Choice, trial: FinishedTrial, run: ModelRun) -> str:
+    which = "best trial" if trial is choice.trial else "best trial whose model can be read"
+    return f"its {which} is seed {trial.seed}, run {run.run_id}: {_loss_of(run)}"
+
+
+def _read_checkpoint(run: ModelRun, store: Store, folder: Path) -> tuple[Path, str]:
+    """The run's checkpoint, in a folder of its own below `folder`, and its vocabulary."""
+    into = folder / run.run_id
+    into.mkdir()
+    checkpoint = model_folder(run.run_id, store.uri, into=into)
+    return checkpoint, load_checkpoint(checkpoint).tokenizer.vocabulary
+
+
+def _sample(run: ModelRun, store: Store, left_out: list[str]) -> str:
+    """What the model wrote; nothing where that cannot be read."""
+    try:
+        return read_text(store.client.get_run(run.run_id), names.SAMPLE_FILE, store.uri)
+    except UnreadableError as error:
+        left_out.append(f"{names.SAMPLE_FILE} of run {run.run_id} {error}")
+        return ""
 
 
 def _state_of(sweep: SweepTrials) -> list[str]:

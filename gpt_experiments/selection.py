@@ -23,6 +23,7 @@ class Choice:
     """The best variant of a sweep and its best trial.
 
     Attributes:
+        trials: the variant's finished trials, the best one first.
         mean_val_loss: over the variant's finished seeds, after the last step, nats per character.
         n_seeds: how many those are.
         n_variants: how many variants had a finished trial to be compared with.
@@ -30,11 +31,16 @@ class Choice:
     """
 
     label: str
-    trial: FinishedTrial
+    trials: tuple[FinishedTrial, ...]
     mean_val_loss: float
     n_seeds: int
     n_variants: int
     noticed: tuple[str, ...]
+
+    @property
+    def trial(self) -> FinishedTrial:
+        """The best trial."""
+        return self.trials[0]
 
 
 @dataclass(frozen=True)
@@ -69,12 +75,11 @@ def choose_best(cells: Sequence[SweepCell]) -> Choice:
     if not ranked:
         raise TrackingError(f"none of the {len(cells)} trials is finished ({_reasons(entrants)}); run the sweep again")
     winner = ranked[0]
-    trial = min(winner.trials, key=lambda trial: (trial.final_val_loss, trial.seed))
     complete = [entrant for entrant in ranked if not entrant.unfinished]
     noticed = _incomplete(entrants, winner) + _ties(ranked) + _lower_on_the_way(complete, winner)
     return Choice(
         label=winner.label,
-        trial=trial,
+        trials=tuple(sorted(winner.trials, key=lambda trial: (trial.final_val_loss, trial.seed))),
         mean_val_loss=winner.mean,
         n_seeds=len(winner.trials),
         n_variants=len(ranked),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+import click
 from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
@@ -14,11 +15,13 @@ from gpt_experiments.cli.tables import best_first, format_seconds, literal, resu
 
 if TYPE_CHECKING:
     from gpt_experiments.cli.scoreboard import RunningTrial
+    from gpt_experiments.config import Budget
     from gpt_experiments.sweep.listener import SweepReport, SweepStart, TrialReport, TrialTicket
 
 NextCommands = Callable[["SweepReport"], Sequence[tuple[str, str]]]
 
 _MOST_FAILURES: Final = 10
+_MOST_LEFT_OUT: Final = 20
 
 
 def trial_name(ticket: TrialTicket, *, with_seed: bool) -> str:
@@ -37,12 +40,18 @@ def start_lines(start: SweepStart) -> list[tuple[str, str]]:
     if start.writers:
         workers += f"; files by {counted(start.writers, 'writer')} each"
     return [
-        ("sweep", f"{start.name}: {counted(start.total, 'trial')} of {counted(start.steps, 'step')}, {todo}"),
+        ("sweep", f"{start.name}: {counted(start.total, 'trial')} of {length_of(start.steps, start.budget)}, {todo}"),
         ("device", f"{start.device}, {start.hardware}"),
         *([("workers", workers)] if start.to_train else []),
         ("corpus", start.corpus),
         ("tracking", f"{start.experiment} in {start.tracking_uri}"),
     ]
+
+
+def length_of(steps: int, budget: Budget) -> str:
+    """How long each trial trains: `3,000 steps`, or `as many tokens as 3,000 steps of the baseline`."""
+    of_baseline = counted(steps, "step")
+    return of_baseline if budget == "steps" else f"as many {budget} as {of_baseline} of the baseline"
 
 
 def counted(count: int, what: str) -> str:
@@ -89,6 +98,15 @@ def summary(report: SweepReport) -> str:
         return text
     name = trial_name(scored[0].ticket, with_seed=several_seeds(report.trials))
     return f"{text}; best val loss {scored[0].best_val_loss:.4f} nats/char: {name}"
+
+
+def print_left_out(sentences: Sequence[str]) -> None:
+    """What a report or a registration does without because it cannot be read, on the standard error."""
+    click.echo("Left out, because it cannot be read:", err=True)
+    for sentence in sentences[:_MOST_LEFT_OUT]:
+        click.echo(f"  {sentence}", err=True)
+    if len(sentences) > _MOST_LEFT_OUT:
+        click.echo(f"  ... and {len(sentences) - _MOST_LEFT_OUT} more", err=True)
 
 
 def print_ending(console: Console, report: SweepReport, next_commands: NextCommands) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from gpt_experiments.cli.options import tracking_options
@@ -18,11 +20,11 @@ def register(reference: str | None, name: str, force: bool, tracking_uri: str | 
     The variant with the lowest mean validation loss over its seeds, after the last step; of its trials the best one.
     It becomes a new version in MLflow's model registry, and `champion` if it is better than the version that is.
     SWEEP is a sweep's name or run id, by default the one last worked on; a trial's or a baseline's RUN id registers
-    that run.
+    that run. What cannot be read is passed over and named, and the exit status is then 1.
     """
     from gpt_experiments.cli.console import standard_console
     from gpt_experiments.cli.ending import model_commands
-    from gpt_experiments.cli.messages import print_commands
+    from gpt_experiments.cli.messages import print_commands, print_left_out
     from gpt_experiments.errors import TrackingError
     from gpt_experiments.registration import register_model
     from gpt_experiments.tracking import Store
@@ -39,3 +41,6 @@ def register(reference: str | None, name: str, force: bool, tracking_uri: str | 
     version = "@champion" if done.is_champion else f"/{done.version.version}"
     commands = model_commands(f"models:/{name}{version}", done.example_prompt, tracking_uri=tracking_uri)
     print_commands(standard_console(), commands)
+    if done.left_out:
+        print_left_out(done.left_out)
+        sys.exit(1)

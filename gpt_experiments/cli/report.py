@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -38,8 +39,10 @@ def report(
     """Report what a sweep found.
 
     SWEEP is a sweep's name or the id of its run; without it, the sweep last worked on. The report, a page with its
-    figures and tables, goes to a folder and to the sweep's run, made from the store alone.
+    figures and tables, goes to a folder and to the sweep's run, made from the store alone. What cannot be read is left
+    out and named, and the exit status is then 1.
     """
+    from gpt_experiments.cli.messages import print_left_out
     from gpt_experiments.errors import TrackingError
     from gpt_experiments.report import write_report
     from gpt_experiments.tracking import Store
@@ -54,3 +57,6 @@ def report(
     for sentence in written.lead:
         click.echo(sentence)
     click.echo(f"\nThe whole report: {written.page}")
+    if written.left_out:
+        print_left_out(written.left_out)
+        sys.exit(1)

@@ -39,7 +39,7 @@ def share_bars(shares: pd.DataFrame) -> Figure:
             axes.text(value, i, f" {value:.1%}", va="center", size=style.TICK_SIZE)
         axes.set_yticks(range(len(terms)), labels=terms)
         axes.set_ylim(len(terms) - 0.4, -0.6)
-        axes.set_xlim(0, max(values) * 1.12)
+        axes.set_xlim(0, max(values) * 1.12 or 1)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         style.light_grid(axes, "x")
@@ -95,7 +95,8 @@ def interactions(names: Sequence[str], means: Mapping[tuple[str, str], pd.DataFr
 
 
 def _draw_pair(axes: Axes, frame: pd.DataFrame, across: str, colour: str) -> None:
-    for (level, rows), (shade, marker) in zip(frame.groupby(colour), style.SERIES, strict=False):
+    for i, (level, rows) in enumerate(frame.groupby(colour)):
+        shade, marker = style.SERIES[i % len(style.SERIES)]
         _draw_levels(axes, rows[across].to_list(), rows["loss"].to_list(), shade, marker, f"{level:g}")
 
 

@@ -6,7 +6,7 @@ that a user's own matplotlib settings do not change them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -60,6 +60,7 @@ _STYLE: Final = {
     "xtick.color": MUTED,
     "ytick.color": MUTED,
 }
+_USUAL_LABEL: Final = 24  # characters
 _COMPRESSION: Final = 3  # of 9: the default, 6, takes half as long again to save a quarter of the bytes
 
 
@@ -102,6 +103,12 @@ def new_chart(width: int, height: int, *, title: str, rows: int = 1, columns: in
     figure.suptitle(title, size=TITLE_SIZE, weight="bold", x=EDGE / width, ha="left")
     grid = figure.subplots(rows, columns, squeeze=False)
     return figure, list(grid.flat)
+
+
+def width_for(usual: int, labels: Iterable[str]) -> int:
+    """The width in pixels of a chart whose rows have those labels: as usual, and wider where one of them is long."""
+    longest = max(map(len, labels), default=0)
+    return usual + max(0, int(0.62 * LABEL_SIZE * DPI / 72 * (longest - _USUAL_LABEL)))  # 0.62 em: a usual character
 
 
 def light_grid(axes: Axes, axis: Literal["x", "y", "both"] = "y") -> None:

@@ -4,57 +4,89 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from numpy.typing import NDArray
 
 from gpt_experiments.figures import style
 
 _WIDTH: Final = 820
 _ROW: Final = 34  # pixels a variant
+_ABOVE: Final = 1.15  # of the largest loss: how far the axis reaches at least
+_WIDEST: Final = 2.0  # of the largest loss: an interval that reaches farther is cut, and ends in an arrow
 
 
 def variant_bars(variants: pd.DataFrame) -> Figure:
-    """Training and validation loss of each variant as bars from 0, the best on top, each with its number.
+    """Training and validation loss of each variant as bars from 0, the best on top, each with its number at the right.
+
+    An interval that leaves the axis ends in an arrow.
 
     Args:
         variants: `label`, `final_train_loss`, `final_val_loss`, nats per character, best first, and `half_width`: of
             the 95 % interval of the validation loss, NaN where there is none.
     """
-    n = len(variants)
+    n, losses, halves = len(variants), variants["final_val_loss"], variants["half_width"]
     with style.figure_style():
-        figure, (axes,) = style.new_chart(_WIDTH, 110 + _ROW * n, title="Loss after the last step")
+        figure, (axes,) = style.new_chart(
+            style.width_for(_WIDTH, variants["label"]), 126 + _ROW * n, title="Loss after the last step"
+        )
         y = np.arange(n)
         bars = (
-            ("validation", variants["final_val_loss"], style.VERMILLION, -0.19),
+            ("validation", losses, style.VERMILLION, -0.19),
             ("training", variants["final_train_loss"], style.BLUE, 0.19),
         )
-        for name, losses, colour, offset in bars:
-            axes.barh(y + offset, losses, height=0.36, color=colour, label=name)
-        for i, (loss, half) in enumerate(zip(variants["final_val_loss"], variants["half_width"], strict=True)):
-            interval = "" if math.isnan(half) else f" ± {half:.4f}"
-            beside = loss if math.isnan(half) else loss + half
-            axes.text(beside, i - 0.19, f" {loss:.4f}{interval}", va="center", size=style.TICK_SIZE)
-        for i, loss in enumerate(variants["final_train_loss"]):
-            axes.text(loss, i + 0.19, f" {loss:.4f}", va="center", size=style.TICK_SIZE, color=style.MUTED)
-        axes.errorbar(
-            variants["final_val_loss"],
-            y - 0.19,
-            xerr=variants["half_width"].to_numpy(),
-            fmt="none",
-            ecolor=style.INK,
-            elinewidth=1,
-        )
+        for name, values, colour, offset in bars:
+            axes.barh(y + offset, values, height=0.36, color=colour, label=name)
+        right = _right_end(variants)
+        _draw_intervals(axes, losses.to_numpy(), halves.to_numpy(), right)
         axes.set_yticks(y, labels=list(variants["label"]))
         axes.set_ylim(n - 0.4, -0.6)
-        axes.set_xlim(0, float(variants["final_val_loss"].max()) * 1.2)
+        axes.set_xlim(0, right)
         axes.set_xlabel("loss (nats per character)")
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         style.light_grid(axes, "x")
+        spreads = ["" if math.isnan(half) else f" ± {half:.4f}" for half in halves]
+        numbers = [f"{loss:.4f}{spread}" for loss, spread in zip(losses, spreads, strict=True)]
+        numbers += [f"{loss:.4f}" for loss in variants["final_train_loss"]]
+        labels = _right_labels(axes, [*(y - 0.19), *(y + 0.19)], numbers)
+        for label, colour in zip(labels, [style.INK] * n + [style.MUTED] * n, strict=True):
+            label.set(color=colour, size=style.TICK_SIZE)
         figure.legend(loc="upper right", ncols=2, frameon=False)
     return figure
+
+
+def _right_end(variants: pd.DataFrame) -> float:
+    """Where the axis of losses ends."""
+    largest = float(variants[["final_val_loss", "final_train_loss"]].max().max())
+    ends = float((variants["final_val_loss"] + variants["half_width"].fillna(0.0)).max())
+    return max(largest * _ABOVE, min(ends * 1.02, largest * _WIDEST)) or 1.0
+
+
+def _draw_intervals(
+    axes: Axes, losses: NDArray[np.floating[Any]], halves: NDArray[np.floating[Any]], right: float
+) -> None:
+    for i, (loss, half) in enumerate(zip(losses, halves, strict=True)):
+        if math.isnan(half):
+            continue
+        ends = (max(0.0, loss - half), min(right, loss + half))
+        axes.plot(ends, [i - 0.19] * 2, color=style.INK, linewidth=1)
+        for end, marker, is_cut in ((0.0, "<", loss - half < 0), (right, ">", loss + half > right)):
+            if is_cut:
+                axes.plot([end], [i - 0.19], marker, color=style.INK, markersize=5, clip_on=False)
+
+
+def _right_labels(axes: Axes, places: Sequence[float], labels: Sequence[str]) -> Sequence[Text]:
+    """Labels in a column at the right of the axes, for which the layout leaves room."""
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(list(places), labels=list(labels))
+    right.tick_params(length=0)
+    right.spines["right"].set_visible(False)
+    return right.get_yticklabels()
 
 
 def effect_plot(effects: pd.DataFrame) -> Figure:
@@ -68,7 +100,9 @@ def effect_plot(effects: pd.DataFrame) -> Figure:
     markers = {"better": "o", "worse": "s"}
     with style.figure_style():
         figure, (axes,) = style.new_chart(
-            _WIDTH, 130 + 30 * len(effects), title="Change of the validation loss against the baseline's level"
+            style.width_for(_WIDTH, effects["name"]),
+            130 + 30 * len(effects),
+            title="Change of the validation loss against the baseline's level",
         )
         for i, row in enumerate(effects.to_dict("records")):
             colour = colours.get(row["verdict"], style.MUTED)
@@ -81,10 +115,7 @@ def effect_plot(effects: pd.DataFrame) -> Figure:
         axes.set_xlabel("difference (nats per character): left is better, right is worse")
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         style.light_grid(axes, "x")
-        right = axes.secondary_yaxis("right")
-        right.set_yticks(range(len(effects)), labels=_told(effects))
-        right.tick_params(length=0)
-        right.spines["right"].set_visible(False)
+        _right_labels(axes, range(len(effects)), _told(effects))
     return figure
 
 

@@ -9,11 +9,12 @@ import torch
 from gpt_experiments.analysis import SweepResults
 from gpt_experiments.artifacts import SPEAKER_TEXT, STUDY_TEXT
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import CorpusError
+from gpt_experiments.errors import CheckpointError, CorpusError, TrackingError
 from gpt_experiments.figures import attention_mean
 from gpt_experiments.model import Checkpoint
 from gpt_experiments.model_source import load_model
 from gpt_experiments.report.document import Picture
+from gpt_experiments.tracking.run_files import LeftOut
 
 
 def compared_runs(results: SweepResults) -> list[str]:
@@ -24,6 +25,17 @@ def compared_runs(results: SweepResults) -> list[str]:
     return [str(results.runs_of(label)["run_id"].iloc[0]) for label in chosen]
 
 
+def compared_pictures(results: SweepResults, tracking_uri: str, left_out: LeftOut) -> list[Picture]:
+    """The pictures of `compared_runs`; one whose checkpoint cannot be read is noted in `left_out`."""
+    pictures: list[Picture] = []
+    for run_id in compared_runs(results):
+        try:
+            pictures.append(_picture(len(pictures) + 1, run_id, tracking_uri))
+        except (CheckpointError, TrackingError) as error:
+            left_out.add("the attention", f"cannot be drawn: {error}", f"run {run_id}")
+    return pictures
+
+
 def attention_pictures(run_ids: Sequence[str], tracking_uri: str) -> list[Picture]:
     """For each run the mean over heads of every layer, on `KING HENRY:`, or on the study's text, or on as much
     of the model's own vocabulary as there is.
@@ -31,23 +43,24 @@ def attention_pictures(run_ids: Sequence[str], tracking_uri: str) -> list[Pictur
     Raises:
         TrackingError, CheckpointError: a run has no whole checkpoint.
     """
-    pictures = []
-    for number, run_id in enumerate(run_ids, start=1):
-        checkpoint = load_model(run_id, tracking_uri=tracking_uri, open_corpus=_no_corpus)
-        label = str(checkpoint.provenance.get("label", run_id))
-        text = _text_for(checkpoint)
-        maps = checkpoint.model.attention_maps(torch.from_numpy(checkpoint.tokenizer.encode(text)))
-        title = f"{label}: attention, mean over {maps.shape[1]} heads" if maps.shape[1] > 1 else f"{label}: attention"
-        pictures.append(
-            Picture(
-                name=f"attention-{number}",
-                caption=f"{label} (run {run_id}): where each character of the text looks, layer by layer.",
-                alt=f"Heatmaps of the attention of {label}, query down, key across",
-                figure=attention_mean(maps.float().numpy(), text, title=title),
-                as_image=True,
-            )
-        )
-    return pictures
+    return [_picture(number, run_id, tracking_uri) for number, run_id in enumerate(run_ids, start=1)]
+
+
+def _picture(number: int, run_id: str, tracking_uri: str) -> Picture:
+    checkpoint = load_model(run_id, tracking_uri=tracking_uri, open_corpus=_no_corpus)
+    label = str(checkpoint.provenance.get("label", run_id))
+    text = _text_for(checkpoint)
+    maps = checkpoint.model.attention_maps(torch.from_numpy(checkpoint.tokenizer.encode(text)))
+    if not torch.isfinite(maps).all():
+        raise CheckpointError(f"the weights of run {run_id} are not finite; train that trial again")
+    title = f"{label}: attention, mean over {maps.shape[1]} heads" if maps.shape[1] > 1 else f"{label}: attention"
+    return Picture(
+        name=f"attention-{number}",
+        caption=f"{label} (run {run_id}): where each character of the text looks, layer by layer.",
+        alt=f"Heatmaps of the attention of {label}, query down, key across",
+        figure=attention_mean(maps.float().numpy(), text, title=title),
+        as_image=True,
+    )
 
 
 def _text_for(checkpoint: Checkpoint) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gpt_experiments.analysis import Effect, Pretrained, SweepResults, beliefs, effects, findings
 from gpt_experiments.report import pictures, tables
@@ -22,6 +22,7 @@ from gpt_experiments.report.document import (
 from gpt_experiments.sweep.definition_file import shipped_definitions
 
 _MANY_SEEDS = 5
+_LONGEST_SAMPLE = 2000  # characters; one that this program wrote has 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +33,21 @@ class Extras:
         attention: figures of where models look, drawn from their checkpoints.
         pretrained: models that the sweep did not train.
         importances: fANOVA importances of an unbalanced sweep.
+        explorers: names of the files with attention explorers, each with the label of its variant.
+        left_out: what of the sweep's models could not be read, a sentence each.
     """
 
     attention: Sequence[Picture] = ()
     pretrained: Sequence[Pretrained] = ()
     importances: Mapping[str, float] | None = None
+    explorers: Mapping[str, str] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
 
 
 def make_document(results: SweepResults, extras: Extras) -> Document:
     """The whole report of a sweep."""
     found = effects(results)
-    done, total = len(results.finished), len(results.trials)
+    left_out = [*results.left_out, *extras.left_out]
     sections = [
         _variants(results, extras),
         _hyperparameters(results, found),
@@ -53,16 +58,28 @@ def make_document(results: SweepResults, extras: Extras) -> Document:
         _beliefs(results),
         _attention(results, extras),
         _samples(results, extras),
-        _method(results),
+        _method(results, left_out),
     ]
-    n_variants, n_seeds = results.trials["label"].nunique(), len(results.seeds)
     return Document(
         title=f"Sweep {results.name}: what differed, and how sure we are",
-        subtitle=f"{n_variants} variants, {n_seeds} {'seed' if n_seeds == 1 else 'seeds'}, {done} of {total} trials "
-        f"finished, on {results.corpus}",
-        lead=[*findings.overall(results, found), *_missing_lead(results)],
+        subtitle=_subtitle(results),
+        lead=[*findings.overall(results, found), *_missing_lead(results), *_left_out_lead(left_out)],
         sections=sections,
+        left_out=left_out,
     )
+
+
+def _subtitle(results: SweepResults) -> str:
+    """`11 variants, 3 seeds, 33 of 33 trials finished, on tiny_shakespeare`; of what is planned, how much is done."""
+    done, total = len(results.finished), len(results.trials)
+    variants = _of(results.finished["label"].nunique(), results.trials["label"].nunique(), "variant")
+    seeds = _of(len(results.finished_seeds), len(results.planned_seeds), "seed")
+    return f"{variants}, {seeds}, {done} of {total} trials finished, on {results.corpus}"
+
+
+def _of(done: int, planned: int, what: str) -> str:
+    """`3 seeds`, or `1 of 3 seeds`."""
+    return f"{'' if done == planned else f'{done} of '}{planned} {what}{'' if planned == 1 else 's'}"
 
 
 def conclusions(document: Document, results: SweepResults) -> str:
@@ -82,10 +99,17 @@ def _missing_lead(results: SweepResults) -> list[str]:
     return [f"{lost} of {len(results.trials)} trials have no result; they are listed under Method."] if lost else []
 
 
+def _left_out_lead(left_out: Sequence[str]) -> list[str]:
+    if not left_out:
+        return []
+    more = f" The other {len(left_out) - 1} are listed under Method." if len(left_out) > 1 else ""
+    return [f"Left out, because it cannot be read: {left_out[0]}.{more}"]
+
+
 def _variants(results: SweepResults, extras: Extras) -> Section:
     bars = pictures.bars(results)
     blocks: list[Block] = [tables.summary(results), *([bars] if bars else [])]
-    if len(results.seeds) < _MANY_SEEDS:
+    if len(results.finished_seeds) < _MANY_SEEDS:
         how = "More seeds, which turn differences into evidence, are added by this, with --data and store as before:"
         command = findings.more_seeds_command(results, shipped_definitions())
         blocks += [Paragraph(text=how), Command(text=command)]
@@ -136,24 +160,25 @@ def _attention(results: SweepResults, extras: Extras) -> Section:
     best = str(results.by_variant["label"].iloc[0])
     heads = [tables.heads_table(results, label) for label in dict.fromkeys(["baseline", best])]
     pictures_of = [SideBySide(pictures=extras.attention)] if extras.attention else []
-    where = (
-        "To look into single heads open attention/explorer.html of any run; those of the baseline and of the best "
-        "variant lie beside this page as explorer-baseline.html and explorer-best.html."
-    )
+    where = "To look into single heads open attention/explorer.html of any run."
+    if extras.explorers:
+        beside = " and ".join(f"{file} ({label})" for file, label in extras.explorers.items())
+        where += f" Beside this page {'lie' if len(extras.explorers) > 1 else 'lies'} {beside}."
     blocks: list[Block] = [Paragraph(text=where), *pictures_of, *(table for table in heads if table is not None)]
     return Section(anchor="attention", title="Attention", blocks=blocks)
 
 
 def _samples(results: SweepResults, extras: Extras) -> Section:
-    """One sample a variant, of its first seed; of many variants, the best ten and the baseline."""
+    """One sample a variant, of its first seed that has one; of many variants, the best ten and the baseline."""
     labels = list(results.by_variant["label"])
     if len(labels) > 12:
         labels = list(dict.fromkeys([*labels[:10], *(["baseline"] if "baseline" in labels else [])]))
     texts = []
     for label in labels:
-        run = results.runs_of(label).iloc[0]
-        texts.append((f"{label} (loss {run['final_val_loss']:.3f})", results.samples[run["run_id"]]))
-    texts += [(f"{model.label} (loss {model.val_loss:.3f})", model.sample) for model in extras.pretrained]
+        runs = results.runs_of(label)
+        for run in runs[runs["run_id"].isin(list(results.samples))].head(1).to_dict("records"):
+            texts.append((f"{label} (loss {run['final_val_loss']:.3f})", _cut(results.samples[run["run_id"]])))
+    texts += [(f"{model.label} (loss {model.val_loss:.3f})", _cut(model.sample)) for model in extras.pretrained]
     blocks: list[Block] = [
         Paragraph(text="All start from a newline and draw with their trial's seed."),
         Verbatim(texts=texts),
@@ -161,7 +186,11 @@ def _samples(results: SweepResults, extras: Extras) -> Section:
     return Section(anchor="samples", title="Samples", blocks=blocks)
 
 
-def _method(results: SweepResults) -> Section:
+def _cut(sample: str) -> str:
+    return sample if len(sample) <= _LONGEST_SAMPLE else sample[:_LONGEST_SAMPLE] + " ..."
+
+
+def _method(results: SweepResults, left_out: Sequence[str]) -> Section:
     lost = findings.missing(results)
     blocks: list[Block] = [
         Bullets(items=findings.caveats(results)),
@@ -176,4 +205,6 @@ def _method(results: SweepResults) -> Section:
     ]
     if lost:
         blocks[1:1] = [Paragraph(text="Trials without a result:"), Bullets(items=lost)]
+    if left_out:
+        blocks[1:1] = [Paragraph(text="Left out, because it cannot be read:"), Bullets(items=left_out)]
     return Section(anchor="method", title="Method", blocks=blocks)

@@ -100,12 +100,13 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """A whole report; `lead` stands above all sections."""
+    """A whole report; `lead` stands above all sections, `left_out` names what could not be read."""
 
     title: str
     subtitle: str
     lead: Sequence[str]
     sections: Sequence[Section] = field(default_factory=tuple)
+    left_out: Sequence[str] = ()
 
     def tables(self) -> list[Table]:
         return [block for section in self.sections for block in section.blocks if isinstance(block, Table)]

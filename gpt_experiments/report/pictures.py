@@ -63,11 +63,13 @@ def effect_picture(found: Sequence[Effect]) -> Picture:
 
 
 def curves(results: SweepResults, name: str) -> Picture | None:
-    """Losses over steps at each level of a hyperparameter; None where no trials can be compared."""
+    """Losses over steps at each level of a hyperparameter; None where none is known, or no trials can be compared."""
     trials = _comparable(results, name)
     if trials is None:
         return None
     joined = results.curves.merge(trials, on="run_id")
+    if joined.empty:
+        return None
     over = "" if results.method == "one-at-a-time" else ", over all settings of the others"
     return Picture(
         name=f"curves-{name}",
@@ -101,14 +103,16 @@ def costs(results: SweepResults) -> list[Picture]:
         ("train_seconds", "time", "Validation loss against training time", "training time (seconds)"),
         ("flops", "flops", "Validation loss against arithmetic", "floating-point operations of the training"),
     )
+    known = {column: results.by_variant[results.by_variant[column] > 0] for column, *_ in axes}  # the axis is log
     return [
         Picture(
             name=f"loss-by-{name}",
             caption="Means over seeds. The line joins the variants that none is both cheaper and better than.",
             alt=f"{title}, one point a variant",
-            figure=cost_scatter(results.by_variant, column, title=title, unit=unit),
+            figure=cost_scatter(known[column], column, title=title, unit=unit),
         )
         for column, name, title, unit in axes
+        if len(known[column])
     ]
 
 

@@ -12,7 +12,6 @@ from gpt_experiments.analysis import (
     LOSS,
     Belief,
     Effect,
-    Estimate,
     Pretrained,
     SweepResults,
     estimate,
@@ -224,7 +223,7 @@ def setup(results: SweepResults) -> Table:
         "baseline": baseline,
         "corpus": f"{results.corpus}, {results.vocab_size} characters, SHA-256 {results.corpus_digest[:16]}...",
         **results.training,
-        "seeds": ", ".join(map(str, results.seeds)),
+        "seeds": ", ".join(map(str, results.planned_seeds)),
         "hardware": ", ".join(sorted(results.finished["hardware"].unique())),
     }
     shown = pd.DataFrame({"what": list(rows), "value": list(map(str, rows.values()))})
@@ -233,7 +232,3 @@ def setup(results: SweepResults) -> Table:
 
 def _plus_minus(mean: float, half_width: float) -> str:
     return f"{mean:.4f}" if math.isnan(half_width) else f"{mean:.4f} ± {half_width:.4f}"
-
-
-def _interval(found: Estimate) -> str:
-    return "" if math.isnan(found.low) else f"{found.low:+.4f} to {found.high:+.4f}"

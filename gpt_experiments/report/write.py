@@ -9,25 +9,26 @@ from pathlib import Path
 from gpt_experiments.analysis import LOSS, SweepResults
 from gpt_experiments.config import HYPERPARAMETERS
 from gpt_experiments.figures import save_png, save_svg
-from gpt_experiments.report.attention import attention_pictures, compared_runs
+from gpt_experiments.report.attention import attention_pictures, compared_pictures
 from gpt_experiments.report.content import Extras, conclusions, make_document
 from gpt_experiments.report.document import Document
 from gpt_experiments.report.html import render_html
 from gpt_experiments.report.markdown import render_markdown
 from gpt_experiments.sweep.search import importances
 from gpt_experiments.tracking import RunRecorder, Store, names
-from gpt_experiments.tracking.sweep_reader import read_pretrained, read_sweep, read_text
+from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_text
+from gpt_experiments.tracking.sweep_reader import read_pretrained, read_sweep
 
 _FEWEST_FOR_IMPORTANCES = 10  # trials; a forest of fewer says nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFiles:
-    """Where a report lies, and what it says first."""
+    """Where a report lies, what it says first, and what it leaves out because it cannot be read, a sentence each."""
 
     folder: Path
-    run_id: str
     lead: tuple[str, ...]
+    left_out: tuple[str, ...]
 
     @property
     def page(self) -> Path:
@@ -52,21 +53,27 @@ def write_report(
 
     Raises:
         TrackingError: no such sweep or run, the sweep has no finished trial, or the store cannot be read.
+        CheckpointError: a run of `attention` has no whole checkpoint.
     """
     results = read_sweep(store, reference)
     folder = folder or Path(f"report-{results.name}")
+    left_out = LeftOut()
+    folder.mkdir(parents=True, exist_ok=True)
     extras = Extras(
-        attention=attention_pictures(attention or compared_runs(results), store.uri),
+        attention=attention_pictures(attention, store.uri)
+        if attention
+        else compared_pictures(results, store.uri, left_out),
         pretrained=[read_pretrained(store, run_id) for run_id in pretrained],
         importances=importances_of(results),
+        explorers=_write_explorers(store, results, folder, left_out),
+        left_out=left_out.sentences(),
     )
     document = make_document(results, extras)
     write_files(document, folder)
-    _write_explorers(store, results, folder)
     recorder = RunRecorder(store.client, results.run_id, store.uri)
     recorder.log_artifacts(folder, names.REPORT_FOLDER)
     recorder.describe(conclusions(document, results))
-    return ReportFiles(folder=folder, run_id=results.run_id, lead=tuple(document.lead))
+    return ReportFiles(folder=folder, lead=tuple(document.lead), left_out=tuple(document.left_out))
 
 
 def write_files(document: Document, folder: Path) -> None:
@@ -82,13 +89,20 @@ def write_files(document: Document, folder: Path) -> None:
     (folder / "report.md").write_text(render_markdown(document), encoding="utf-8")
 
 
-def _write_explorers(store: Store, results: SweepResults, folder: Path) -> None:
-    """The attention explorers of the baseline and of the best variant, as far as their runs have one."""
+def _write_explorers(store: Store, results: SweepResults, folder: Path, left_out: LeftOut) -> dict[str, str]:
+    """The attention explorers of the baseline and of the best variant: the files written, with their labels."""
+    written = {}
     for name, label in (("baseline", "baseline"), ("best", str(results.by_variant["label"].iloc[0]))):
         for run_id in results.runs_of(label)["run_id"].head(1):
-            page = read_text(store, run_id, names.EXPLORER_FILE)
-            if page is not None:
-                (folder / f"explorer-{name}.html").write_text(page, encoding="utf-8")
+            try:
+                page = read_text(store.client.get_run(run_id), names.EXPLORER_FILE, store.uri)
+            except UnreadableError as error:
+                left_out.add(names.EXPLORER_FILE, str(error), label)
+                continue
+            file = folder / f"explorer-{name}.html"
+            file.write_text(page, encoding="utf-8")
+            written[file.name] = label
+    return written
 
 
 def importances_of(results: SweepResults) -> dict[str, float] | None:

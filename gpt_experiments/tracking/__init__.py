@@ -3,7 +3,7 @@
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.claims import Claims, Others
 from gpt_experiments.tracking.model_run import ModelRun
-from gpt_experiments.tracking.models import model_folder, run_text
+from gpt_experiments.tracking.models import model_folder
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.store import FinishedTrial, FinishedTrials, Store
 
@@ -17,5 +17,4 @@ __all__ = [
     "Store",
     "model_folder",
     "names",
-    "run_text",
 ]

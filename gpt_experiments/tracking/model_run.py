@@ -14,6 +14,8 @@ from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.tracking.store import Store
+from gpt_experiments.tracking.sweep_record import restoring
+from gpt_experiments.tracking.trial_values import is_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ def find_model_run(store: Store, run_id: str) -> ModelRun:
     tags = run.data.tags
     kind = tags.get(names.KIND)
     if run.info.lifecycle_stage != "active":
-        raise TrackingError(f"run {run_id} is deleted; restore it with `mlflow runs restore --run-id {run_id}`")
+        raise TrackingError(f"run {run_id} is deleted; restore it with {restoring(run_id)}")
     if kind not in ("trial", "baseline"):
         raise TrackingError(f"run {run_id} has no model: its {names.KIND} is {kind!r}; give a trial's or a baseline's")
     if run.info.status != "FINISHED":
@@ -87,6 +89,9 @@ def _get_run(store: Store, run_id: str) -> Run:
 
 def _describe(run: Run, kind: str) -> ModelRun:
     tags, metrics, run_id = run.data.tags, run.data.metrics, run.info.run_id
+    for name in (names.N_PARAMS, names.FINAL_TRAIN_LOSS, names.FINAL_VAL_LOSS, names.BEST_VAL_LOSS):
+        if not is_finite(metrics.get(name, 0.0)):
+            raise TrackingError(f"run {run_id} has no finite {name}; register another, or train again")
     try:
         return ModelRun(
             run_id=run_id,

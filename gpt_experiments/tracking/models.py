@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import mlflow
@@ -15,12 +14,12 @@ from gpt_experiments.tracking.connection import as_default_store, database_file,
 from gpt_experiments.tracking.failures import first_line
 
 
-def model_folder(location: str, tracking_uri: str | None = None, *, into: Path | None = None) -> Path:
+def model_folder(location: str, tracking_uri: str | None, *, into: Path) -> Path:
     """A local folder that holds the checkpoint of a run, or the files of a registered model.
 
     Args:
         location: a run id, or `models:/NAME/VERSION`, or `models:/NAME@ALIAS`.
-        into: an existing folder, below which it is put; None takes a temporary one that stays.
+        into: an existing folder, below which it is put.
 
     Raises:
         TrackingError: no such store, run, model, version or alias, or the run has no checkpoint.
@@ -29,32 +28,15 @@ def model_folder(location: str, tracking_uri: str | None = None, *, into: Path |
     return _download(artifact_uri, tracking_uri, into)
 
 
-def run_text(run_id: str, artifact: str, tracking_uri: str | None = None) -> str:
-    """One of a run's artifacts, a text in UTF-8.
-
-    Raises:
-        TrackingError: no such store, run or artifact, or it is no text.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = _download(f"runs:/{run_id}/{artifact}", tracking_uri, Path(folder))
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TrackingError(
-                f"{artifact} of run {run_id} is no UTF-8 text ({shortened(error, 100)}); train the trial again"
-            ) from error
-
-
-def _download(artifact_uri: str, tracking_uri: str | None, into: Path | None) -> Path:
+def _download(artifact_uri: str, tracking_uri: str | None, into: Path) -> Path:
     uri = resolve_uri(tracking_uri)
     file = database_file(uri)
     if file is not None and not file.exists():
         raise TrackingError(f"no tracking store at {file}; give --tracking-uri, or run where the store is")
-    folder = str(into) if into else None
     try:
         with as_default_store(uri):
             return Path(
-                mlflow.artifacts.download_artifacts(artifact_uri=artifact_uri, dst_path=folder, tracking_uri=uri)
+                mlflow.artifacts.download_artifacts(artifact_uri=artifact_uri, dst_path=str(into), tracking_uri=uri)
             )
     except (MlflowException, OSError) as error:
         raise TrackingError(

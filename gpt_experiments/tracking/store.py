@@ -20,6 +20,7 @@ from gpt_experiments.tracking.host_lock import host_lock
 from gpt_experiments.tracking.patience import Patience, patient_client
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.relocation import artifact_location, repair_moved_store
+from gpt_experiments.tracking.trial_values import problem_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +265,8 @@ def _require_leave(name: str, run: Run, owner: str, *, take_over: bool) -> None:
 
 def _finished_trial(run: Run) -> FinishedTrial | None:
     """The run as a finished trial; None where somebody's edit in MLflow took away what makes it one."""
+    if problem_of(run) is not None:
+        return None
     tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
     try:
         return FinishedTrial(

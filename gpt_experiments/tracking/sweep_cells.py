@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
-from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
-from gpt_experiments.errors import ConfigError, TrackingError
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.tracking import names
-from gpt_experiments.tracking.recorder import RunRecorder
+from gpt_experiments.tracking.run_files import LeftOut
 from gpt_experiments.tracking.store import FinishedTrial, Store
-from gpt_experiments.tracking.sweep_reader import find_sweep
+from gpt_experiments.tracking.sweep_record import PlannedRow, SweepRecord, find_sweep
+from gpt_experiments.tracking.trial_values import problem_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,70 +34,65 @@ class SweepCell:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepTrials:
-    """A sweep as its store knows it; `running` while a process still trains its trials."""
+    """A sweep as its store knows it.
+
+    Attributes:
+        running: while a process still trains its trials.
+        left_out: what of the sweep's record cannot be read, a sentence each.
+    """
 
     name: str
     run_id: str
     running: bool
     cells: tuple[SweepCell, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def read_sweep_trials(store: Store, reference: str | None = None) -> SweepTrials:
     """The cells of the sweep of that name or parent run id; without either, of the one last worked on.
 
     Raises:
-        TrackingError: there is no such sweep, or its plan cannot be read.
+        TrackingError: there is no such sweep, or nothing says which trials it planned.
     """
     parent = find_sweep(store, reference)
+    left_out = LeftOut()
+    record = SweepRecord(store, parent, left_out)
+    rows, vocab_size, finished = record.rows(), record.vocab_size(), store.finished_trials().by_cell
     failed = store.search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FAILED'")
     failures = {run.info.run_id: run.data.tags.get(names.FAILURE, "") for run in failed}
-    rows = RunRecorder(store.client, parent.info.run_id, store.uri).download_json(names.PLAN_FILE)
-    return _read_plan(parent, rows, store.finished_trials().by_cell, failures)
-
-
-def _read_plan(
-    parent: Run, rows: Any, finished: Mapping[str, FinishedTrial], failures: Mapping[str, str]
-) -> SweepTrials:
-    """The sweep's cells in the plan's order.
-
-    Args:
-        rows: the plan as JSON, None where the parent run has none.
-        finished: finished runs by cell, whichever sweep trained them.
-        failures: why a failed run failed, by run id.
-
-    Raises:
-        TrackingError: the parent run has no plan, or one that this program did not write.
-    """
-    name = parent.data.tags.get(names.SWEEP, parent.info.run_id)
-    try:
-        vocab_size = int(parent.data.params["vocab_size"])
-        cells = tuple(_read_cell(row, vocab_size, finished, failures) for row in rows)
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
-        raise TrackingError(
-            f"{names.PLAN_FILE} of sweep {name!r} (run {parent.info.run_id}) is missing or damaged "
-            f"({type(error).__name__}: {error}); run the sweep again, which writes it and trains only what is missing"
-        ) from error
-    return SweepTrials(name=name, run_id=parent.info.run_id, running=parent.info.status == "RUNNING", cells=cells)
-
-
-def _read_cell(
-    row: Mapping[str, Any], vocab_size: int, finished: Mapping[str, FinishedTrial], failures: Mapping[str, str]
-) -> SweepCell:
-    variant = Variant(**{name: row[name] for name in HYPERPARAMETERS})
-    trial = finished.get(row["cell"])
-    return SweepCell(
-        label=row["label"],
-        seed=row["seed"],
-        n_params=ModelConfig(variant=variant, vocab_size=vocab_size).n_params,
-        trial=trial,
-        problem=None if trial else _problem(row, failures),
+    cells = tuple(
+        SweepCell(
+            label=row.label,
+            seed=row.seed,
+            n_params=ModelConfig(variant=row.variant, vocab_size=vocab_size).n_params,
+            trial=finished.get(row.cell),
+            problem=None if row.cell in finished else _problem(store, row, failures),
+        )
+        for row in rows
+    )
+    running = parent.info.status == "RUNNING"
+    return SweepTrials(
+        name=record.name, run_id=parent.info.run_id, running=running, cells=cells, left_out=left_out.sentences()
     )
 
 
-def _problem(row: Mapping[str, Any], failures: Mapping[str, str]) -> str:
-    if row["outcome"] == "failed":
-        reason = failures.get(row["run_id"], "").splitlines()
+def _problem(store: Store, row: PlannedRow, failures: Mapping[str, str]) -> str:
+    if row.outcome == "failed":
+        reason = failures.get(row.run_id or "", "").splitlines()
         return f"failed ({reason[0]})" if reason else "failed"
-    if row["outcome"] in ("finished", "reused"):
+    if row.outcome in ("finished", "reused"):
+        return _lost(store, row.run_id or "")
+    return "was interrupted" if row.outcome == "interrupted" else "is not trained yet"
+
+
+def _lost(store: Store, run_id: str) -> str:
+    """Why a run that had finished is no result any more."""
+    try:
+        run = store.client.get_run(run_id)
+    except MlflowException:
         return "has lost its run"
-    return "was interrupted" if row["outcome"] == "interrupted" else "is not trained yet"
+    if run.info.lifecycle_stage != "active":
+        return f"has lost its run {run_id}, which is deleted"
+    if run.info.status != "FINISHED":
+        return f"has lost its run {run_id}, which is {run.info.status}"
+    return f"has a run that {problem_of(run) or 'belongs to another cell'}"

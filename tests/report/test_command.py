@@ -15,7 +15,8 @@ from gpt_experiments.config import ModelConfig, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import Store, names
-from gpt_experiments.tracking.sweep_reader import find_sweep, read_sweep
+from gpt_experiments.tracking.sweep_reader import read_sweep
+from gpt_experiments.tracking.sweep_record import find_sweep
 from tests.reference.plain_gpt import PlainGPT
 
 DEFINITION = """
@@ -66,7 +67,7 @@ def test_a_sweep_ends_with_its_report(trained: Trained) -> None:
 def test_everything_is_read_back_from_the_store(trained: Trained) -> None:
     results = read_sweep(trained.store)
     assert len(results.finished) == 6
-    assert results.seeds == [1337, 1338]
+    assert results.finished_seeds == results.planned_seeds == [1337, 1338]
     assert results.varied == ["n_head", "n_embed"]
     assert set(results.curves["step"]) == {0, 2, 4}
     per_run = results.positions.groupby("run_id")["characters_seen"].max()

@@ -1,0 +1,123 @@
+"""Files of runs read back as far as they are what this program wrote, and a list of what was not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from gpt_experiments.tracking.failures import first_line
+
+MOST_BYTES: Final = 4_000_000
+"""No file of a trial that is read back has more: the explorer, the largest, stays below a megabyte."""
+
+_MOST_NAMED: Final = 3  # runs in one sentence
+_ABSENT: Final = frozenset(["RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"])
+
+
+class UnreadableError(Exception):
+    """A file or a value of a run is not what this program wrote; its message says in a few words what it is."""
+
+
+class LeftOut:
+    """What could not be read of a sweep, each as a thing, what is wrong with it, and whose it is."""
+
+    def __init__(self) -> None:
+        self._whose: dict[tuple[str, str], list[str]] = {}
+
+    def add(self, thing: str, problem: str, whose: str) -> None:
+        """Note that `thing` (`sample.txt`) of `whose` (`n_head=8 (seed 1)`) is left out: it `is missing`, say."""
+        self._whose.setdefault((thing, problem), []).append(whose)
+
+    def sentences(self) -> tuple[str, ...]:
+        """One for each thing and problem: `sample.txt of baseline (seed 1337) is missing`."""
+        return tuple(f"{thing} of {_listed(whose)} {problem}" for (thing, problem), whose in self._whose.items())
+
+
+def _listed(whose: Sequence[str]) -> str:
+    named = ", ".join(whose[:_MOST_NAMED])
+    return named if len(whose) <= _MOST_NAMED else f"{named} and {len(whose) - _MOST_NAMED} more"
+
+
+def read_text(run: Run, artifact: str, uri: str, *, most_bytes: int = MOST_BYTES) -> str:
+    """A text artifact of a run.
+
+    Not through the client, which asks the database for the run twice for every file: most of the time of a report.
+
+    Args:
+        uri: the tracking store's address.
+        most_bytes: a larger file is not what this program wrote.
+
+    Raises:
+        UnreadableError: it is missing, too large, or no text.
+    """
+    try:
+        repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(repository.download_artifacts(artifact, folder))  # type: ignore[no-untyped-call]
+            if path.is_dir():
+                raise UnreadableError("is a folder")
+            if path.stat().st_size > most_bytes:
+                raise UnreadableError(f"is too large to be what this program wrote ({path.stat().st_size:,} bytes)")
+            return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UnreadableError("is no text in UTF-8") from error
+    except MlflowException as error:
+        problem = "is missing" if error.error_code in _ABSENT else f"cannot be read ({first_line(error)})"
+        raise UnreadableError(problem) from error
+    except OSError as error:
+        absent = isinstance(error, FileNotFoundError) or error.errno is None  # MLflow's own has no number
+        raise UnreadableError("is missing" if absent else f"cannot be read ({error.strerror})") from error
+
+
+def read_json(run: Run, artifact: str, uri: str, *, most_bytes: int) -> Any:
+    """A JSON artifact of a run. Raises UnreadableError as `read_text` does, and for what is no JSON."""
+    try:
+        return json.loads(read_text(run, artifact, uri, most_bytes=most_bytes))
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError("is no JSON") from error
+
+
+def read_numbers(
+    run: Run, artifact: str, uri: str, columns: Sequence[str], *, whole: Mapping[str, int]
+) -> list[dict[str, float | str]]:
+    """A CSV artifact of a run, one dictionary a row with `columns`: numbers, but for the column `name`.
+
+    Args:
+        whole: columns that hold whole numbers, each with the least that is one of its; the others may hold a NaN.
+
+    Raises:
+        UnreadableError: it is missing, a column is missing, a number is none, or it has no row.
+    """
+    text = read_text(run, artifact, uri)
+    try:
+        rows = list(csv.DictReader(text.splitlines(), strict=True))
+    except csv.Error as error:
+        raise UnreadableError("is no CSV") from error
+    if not rows:
+        raise UnreadableError("has no rows")
+    return [{column: _cell(row, column, whole.get(column)) for column in columns} for row in rows]
+
+
+def _cell(row: Mapping[str, str | None], column: str, least: int | None) -> float | str:
+    text = row.get(column)
+    if text is None:
+        raise UnreadableError(f"lacks a value in the column {column}")
+    if column == "name":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.inf
+    is_right = not math.isinf(value) if least is None else value.is_integer() and value >= least
+    if not is_right:
+        raise UnreadableError(f"has {text[:20]!r} where the column {column} needs a number")
+    return value

@@ -1,0 +1,267 @@
+"""What a sweep's parent run says of it: which trials it planned, and how they were to be trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, get_args
+
+import yaml
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from gpt_experiments.config import HYPERPARAMETERS, Budget, TrainingSetup, Variant
+from gpt_experiments.errors import ConfigError, TrackingError
+from gpt_experiments.tracking import names
+from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_json, read_text
+from gpt_experiments.tracking.store import Store
+from gpt_experiments.tracking.trial_values import variant_of
+
+_MOST_PLAN_BYTES: Final = 200_000_000  # a trial takes some 300
+_DAMAGED: Final = (UnreadableError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRow:
+    """One trial as the plan has it; `run_id` and `outcome` are those of the plan's writing, None before it ended."""
+
+    cell: str
+    variant: Variant
+    label: str
+    seed: int
+    run_id: str | None
+    outcome: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} (seed {self.seed})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSetup:
+    """A sweep's definition but for its levels; `variants` is the number that it was to try at most."""
+
+    method: str
+    budget: Budget
+    baseline: Variant
+    training: Mapping[str, str]
+    variants: int | None
+
+
+def find_sweep(store: Store, reference: str | None) -> Run:
+    """The parent run that is meant: by its run id, by the sweep's name, or without either the one last worked on.
+
+    Raises:
+        TrackingError: there is no such sweep; the message says what there is instead.
+    """
+    sweeps = store.search(f"tags.`{names.KIND}` = 'sweep'")
+    found = [run for run in sweeps if _is_meant(run, reference)]
+    if found:
+        return max(found, key=lambda run: run.info.end_time or time.time() * 1000)  # one that runs is the newest
+    deleted = [run for run in search_deleted(store, f"tags.`{names.KIND}` = 'sweep'") if _is_meant(run, reference)]
+    if deleted:
+        newest = deleted[0]
+        raise TrackingError(
+            f"sweep {newest.data.tags.get(names.SWEEP, '')!r} of experiment {store.experiment.name!r} is deleted; "
+            f"restore its run with {restoring(newest.info.run_id)}"
+        )
+    known = sorted({run.data.tags.get(names.SWEEP, "") for run in sweeps})
+    there = f"it holds {', '.join(known)}" if known else "it holds no sweep yet; train one with `sweep quick`"
+    wanted = f"no sweep {reference!r}" if reference else "no sweep"
+    other = _other_run(store, reference) if reference else None
+    raise TrackingError(other or f"{wanted} in experiment {store.experiment.name!r} of {store.uri}; {there}")
+
+
+def _is_meant(run: Run, reference: str | None) -> bool:
+    return reference in (None, run.info.run_id, run.data.tags.get(names.SWEEP))
+
+
+def _other_run(store: Store, run_id: str) -> str | None:
+    """What is wrong with the id of a run that is no sweep of this experiment; None where there is no such run."""
+    try:
+        run = store.client.get_run(run_id)
+        experiment = store.client.get_experiment(run.info.experiment_id).name
+    except MlflowException:
+        return None
+    kind, sweep = run.data.tags.get(names.KIND), run.data.tags.get(names.SWEEP)
+    if kind == "sweep":
+        return f"sweep run {run_id} is in experiment {experiment!r}; give --experiment"
+    of_sweep = f"; its sweep is {sweep!r}" if sweep else ""
+    return f"run {run_id} is no sweep: its {names.KIND} is {kind!r}{of_sweep}"
+
+
+def restoring(run_id: str) -> str:
+    """How a deleted run is brought back."""
+    return f"`mlflow runs restore --run-id {run_id}`, with MLFLOW_TRACKING_URI naming its store"
+
+
+def search_deleted(store: Store, condition: str) -> list[Run]:
+    """The deleted runs of the experiment that meet `condition`, newest first."""
+    with told_as_tracking_errors(store.uri):
+        return list(
+            store.client.search_runs(
+                [store.experiment.experiment_id],
+                condition,
+                run_view_type=ViewType.DELETED_ONLY,
+                max_results=50_000,
+                order_by=["attributes.start_time DESC"],
+            )
+        )
+
+
+class SweepRecord:
+    """The record of one sweep; what of it cannot be read is noted in `left_out`, and found elsewhere if it can be."""
+
+    def __init__(self, store: Store, parent: Run, left_out: LeftOut) -> None:
+        self.name = parent.data.tags.get(names.SWEEP) or parent.info.run_name or "sweep"
+        self._store, self._parent, self._left_out = store, parent, left_out
+
+    @cached_property
+    def _children(self) -> list[Run]:
+        """The runs that the sweep trained, newest first."""
+        condition = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self._parent.info.run_id}'"
+        return [run for run in self._store.search(condition) if run.data.tags.get(names.KIND) == "trial"]
+
+    def vocab_size(self) -> int:
+        """How many distinct characters the sweep's corpus has.
+
+        Raises:
+            TrackingError: neither the sweep's run nor one of its trials says it.
+        """
+        text = self._parent.data.params.get("vocab_size", "")
+        if text.isdecimal():
+            return int(text)
+        for run in self._children:
+            known = run.data.params.get("vocab_size", "")
+            if known.isdecimal():
+                state = f"is {text[:20]!r}" if text else "is missing"
+                self._note("vocab_size", f"{state}, so it is taken from a trial")
+                return int(known)
+        raise TrackingError(
+            f"sweep {self.name!r} (run {self._parent.info.run_id}) does not say how many characters its corpus has: "
+            "the parameter vocab_size is missing or damaged, also in its trials; delete that run and run the sweep "
+            "again, which trains only what is missing"
+        )
+
+    def rows(self) -> list[PlannedRow]:
+        """The planned trials; where the plan is not yet written, or cannot be read, those that the sweep trained."""
+        rows = self._planned()
+        plan_grows = self._parent.data.params.get("method") == "tpe" and self._parent.info.status != "FINISHED"
+        if not rows or plan_grows:
+            cells = {row.cell for row in rows}
+            rows += [row for row in self._trained() if row.cell not in cells]
+        return self._without_repeats(rows)
+
+    def _planned(self) -> list[PlannedRow]:
+        try:
+            given = read_json(self._parent, names.PLAN_FILE, self._store.uri, most_bytes=_MOST_PLAN_BYTES)
+            if not isinstance(given, list):
+                raise UnreadableError("is no list of trials")
+        except UnreadableError as error:
+            self._note(names.PLAN_FILE, f"{error}, so the trials are those whose runs the sweep trained")
+            return []
+        rows = []
+        for number, row in enumerate(given, start=1):
+            try:
+                rows.append(_planned_row(row))
+            except (KeyError, TypeError, ValueError):
+                self._left_out.add(f"row {number} of {names.PLAN_FILE}", "is no trial", f"sweep {self.name}")
+        return rows
+
+    def _trained(self) -> Iterable[PlannedRow]:
+        for run in reversed(self._children):
+            params, tags = run.data.params, run.data.tags
+            try:
+                yield PlannedRow(
+                    cell=tags[names.CELL],
+                    variant=variant_of(params),
+                    label=tags[names.VARIANT],
+                    seed=int(params["seed"]),
+                    run_id=run.info.run_id,
+                    outcome=None,
+                )
+            except (KeyError, ValueError):
+                self._left_out.add("the run", "does not say which trial it is", run.info.run_id)
+
+    def _without_repeats(self, rows: list[PlannedRow]) -> list[PlannedRow]:
+        found: dict[tuple[Variant, int], PlannedRow] = {}
+        for row in rows:
+            if found.setdefault((row.variant, row.seed), row).cell != row.cell:
+                self._left_out.add("a second plan", "is left out", row.name)
+        return list(found.values())
+
+    def setup(self, rows: Iterable[PlannedRow]) -> SweepSetup:
+        """The definition, or as much of it as the run's parameters and the planned `rows` say.
+
+        Raises:
+            TrackingError: nothing says what the baseline is.
+        """
+        try:
+            text = read_text(self._parent, names.DEFINITION_FILE, self._store.uri)
+            return _setup(yaml.safe_load(text))
+        except _DAMAGED as error:
+            problem = str(error) if isinstance(error, UnreadableError) else "is no sweep's definition"
+            self._note(names.DEFINITION_FILE, f"{problem}, so the setup is taken from the run's parameters")
+        params = self._parent.data.params
+        fields = [field.name for field in dataclasses.fields(TrainingSetup)]
+        return SweepSetup(
+            method=params.get("method", "unknown"),
+            budget=next((budget for budget in get_args(Budget) if budget == params.get("budget")), "steps"),
+            baseline=self._baseline(params.get("baseline", ""), rows),
+            training={name: params[name] for name in fields if name in params},
+            variants=None,
+        )
+
+    def _baseline(self, text: str, rows: Iterable[PlannedRow]) -> Variant:
+        """From `n_head=4 n_layer=4 ...`, as the sweep's run has it, or from a planned trial of it."""
+        try:
+            values = dict(word.split("=") for word in text.split())
+            return variant_of(values)
+        except (KeyError, ValueError):
+            planned = next((row.variant for row in rows if row.label == "baseline"), None)
+        if planned is None:
+            raise TrackingError(
+                f"sweep {self.name!r} (run {self._parent.info.run_id}) does not say what its baseline is: "
+                f"{names.DEFINITION_FILE} and the parameter baseline are missing or damaged; run the sweep again, "
+                "which writes the file and trains only what is missing"
+            )
+        return planned
+
+    def _note(self, thing: str, problem: str) -> None:
+        self._left_out.add(thing, problem, f"sweep {self.name}")
+
+
+def _planned_row(row: Mapping[str, Any]) -> PlannedRow:
+    """Raises KeyError, TypeError or ValueError (as a ConfigError is) for what is no planned trial."""
+    texts, optional, seed = (row["cell"], row["label"]), (row.get("run_id"), row.get("outcome")), row["seed"]
+    if not all(isinstance(text, str) for text in texts) or isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError("a text and a whole number are needed")
+    if not all(value is None or isinstance(value, str) for value in optional):
+        raise TypeError("run_id and outcome are texts")
+    variant = Variant(**{name: row[name] for name in HYPERPARAMETERS})
+    return PlannedRow(
+        cell=texts[0], variant=variant, label=texts[1], seed=seed, run_id=optional[0], outcome=optional[1]
+    )
+
+
+def _setup(given: Any) -> SweepSetup:
+    """Raises KeyError, TypeError or ValueError for what is no sweep's definition."""
+    if not isinstance(given, dict):
+        raise ConfigError("a definition is a mapping")
+    budget, variants, training = given.get("budget", "steps"), given.get("trials"), given["training"]
+    if not isinstance(given["method"], str) or budget not in get_args(Budget):
+        raise ConfigError("no method, or no budget")
+    if not isinstance(training, dict) or not (variants is None or isinstance(variants, int)):
+        raise ConfigError("training or trials is of another type")
+    return SweepSetup(
+        method=given["method"],
+        budget=budget,
+        baseline=Variant(**given["baseline"]),
+        training={str(key): str(value) for key, value in training.items()},
+        variants=variants,
+    )
