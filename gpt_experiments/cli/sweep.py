@@ -97,6 +97,7 @@ def sweep(
 
 def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> bool:
     """Make the sweep's report as artifacts of its run, and return whether that succeeded; an error is printed."""
+    from gpt_experiments.cli.messages import print_left_out
     from gpt_experiments.errors import ExperimentError
     from gpt_experiments.report import write_report
     from gpt_experiments.scratch import scratch_folder
@@ -105,10 +106,12 @@ def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> bool:
         click.echo("\nWriting the report ...")
     with scratch_folder() as folder:
         try:
-            write_report(store, parent_run_id, folder)
+            written = write_report(store, parent_run_id, folder)
         except ExperimentError as error:
             click.echo(f"No report was made: {error}", err=True)
             return False
+    if written.left_out:
+        print_left_out(written.left_out)
     if not quiet:
         click.echo(f"It is artifact report/report.html of run {parent_run_id}.")
     return True

@@ -20,6 +20,7 @@ _HEIGHT: Final = 470
 _WIDE: Final = 50  # dearest over cheapest: from here on an axis has room for powers of ten alone
 _LARGE: Final = 10_000  # from here on numbers are written as 200 k, 5 M, 1 G
 _MOST_LABELS: Final = 16  # of more points only those on the front are named, by number
+_LONGEST_LABEL: Final = 26  # characters; where one has more, the points are named so, too
 
 
 def cost_scatter(variants: pd.DataFrame, column: str, *, title: str, unit: str) -> Figure:
@@ -34,9 +35,10 @@ def cost_scatter(variants: pd.DataFrame, column: str, *, title: str, unit: str) 
     ordered = variants.sort_values([column, "final_val_loss"])
     best_so_far = ordered["final_val_loss"].cummin()
     front = ordered[ordered["final_val_loss"] < best_so_far.shift(fill_value=np.inf)]
-    few = len(ordered) <= _MOST_LABELS
+    few = len(ordered) <= _MOST_LABELS and max(map(len, ordered["label"])) <= _LONGEST_LABEL
+    width = _WIDTH if few else style.width_for(_WIDTH, front["label"])
     with style.figure_style():
-        figure, (axes,) = style.new_chart(_WIDTH, _HEIGHT, title=title)
+        figure, (axes,) = style.new_chart(width, _HEIGHT, title=title)
         axes.step(
             front[column], front["final_val_loss"], where="post", color=style.VERMILLION, linewidth=1.5, zorder=1,
             label="Pareto front",

@@ -13,6 +13,9 @@ from gpt_experiments.figures import style
 
 _PANEL: Final = 190  # pixels
 _WIDTH: Final = 820
+_LEVEL: Final = 15  # pixels that a level's name takes along an axis when it is turned
+_LEGEND_LINE: Final = 21
+_FLAT_NAMES: Final = 12  # characters that the levels of one panel may have together to stand side by side
 
 
 def share_bars(shares: pd.DataFrame) -> Figure:
@@ -53,8 +56,9 @@ def main_effects(means: Mapping[str, pd.DataFrame]) -> Figure:
         means: for each hyperparameter its column and `loss`, nats per character.
     """
     with style.figure_style():
+        panel = _panel_width(max(len(frame) for frame in means.values()))
         figure, all_axes = style.new_chart(
-            max(_WIDTH, _PANEL * len(means)), 320, title="Main effects: mean validation loss", columns=len(means)
+            max(_WIDTH, panel * len(means)), 320, title="Main effects: mean validation loss", columns=len(means)
         )
         for axes, (name, frame) in zip(all_axes, means.items(), strict=True):
             _draw_levels(axes, frame[name].to_list(), frame["loss"].to_list(), style.BLUE, "o", "")
@@ -71,9 +75,11 @@ def interactions(names: Sequence[str], means: Mapping[tuple[str, str], pd.DataFr
         means: for each pair (across, colour) of `names`, in their order, both columns and `loss`.
     """
     count = len(names) - 1
+    most = max(frame[name].nunique() for pair, frame in means.items() for name in pair)
+    width, height = _panel_width(most) * (count + 1), max(_PANEL, _LEGEND_LINE * (most + 3)) * count
     with style.figure_style():
         figure, grid = style.new_chart(
-            max(_WIDTH, _PANEL * (count + 1)), 60 + _PANEL * count, title="Interactions", rows=count, columns=count + 1
+            max(_WIDTH, width), 60 + height, title="Interactions", rows=count, columns=count + 1
         )
         drawn = []
         for i, colour in enumerate(names[1:]):
@@ -96,7 +102,7 @@ def interactions(names: Sequence[str], means: Mapping[tuple[str, str], pd.DataFr
 
 def _draw_pair(axes: Axes, frame: pd.DataFrame, across: str, colour: str) -> None:
     for i, (level, rows) in enumerate(frame.groupby(colour)):
-        shade, marker = style.SERIES[i % len(style.SERIES)]
+        shade, marker = style.series(i)
         _draw_levels(axes, rows[across].to_list(), rows["loss"].to_list(), shade, marker, f"{level:g}")
 
 
@@ -106,9 +112,15 @@ def _draw_levels(
     """Levels evenly spaced, in their order: they are steps of different sizes on different scales."""
     places = range(len(levels))
     axes.plot(places, losses, color=colour, marker=marker, markersize=4, linewidth=1.4, label=label)
-    axes.set_xticks(places, labels=[f"{level:g}" for level in levels])
+    names = [f"{level:g}" for level in levels]
+    axes.set_xticks(places, labels=names, rotation=90 if len("".join(names)) > _FLAT_NAMES else 0)
     axes.margins(x=0.15)
     style.light_grid(axes)
+
+
+def _panel_width(levels: int) -> int:
+    """Pixels of a panel with so many levels along its axis."""
+    return max(_PANEL, 70 + _LEVEL * levels)
 
 
 def _share_scale(all_axes: Sequence[Axes]) -> None:

@@ -13,6 +13,8 @@ from gpt_experiments.figures import style
 
 _WIDTH: Final = 820
 _HEIGHT: Final = 430
+_LEGEND_LINE: Final = 21
+_FEW_LEVELS: Final = 8  # of more the legend names the solid curves alone
 
 
 def level_curves(curves: pd.DataFrame, name: str) -> Figure:
@@ -24,18 +26,22 @@ def level_curves(curves: pd.DataFrame, name: str) -> Figure:
         name: the hyperparameter.
     """
     with style.figure_style():
-        figure, (axes,) = style.new_chart(_WIDTH, _HEIGHT, title=f"{name}: loss over training")
         later = curves[curves["step"] > 0]  # the first loss, the same for all, would flatten everything else
         shown = later if later["step"].nunique() > 1 else curves
-        for (level, rows), (colour, marker) in zip(shown.groupby("level"), _series(shown), strict=False):
-            for column, line, kind in (("val_loss", "-", "validation"), ("train_loss", "--", "training")):
-                _mean_and_band(axes, rows, column, line, colour, marker, f"{level:g} {kind}")
+        levels = shown["level"].nunique()
+        few = levels <= _FEW_LEVELS
+        height = _height(2 * levels if few else levels)
+        figure, (axes,) = style.new_chart(_WIDTH, height, title=f"{name}: loss over training")
+        for i, (level, rows) in enumerate(shown.groupby("level")):
+            for column, line, kind in (("val_loss", "-", " validation"), ("train_loss", "--", " training")):
+                label = f"{level:g}{kind}" if few else f"{level:g}" if line == "-" else ""
+                _mean_and_band(axes, rows, column, line, *style.series(i), label)
         axes.set_xlabel("optimisation step" + ("" if shown is curves else " (step 0 left out)"))
         axes.set_ylabel("loss (nats per character)")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         style.light_grid(axes)
-        figure.legend(loc="outside right center", frameon=False, title=name)
+        figure.legend(loc="outside right center", frameon=False, title=name if few else f"{name}\n(dashed: training)")
     return figure
 
 
@@ -48,8 +54,10 @@ def position_curves(positions: pd.DataFrame, name: str = "block_size") -> Figure
         name: the hyperparameter whose levels they are.
     """
     with style.figure_style():
-        figure, (axes,) = style.new_chart(_WIDTH, _HEIGHT, title="What more context buys: loss by position")
-        for (level, rows), (colour, marker) in zip(positions.groupby("level"), _series(positions), strict=False):
+        height = _height(positions["level"].nunique())
+        figure, (axes,) = style.new_chart(_WIDTH, height, title="What more context buys: loss by position")
+        for i, (level, rows) in enumerate(positions.groupby("level")):
+            colour, marker = style.series(i)
             mean = _thinned(rows.groupby("characters_seen")["val_loss"].mean())
             axes.plot(mean.index, mean, color=colour, marker=marker, markersize=4, label=f"{level:g}")
         axes.set_xscale("log", base=2)
@@ -61,9 +69,9 @@ def position_curves(positions: pd.DataFrame, name: str = "block_size") -> Figure
     return figure
 
 
-def _series(frame: pd.DataFrame) -> list[tuple[str, str]]:
-    count = frame["level"].nunique()
-    return [style.SERIES[i % len(style.SERIES)] for i in range(count)]
+def _height(entries: int) -> int:
+    """Pixels of a figure with so many entries in its legend."""
+    return max(_HEIGHT, 100 + _LEGEND_LINE * entries)
 
 
 def _mean_and_band(

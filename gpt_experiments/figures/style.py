@@ -34,7 +34,7 @@ MUTED: Final = "#666666"
 FAINT: Final = "#E3E3E3"
 
 SERIES: Final = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"), (PURPLE, "D"), (ORANGE, "v"), (SKY, "P"))
-"""A colour and a marker for each curve of a figure; from the seventh on they begin again."""
+"""Colours and markers of a figure's curves; see `series`."""
 
 TITLE_SIZE: Final = 12.0  # points, as all font sizes
 LABEL_SIZE: Final = 10.0
@@ -103,6 +103,12 @@ def new_chart(width: int, height: int, *, title: str, rows: int = 1, columns: in
     figure.suptitle(title, size=TITLE_SIZE, weight="bold", x=EDGE / width, ha="left")
     grid = figure.subplots(rows, columns, squeeze=False)
     return figure, list(grid.flat)
+
+
+def series(number: int) -> tuple[str, str]:
+    """The colour and the marker of a figure's curve `number`, counted from 0: 36 of them are pairs of their own."""
+    count = len(SERIES)
+    return SERIES[number % count][0], SERIES[(number + number // count) % count][1]
 
 
 def width_for(usual: int, labels: Iterable[str]) -> int:

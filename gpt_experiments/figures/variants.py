@@ -84,7 +84,7 @@ def _right_labels(axes: Axes, places: Sequence[float], labels: Sequence[str]) ->
     """Labels in a column at the right of the axes, for which the layout leaves room."""
     right = axes.secondary_yaxis("right")
     right.set_yticks(list(places), labels=list(labels))
-    right.tick_params(length=0)
+    right.tick_params(length=0, pad=10)
     right.spines["right"].set_visible(False)
     return right.get_yticklabels()
 

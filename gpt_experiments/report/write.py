@@ -20,6 +20,7 @@ from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_te
 from gpt_experiments.tracking.sweep_reader import read_pretrained, read_sweep
 
 _FEWEST_FOR_IMPORTANCES = 10  # trials; a forest of fewer says nothing
+_LEAST_SPREAD = 1e-9  # nats per character; of equal losses there is no variance to explain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +107,10 @@ def _write_explorers(store: Store, results: SweepResults, folder: Path, left_out
 
 
 def importances_of(results: SweepResults) -> dict[str, float] | None:
-    """Of sets that no exact method fits: neither a full factorial nor one hyperparameter at a time."""
+    """Of sets that no exact method fits, no full factorial and not one hyperparameter at a time, if losses differ."""
     rows = results.finished
+    if float(rows[LOSS].max() - rows[LOSS].min()) < _LEAST_SPREAD:
+        return None
     exact = results.is_factorial or results.method == "one-at-a-time"
     if exact or len(rows) < _FEWEST_FOR_IMPORTANCES or not results.varied:
         return None

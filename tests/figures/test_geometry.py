@@ -20,7 +20,10 @@ from gpt_experiments.figures import (
     attention_mean,
     head_score_maps,
     interactions,
+    level_curves,
     loss_curve,
+    main_effects,
+    position_curves,
     variant_bars,
 )
 from gpt_experiments.report.content import Extras, make_document
@@ -73,6 +76,36 @@ def test_every_level_of_an_interaction_is_drawn() -> None:
     (axes,) = [axes for axes in figure.axes if axes.get_lines()]
     assert [line.get_label() for line in axes.get_lines()] == [str(level) for level in levels]
     assert faults(figure) == []
+
+
+@pytest.mark.parametrize("count", [1, 8, 40])
+def test_curves_of_many_levels_are_told_apart_and_laid_out(count: int) -> None:
+    rows = [
+        {
+            "level": level,
+            "seed": 0,
+            "step": step,
+            "train_loss": 2.0,
+            "val_loss": 2 + level / 10,
+            "characters_seen": step,
+        }
+        for level in range(1, count + 1)
+        for step in (1, 10, 20)
+    ]
+    frame = pd.DataFrame(rows)
+    positions = frame.assign(characters_seen=frame["step"])
+    for figure in (level_curves(frame, "block_size"), position_curves(positions)):
+        assert faults(figure) == []
+        solid = [line for line in figure.axes[0].get_lines() if line.get_linestyle() == "-"]
+        assert len({(line.get_color(), line.get_marker()) for line in solid}) == min(count, 36)
+
+
+def test_many_levels_of_a_factorial_are_named_without_overlap() -> None:
+    levels = [8 * i for i in range(1, 21)]
+    pair = pd.DataFrame([{"n_embed": e, "n_head": h, "loss": 2 + e / h / 99} for e in levels for h in (1, 2, 4, 8)])
+    means = {name: pair.groupby(name)["loss"].mean().reset_index() for name in ("n_head", "n_embed")}
+    assert faults(main_effects(means)) == []
+    assert faults(interactions(["n_head", "n_embed"], {("n_head", "n_embed"): pair})) == []
 
 
 def evaluations(*rows: tuple[int, float, float]) -> list[Any]:

@@ -122,12 +122,37 @@ def test_an_unbalanced_set_gets_importances_named_as_what_they_are(tmp_path: Pat
     assert "fANOVA importances" in page
 
 
+def test_of_equal_losses_nothing_is_explained() -> None:
+    equal = simulate(lambda v: 2.5, variants=full_grid()[::7], method="random", seeds=1, noise=0.0, seed_effect=0.0)
+    assert importances_of(equal) is None
+    document = make_document(equal, Extras())
+    assert "importances" not in [section.anchor for section in document.sections]
+
+
+def test_a_variant_without_a_sample_is_left_out_of_the_samples(tmp_path: Path) -> None:
+    results = simulate(as_believed, seeds=2, details=True)
+    kept = {run_id: text for run_id, text in results.samples.items() if run_id not in ("baseline 0", "n_head=8 1")}
+    lost = dataclasses.replace(results, samples=kept, left_out=("sample.txt of baseline (seed 1337) is missing",))
+    page = written(lost, tmp_path)
+    assert page.count("<pre>To be</pre>") == 11  # the baseline's is that of its other seed
+    assert "Left out, because it cannot be read: sample.txt of baseline (seed 1337) is missing." in page
+    none = make_document(dataclasses.replace(results, samples={}), Extras())
+    assert none.sections
+
+
+def test_an_unfinished_sweep_says_how_many_seeds_it_has_seen() -> None:
+    labels = list(dict.fromkeys(simulate(as_believed, seeds=1).trials["label"]))
+    lost = [(label, seed) for label in labels for seed in (1, 2)] + [("n_head=8", 0)]
+    document = make_document(simulate(as_believed, seeds=3, lost=lost), Extras())
+    assert document.subtitle == "10 of 11 variants, 1 of 3 seeds, 10 of 33 trials finished, on made-up"
+
+
 def test_one_seed_gets_no_verdict_and_what_users_name_things_is_no_markup(tmp_path: Path) -> None:
     results = simulate(as_believed, seeds=1, details=True)
     samples = dict.fromkeys(results.samples, "<script>alert(1)</script> & `|`")
     page = written(dataclasses.replace(results, name="<b>mine</b>", samples=samples), tmp_path)
     assert "One seed cannot tell an effect from luck" in page
-    assert "python -m gpt_experiments sweep &lt;b&gt;mine&lt;/b&gt;.yaml --steps 100 --seeds 3" in page
+    assert "python -m gpt_experiments sweep &#39;&lt;b&gt;mine&lt;/b&gt;.yaml&#39; --steps 100 --seeds 3" in page
     assert "no verdict" in page
     assert "<script" not in page
     assert "<b>mine" not in page
