@@ -82,6 +82,9 @@ def _name_points(axes: Axes, points: list[tuple[float, float, str]]) -> None:
     renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     at = [axes.transData.transform((x, y)) for x, y, _ in points]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in at]
+    legend = axes.get_legend()
+    if legend is not None:
+        taken.append(legend.get_window_extent(renderer))
     for (x, y, label), (px, py) in zip(points, at, strict=True):
         text = axes.annotate(label, (x, y), xytext=(0, 0), textcoords="offset pixels", size=style.TICK_SIZE)
         size = text.get_window_extent(renderer)
