@@ -42,9 +42,9 @@ def registered(store_uri: str, corpus: Corpus) -> str:
 
 
 @pytest.fixture
-def model(registered: str, monkeypatch: pytest.MonkeyPatch) -> PyFuncModel:
+def model(registered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PyFuncModel:
     monkeypatch.setattr(sys, "path", [*sys.path])  # loading puts the model's own code in front
-    folder = model_folder("models:/m@champion", registered)
+    folder = model_folder("models:/m@champion", registered, into=tmp_path)
     return mlflow.pyfunc.load_model(str(folder))
 
 
@@ -52,8 +52,8 @@ def prompts(*texts: Any) -> pd.DataFrame:
     return pd.DataFrame({"prompt": list(texts)})
 
 
-def test_it_writes_what_generate_writes(model: PyFuncModel, registered: str) -> None:
-    checkpoint = load_checkpoint(model_folder("models:/m@champion", registered) / "artifacts" / "checkpoint")
+def test_it_writes_what_generate_writes(model: PyFuncModel, registered: str, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(model_folder("models:/m@champion", registered, into=tmp_path) / "artifacts" / "checkpoint")
 
     def expected(prompt: str, **options: Any) -> str:
         tokens = generate(checkpoint.model, torch.from_numpy(checkpoint.tokenizer.encode(prompt)), **options)
@@ -114,7 +114,7 @@ def test_its_page_shows_signature_example_and_exact_requirements(model: PyFuncMo
         "top_k": 0,
         "seed": 1337,
     }
-    folder = model_folder("models:/m@champion", registered)
+    folder = model_folder("models:/m@champion", registered, into=tmp_path)
     requirements = (folder / "requirements.txt").read_text().split()
     assert f"torch=={version('torch').partition('+')[0]}" in requirements
     assert {line.partition("==")[0] for line in requirements} == {

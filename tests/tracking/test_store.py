@@ -316,9 +316,9 @@ def test_models_that_are_not_there_are_told(store: Store, store_uri: str, tmp_pa
     recorder = store.start_run(kind="trial", run_name="x", params={})
     for location in ("0" * 32, recorder.run_id, "models:/nothing/1", "models:/nothing@champion"):
         with pytest.raises(TrackingError, match="cannot be read from"):
-            model_folder(location, store_uri)
+            model_folder(location, store_uri, into=tmp_path)
     with pytest.raises(TrackingError, match="no tracking store at"):
-        model_folder("0" * 32, f"sqlite:///{tmp_path}/absent.db")
+        model_folder("0" * 32, f"sqlite:///{tmp_path}/absent.db", into=tmp_path)
     assert not (tmp_path / "absent.db").exists()
 
 
