@@ -15,8 +15,7 @@ import torch
 from gpt_experiments.artifacts import write_model_files
 from gpt_experiments.config import AttentionScale, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.corpus.files import shortened
-from gpt_experiments.errors import CheckpointError
+from gpt_experiments.errors import CheckpointError, shortened
 from gpt_experiments.model import Checkpoint, require_seed, save_checkpoint
 from gpt_experiments.model_source import load_path
 from gpt_experiments.scratch import scratch_folder

@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from gpt_experiments.errors import ConfigError
+from gpt_experiments.errors import ConfigError, shown
 
 TRAINING_VERSION: Final = 3
 """Raised whenever the same inputs would train to another result; part of every cell. The golden-loss test holds it."""
@@ -23,22 +23,100 @@ Budget = Literal["steps", "tokens", "flops"]
 HYPERPARAMETERS: Final = ("n_head", "n_layer", "n_embed", "dropout", "block_size")
 
 
-def _require_int(name: str, value: Any, *, minimum: int) -> None:
+# What a whole number may be: generous for one large GPU, small enough that a slip of the hand is caught.
+_WHOLE_NUMBERS: Final = {
+    "n_head": (1, 1_024),
+    "n_layer": (1, 512),
+    "n_embed": (1, 16_384),
+    "block_size": (1, 65_536),
+    "steps": (1, 10_000_000),
+    "batch_size": (1, 65_536),
+    "eval_interval": (1, 10_000_000),
+    "warmup_steps": (0, 10_000_000),
+    "seed": (0, 2**63 - 1),
+    "vocab_size": (1, 1_114_112),  # as many characters as Unicode has
+}
+# What a number may be, the rule in words, and a remedy. The largest learning rate is one that float32 holds: where a
+# smaller one is too large for the model, training ends in an error of its own, which names the step.
+_NUMBERS: Final[Mapping[str, tuple[Callable[[float], bool], str, str]]] = {
+    "dropout": (lambda value: 0 <= value < 1, "must be at least 0 and below 1", "try 0.1"),
+    "learning_rate": (lambda value: 0 < value <= 1e30, "must be positive and at most 1e30", "the default is 3e-4"),
+    "min_learning_rate": (lambda value: value >= 0, "must not be negative", "the default is 0"),
+    "weight_decay": (lambda value: 0 <= value <= 1000, "must be at least 0 and at most 1,000", "the default is 0.01"),
+    "beta1": (lambda value: 0 <= value < 1, "must be at least 0 and below 1", "the default is 0.9"),
+    "beta2": (lambda value: 0 <= value < 1, "must be at least 0 and below 1", "the default is 0.999"),
+}
+_CHOICES: Final = {
+    "attention_scale": get_args(AttentionScale),
+    "precision": get_args(Precision),
+    "schedule": get_args(LearningRateSchedule),
+}
+MOST_WEIGHTS: Final = 5_000_000_000  # of the blocks: with gradients and AdamW's moments that is 80 GB in float32
+MOST_TOKENS: Final = 2**24  # of a batch
+MOST_EVALUATIONS: Final = 10_000  # of a trial
+
+
+def check_whole_number(name: str, value: Any, low: int, high: int) -> None:
+    """Raise a ConfigError unless `value` is a whole number from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{name} must be a whole number, but got {value!r}")
-    if value < minimum:
-        raise ConfigError(f"{name} must be at least {minimum}, but got {value}")
+        raise ConfigError(f"{name} must be a whole number, but got {shown(value)}")
+    if value < low:
+        raise ConfigError(f"{name} must be at least {low:,}, but got {shown(value)}")
+    if value > high:
+        raise ConfigError(f"{name} must be at most {high:,}, but got {shown(value)}; give a smaller one")
 
 
-def _require_real(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{name} must be a finite number, but got {value!r}")
-    return float(value)
+def is_finite_number(value: Any) -> bool:
+    """Whether it is a number that a float can hold, and neither infinite nor NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return False
 
 
-def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name} must be one of {', '.join(choices)}, but got {value!r}")
+def check_value(name: str, value: Any) -> None:
+    """Raise a ConfigError for a value that the parameter `name` cannot have, whatever the other parameters are."""
+    if name in _WHOLE_NUMBERS:
+        check_whole_number(name, value, *_WHOLE_NUMBERS[name])
+    elif name in _NUMBERS:
+        accepts, rule, remedy = _NUMBERS[name]
+        if not is_finite_number(value):
+            raise ConfigError(f"{name} must be a finite number, but got {shown(value)}; {remedy}")
+        if not accepts(value):
+            raise ConfigError(f"{name} {rule}, but got {value:g}; {remedy}")
+    elif value not in _CHOICES[name]:
+        raise ConfigError(f"{name} must be one of {', '.join(_CHOICES[name])}, but got {shown(value)}")
+
+
+def _check_values(settings: Variant | TrainingSetup) -> None:
+    """Check each field by itself, and keep numbers that need not be whole as floats."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        check_value(field.name, value)
+        if field.name in _NUMBERS:
+            object.__setattr__(settings, field.name, float(value))
+
+
+def check_weights(n_layer: int, n_embed: int) -> None:
+    """Raise a ConfigError if so many blocks of that width are more than one GPU trains."""
+    weights = 12 * n_layer * n_embed**2
+    if weights > MOST_WEIGHTS:
+        raise ConfigError(
+            f"n_layer={n_layer} blocks of n_embed={n_embed} have {weights:,} weights, but a model may have at most "
+            f"{MOST_WEIGHTS:,}; lower n_layer or n_embed"
+        )
+
+
+def check_batch(batch_size: int, block_size: int) -> None:
+    """Raise a ConfigError if a batch holds more tokens than one step should take."""
+    if batch_size * block_size > MOST_TOKENS:
+        raise ConfigError(
+            f"batch_size={batch_size} windows of block_size={block_size} are {batch_size * block_size:,} characters, "
+            f"but a batch may have at most {MOST_TOKENS:,}; lower batch_size to at most {MOST_TOKENS // block_size}",
+            field="training",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -63,16 +141,16 @@ class Variant:
     block_size: int = 128
 
     def __post_init__(self) -> None:
-        for name in ("n_head", "n_layer", "n_embed", "block_size"):
-            _require_int(name, getattr(self, name), minimum=1)
-        object.__setattr__(self, "dropout", _require_real("dropout", self.dropout))
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be at least 0 and below 1, but got {self.dropout:g}; try 0.1")
+        _check_values(self)
+        check_weights(self.n_layer, self.n_embed)
         if self.n_embed % self.n_head:
-            divisors = [str(d) for d in range(1, self.n_embed + 1) if self.n_embed % d == 0]
+            divisors = [
+                d for d in range(1, min(self.n_embed, _WHOLE_NUMBERS["n_head"][1]) + 1) if self.n_embed % d == 0
+            ]
+            nearest = sorted(divisors, key=lambda divisor: abs(divisor - self.n_head))[:12]
             raise ConfigError(
                 f"n_embed={self.n_embed} is not divisible by n_head={self.n_head}; "
-                f"choose n_head from {', '.join(divisors)}"
+                f"choose n_head from {', '.join(map(str, sorted(nearest)))}"
             )
 
     @property
@@ -122,26 +200,14 @@ class TrainingSetup:
     min_learning_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "eval_interval"):
-            _require_int(name, getattr(self, name), minimum=1)
-        _require_int("warmup_steps", self.warmup_steps, minimum=0)
-        for name in ("learning_rate", "weight_decay", "beta1", "beta2", "min_learning_rate"):
-            object.__setattr__(self, name, _require_real(name, getattr(self, name)))
-        if self.learning_rate <= 0:
-            raise ConfigError(f"learning_rate must be positive, but got {self.learning_rate:g}; the default is 3e-4")
-        if self.weight_decay < 0:
-            raise ConfigError(f"weight_decay must not be negative, but got {self.weight_decay:g}; the default is 0.01")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 0 and below 1, but got {getattr(self, name):g}")
-        _require_choice("attention_scale", self.attention_scale, get_args(AttentionScale))
-        _require_choice("precision", self.precision, get_args(Precision))
-        _require_choice("schedule", self.schedule, get_args(LearningRateSchedule))
-        self._check_min_learning_rate()
-
-    def _check_min_learning_rate(self) -> None:
-        if self.min_learning_rate < 0:
-            raise ConfigError(f"min_learning_rate must not be negative, but got {self.min_learning_rate:g}; try 0")
+        _check_values(self)
+        evaluations = self.steps // self.eval_interval
+        if evaluations > MOST_EVALUATIONS:
+            raise ConfigError(
+                f"steps={self.steps} with eval_interval={self.eval_interval} are {evaluations:,} evaluations, but a "
+                f"trial may have at most {MOST_EVALUATIONS:,}; raise eval_interval to at least "
+                f"{-(-self.steps // MOST_EVALUATIONS)}"
+            )
         if self.min_learning_rate and self.schedule != "cosine":
             raise ConfigError(
                 f"min_learning_rate={self.min_learning_rate:g} goes with schedule=cosine, but the schedule is "
@@ -167,8 +233,8 @@ class ModelConfig:
     attention_scale: AttentionScale = "n_embed"
 
     def __post_init__(self) -> None:
-        _require_int("vocab_size", self.vocab_size, minimum=1)
-        _require_choice("attention_scale", self.attention_scale, get_args(AttentionScale))
+        check_value("vocab_size", self.vocab_size)
+        check_value("attention_scale", self.attention_scale)
 
     @property
     def score_scale(self) -> float:
@@ -202,6 +268,9 @@ def setup_at_budget(
     At a budget of `steps` that is the setup as it stands; at `tokens` or `flops` the steps, and in proportion those
     between evaluations and those of the warm-up, are as many as use up the baseline's training tokens or floating-point
     operations.
+
+    Raises:
+        ConfigError: that would take more steps than a trial may have.
     """
     if budget == "steps":
         return setup
@@ -211,11 +280,17 @@ def setup_at_budget(
         return v.block_size * (config.flops_per_token if budget == "flops" else 1.0)
 
     ratio = cost(baseline) / cost(variant)
+    steps, most = max(1, round(setup.steps * ratio)), _WHOLE_NUMBERS["steps"][1]
+    if steps > most:
+        raise ConfigError(
+            f"with budget={budget} a variant as small as {variant.label(baseline)} would take {steps:,} steps to spend "
+            f"what the baseline spends, but a trial may have at most {most:,}; lower steps, or leave that level out"
+        )
     return dataclasses.replace(
         setup,
-        steps=max(1, round(setup.steps * ratio)),
-        eval_interval=max(1, round(setup.eval_interval * ratio)),
-        warmup_steps=round(setup.warmup_steps * ratio),
+        steps=steps,
+        eval_interval=min(most, max(1, round(setup.eval_interval * ratio), -(-steps // MOST_EVALUATIONS))),
+        warmup_steps=min(most, round(setup.warmup_steps * ratio)),
     )
 
 
@@ -228,9 +303,8 @@ class Trial:
     training: TrainingSetup = TrainingSetup()
 
     def __post_init__(self) -> None:
-        _require_int("seed", self.seed, minimum=0)
-        if self.seed >= 2**63:
-            raise ConfigError(f"seed must be below 2**63, but got {self.seed}")
+        check_value("seed", self.seed)
+        check_batch(self.training.batch_size, self.variant.block_size)
 
     def model_config(self, vocab_size: int) -> ModelConfig:
         return ModelConfig(variant=self.variant, vocab_size=vocab_size, attention_scale=self.training.attention_scale)

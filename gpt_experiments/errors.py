@@ -1,10 +1,16 @@
-"""The one exception family whose message is meant for the person at the keyboard."""
+"""The one exception family whose message is meant for the person at the keyboard, and how it repeats their values."""
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Final
+import reprlib
+from typing import Any, Final
 
+LONGEST_VALUE: Final = 60
+"""Characters of a value that a message repeats."""
+_LONGEST_PATH: Final = 160
+_LONGEST_MESSAGE: Final = 600
 # Up to the last @ before a space: a password may hold an @ or a slash that was not written as %40 or %2F.
 _USERINFO: Final = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)(?!/)\S*@")
 _SECRET_IN_QUERY: Final = re.compile(r"(?i)([?&;][\w.-]*(?:password|passwd|pwd|token|secret)=)[^&\s'\"`)]+")
@@ -13,6 +19,58 @@ _SECRET_IN_QUERY: Final = re.compile(r"(?i)([?&;][\w.-]*(?:password|passwd|pwd|t
 def without_secrets(text: str) -> str:
     """The text as it may be shown or stored: `***` stands for user and password in every address that it holds."""
     return _SECRET_IN_QUERY.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
+
+
+def shown(value: object) -> str:
+    """`value` as a message repeats it: on one line, in quotes if it is a text, shortened if it is long."""
+    return shortened(_SHORT.repr(value), LONGEST_VALUE + 10)
+
+
+def shortened(value: object, longest: int = _LONGEST_PATH) -> str:
+    """`value` on one line, with escapes for what cannot be printed, and ` ... ` for the middle of what is too long."""
+    text = _cut(" ".join(str(value).split()), longest)
+    return _cut("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text), longest)
+
+
+def one_line(message: str) -> str:
+    """A message of any length and any number of lines as one line that can be read at a glance."""
+    return shortened(message, _LONGEST_MESSAGE)
+
+
+def _cut(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    head = (longest - 5) * 2 // 3
+    return f"{text[:head]} ... {text[-(longest - 5 - head) :]}"
+
+
+class _Short(reprlib.Repr):
+    """As `repr`, but short, and for whole numbers of any size: Python refuses to print those of 4,300 digits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = LONGEST_VALUE
+        self.maxlevel = 3
+
+    def repr_int(self, x: int, level: int) -> str:
+        """A very large number by its length."""
+        if abs(x) < 10**30:
+            return repr(x)
+        return f"a number of {math.floor(x.bit_length() * math.log10(2)) + 1:,} digits"
+
+    def repr_str(self, x: str, level: int) -> str:
+        """In quotes; shortened before it is escaped, so that a long text costs nothing."""
+        return repr(_cut(x, LONGEST_VALUE))
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        """In the order in which it was written; reprlib would sort it."""
+        if level <= 0:
+            return "{...}"
+        some = [f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in list(x.items())[: self.maxdict]]
+        return "{" + ", ".join(some + ["..."] * (len(x) > self.maxdict)) + "}"
+
+
+_SHORT: Final = _Short()
 
 
 class ExperimentError(Exception):
@@ -24,7 +82,15 @@ class ExperimentError(Exception):
 
 
 class ConfigError(ExperimentError, ValueError):
-    """A hyperparameter, training option or sweep definition breaks a rule."""
+    """A hyperparameter, training option or sweep definition breaks a rule.
+
+    Attributes:
+        field: of a sweep definition, where the rule is about one field of it; else empty.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class CorpusError(ExperimentError):

@@ -12,7 +12,7 @@ from gpt_experiments.bench.results import BenchResult
 from gpt_experiments.bench.scaling import time_seeds, time_workers
 from gpt_experiments.bench.steps import time_steps
 from gpt_experiments.bench.sweeps import time_orchestration, time_sweeps
-from gpt_experiments.config import Trial
+from gpt_experiments.config import Trial, check_whole_number
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError
 from gpt_experiments.sweep.definition import SweepDefinition
@@ -46,10 +46,9 @@ class BenchOptions:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "steps", "workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, but got {value}")
+        for name, most in (("rounds", 1_000), ("steps", 1_000_000), ("workers", 1_024)):
+            if getattr(self, name) is not None:
+                check_whole_number(name, getattr(self, name), 1, most)
         if self.scale is not None and not (math.isfinite(self.scale) and 0 < self.scale <= 1):
             raise ConfigError(f"scale must be above 0 and at most 1, the whole study, but got {self.scale:g}")
 

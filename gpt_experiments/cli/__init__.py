@@ -16,14 +16,14 @@ from gpt_experiments.cli.baseline import baseline
 from gpt_experiments.cli.bench import bench
 from gpt_experiments.cli.data import data
 from gpt_experiments.cli.ending import INTERRUPTED
-from gpt_experiments.cli.faults import bug, paragraph, system_fault
+from gpt_experiments.cli.faults import bug, system_fault
 from gpt_experiments.cli.generate import generate
 from gpt_experiments.cli.register import register
 from gpt_experiments.cli.report import report
 from gpt_experiments.cli.streams import end_of_output, prepare_streams
 from gpt_experiments.cli.sweep import sweep
 from gpt_experiments.cli.train import train
-from gpt_experiments.errors import ConfigError, ExperimentError
+from gpt_experiments.errors import ConfigError, ExperimentError, one_line, without_secrets
 from gpt_experiments.quiet import quieten_libraries, wants_debugging
 from gpt_experiments.sweep.signals import interrupt_on_termination
 
@@ -39,8 +39,10 @@ def _brief_misuse() -> Iterator[None]:
     """Click repeats whatever was typed, however long."""
     try:
         yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
     except click.ClickException as error:
-        error.message = paragraph(error.message)  # type: ignore[misc]  # it is final to Click's own classes
+        error.message = one_line(without_secrets(error.message))  # type: ignore[misc]  # it is final to Click's own classes
         raise
 
 
@@ -60,9 +62,9 @@ class _Program(click.Group):
                 return super().invoke(ctx)
         except ExperimentError as error:
             told = _Misuse if isinstance(error, ConfigError) else click.ClickException
-            raise told(paragraph(str(error))) from error
+            raise told(one_line(without_secrets(str(error)))) from error
         except OSError as error:
-            raise click.ClickException(paragraph(system_fault(error))) from error
+            raise click.ClickException(one_line(system_fault(error))) from error
         except MemoryError as error:
             raise click.ClickException("there is not enough memory; ask for less at once, or close programs") from error
         except KeyboardInterrupt:

@@ -35,8 +35,7 @@ def attention(model: str, text: str | None, output: Path, data: str | None, trac
     the model knows the backslash itself.
     """
     from gpt_experiments.artifacts import STUDY_TEXT, write_attention, write_explorer
-    from gpt_experiments.corpus.files import shortened
-    from gpt_experiments.errors import ConfigError
+    from gpt_experiments.errors import ConfigError, shortened
     from gpt_experiments.model_source import load_model
 
     loaded = load_model(model, tracking_uri=tracking_uri, open_corpus=lambda: open_corpus(data))

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gpt_experiments.cli.faults import masked
+from gpt_experiments.errors import without_secrets
 
 if TYPE_CHECKING:
     from gpt_experiments.sweep.listener import SweepReport
@@ -43,7 +43,7 @@ def next_commands(report: SweepReport, *, store: Store, tracking_uri: str | None
     there = where + (f" --experiment {shlex.quote(experiment)}" if experiment != DEFAULT_EXPERIMENT else "")
     commands = []
     if not report.is_complete:
-        typed = shlex.join(masked(argument) for argument in sys.argv[1:])
+        typed = shlex.join(without_secrets(argument) for argument in sys.argv[1:])
         commands.append((f"{program} {typed}", "go on: train only what is missing"))
     if _ADDRESS_OF_DATABASE.match(store.uri):
         commands.append((f"{python} -m mlflow ui{_backend_option(store.uri)}", "see every run in the browser"))
@@ -65,7 +65,7 @@ def model_commands(model: str, prompt: str, *, tracking_uri: str | None) -> list
     python, quoted = _python(), shlex.quote(model)
     where = _tracking_option(tracking_uri)
     # `mlflow models serve` takes the store from the environment alone, and starts uvicorn by its name.
-    store = f"MLFLOW_TRACKING_URI={shlex.quote(masked(tracking_uri))} " if tracking_uri else ""
+    store = f"MLFLOW_TRACKING_URI={shlex.quote(without_secrets(tracking_uri))} " if tracking_uri else ""
     folder = Path(sys.executable).parent
     beside = shutil.which("uvicorn") == str(folder / "uvicorn")
     path = "" if beside else f'PATH={shlex.quote(str(folder))}:"$PATH" '
@@ -81,16 +81,16 @@ def model_commands(model: str, prompt: str, *, tracking_uri: str | None) -> list
 
 def _tracking_option(tracking_uri: str | None) -> str:
     """What the program needs to find the store again; one that the environment names is found without."""
-    return f" --tracking-uri {shlex.quote(masked(tracking_uri))}" if tracking_uri else ""
+    return f" --tracking-uri {shlex.quote(without_secrets(tracking_uri))}" if tracking_uri else ""
 
 
 def _backend_option(uri: str) -> str:
     """What `mlflow ui` needs to open the store: it heeds no MLFLOW_TRACKING_URI, and alone opens `mlflow.db` here."""
     if uri == f"sqlite:///{Path('mlflow.db').absolute()}" and not os.environ.get("MLFLOW_BACKEND_STORE_URI"):
         return ""
-    if masked(uri) != uri and os.environ.get("MLFLOW_TRACKING_URI") == uri:
+    if without_secrets(uri) != uri and os.environ.get("MLFLOW_TRACKING_URI") == uri:
         return ' --backend-store-uri "$MLFLOW_TRACKING_URI"'  # its password is not for the screen
-    return f" --backend-store-uri {shlex.quote(masked(uri))}"
+    return f" --backend-store-uri {shlex.quote(without_secrets(uri))}"
 
 
 def _python() -> str:

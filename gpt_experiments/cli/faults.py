@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import traceback
-from typing import Final
 
+from gpt_experiments.errors import one_line, without_secrets
 from gpt_experiments.quiet import DEBUG_VARIABLE
-
-_LONGEST: Final = 1000  # characters
-_TAIL: Final = 300  # of them from the end, where the remedy is
-_PASSWORD: Final = re.compile(r"(?<=://)([^/\s:@]*):\S*@")
-
-
-def masked(text: str) -> str:
-    """The text with the password of every address in it as `***`."""
-    return _PASSWORD.sub(r"\1:***@", text)
-
-
-def paragraph(message: str) -> str:
-    """The message in one line of readable length: what could steer a terminal is taken out, the middle cut."""
-    line = masked(re.sub(r"\s*[\r\n]\s*", " ", message.strip()))
-    line = "".join(c if c.isprintable() else "?" for c in line)
-    if len(line) <= _LONGEST:
-        return line
-    return f"{line[: _LONGEST - _TAIL]} ... {line[-_TAIL:]}"
 
 
 def system_fault(error: OSError) -> str:
@@ -42,8 +23,8 @@ def system_fault(error: OSError) -> str:
 
 def bug(error: BaseException) -> str:
     """What happened, and the file that now holds the traceback."""
-    what = paragraph(f"{type(error).__name__}: {error}".removesuffix(": "))
-    text = masked("".join(traceback.format_exception(error)))
+    what = one_line(without_secrets(f"{type(error).__name__}: {error}".removesuffix(": ")))
+    text = without_secrets("".join(traceback.format_exception(error)))
     try:
         descriptor, path = tempfile.mkstemp(prefix="gpt-experiments-error-", suffix=".txt")
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from gpt_experiments.errors import CorpusError
+from gpt_experiments.errors import CorpusError, shortened
 
 MAX_CORPUS_BYTES: Final = 128 * 2**20
 """The largest text that is read: its tokens take some twenty times its size in memory, in every process that trains."""
@@ -21,15 +21,6 @@ _OTHER_ENCODINGS: Final = (  # UTF-32 first: its mark begins as that of UTF-16 d
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-
-
-def shortened(value: object, length: int = 160) -> str:
-    """The value in one printable line of at most `length` characters, its middle left out where it is longer."""
-    line = " ".join(str(value).encode("utf-8", "backslashreplace").decode().split())
-    if len(line) <= length:
-        return line
-    kept = (length - 3) // 2
-    return f"{line[:kept]}...{line[-kept:]}"
 
 
 def file_problem(path: Path, max_bytes: int) -> str | None:

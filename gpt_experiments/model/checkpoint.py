@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
-from gpt_experiments.corpus.files import file_problem, shortened
+from gpt_experiments.corpus.files import file_problem
 from gpt_experiments.corpus.tokenizer import Tokenizer
-from gpt_experiments.errors import CheckpointError, ExperimentError
+from gpt_experiments.errors import CheckpointError, ExperimentError, shortened
 from gpt_experiments.model.file_kinds import MAX_WEIGHT_BYTES
 from gpt_experiments.model.gpt import GPT
 

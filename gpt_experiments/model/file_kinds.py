@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from gpt_experiments.corpus.files import file_problem, shortened
-from gpt_experiments.errors import CheckpointError
+from gpt_experiments.corpus.files import file_problem
+from gpt_experiments.errors import CheckpointError, shortened
 
 MAX_WEIGHT_BYTES: Final = 4 * 2**30
 """The largest file of weights that is read: a thousand million parameters, far beyond the models that are studied."""

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gpt_experiments.config import ModelConfig
-from gpt_experiments.corpus.files import shortened
-from gpt_experiments.errors import CheckpointError, ConfigError
+from gpt_experiments.errors import CheckpointError, ConfigError, shortened
 from gpt_experiments.model.gpt import GPT, Block
 
 MAX_NEW_TOKENS: Final = 1_000_000

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from gpt_experiments.config import AttentionScale, ModelConfig, Variant
-from gpt_experiments.corpus.files import shortened
-from gpt_experiments.errors import CheckpointError, ConfigError
+from gpt_experiments.errors import CheckpointError, ConfigError, shortened
 from gpt_experiments.model.gpt import GPT
 from gpt_experiments.model.weight_file import read_state_dict
 

@@ -17,8 +17,7 @@ from torch import Tensor
 from torch._weights_only_unpickler import Unpickler
 from torch.storage import TypedStorage, UntypedStorage
 
-from gpt_experiments.corpus.files import shortened
-from gpt_experiments.errors import CheckpointError
+from gpt_experiments.errors import CheckpointError, shortened
 from gpt_experiments.model.file_kinds import require_weight_file
 
 _ZIP: Final = b"PK\x03\x04"

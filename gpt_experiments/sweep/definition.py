@@ -3,55 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from gpt_experiments.config import HYPERPARAMETERS, Budget, TrainingSetup, Trial, Variant
-from gpt_experiments.errors import ConfigError
+from gpt_experiments.config import (
+    HYPERPARAMETERS,
+    Budget,
+    TrainingSetup,
+    Variant,
+    check_batch,
+    check_value,
+    check_weights,
+    setup_at_budget,
+)
+from gpt_experiments.errors import ConfigError, shown
+from gpt_experiments.sweep.levels import Level, Range, check_divisible, check_levels, dividing_pairs
+
+__all__ = ["Level", "Range", "SweepDefinition", "first_seeds"]  # levels are part of what a definition is
 
 Method = Literal["one-at-a-time", "grid", "random", "tpe"]
-Level = int | float
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 BUDGETS: Final[tuple[Budget, ...]] = get_args(Budget)
 
 DEFAULT_SEED: Final = 1337
-_MOST_VALUES: Final = 10_000  # of one range; it is enumerated to check what divides what
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """Levels from `low` to `high`, both included: every `step`, or anywhere between, evenly on a log scale if `log`.
-
-    Raises:
-        ConfigError: the bounds are in the wrong order, or step and log do not fit them.
-    """
-
-    low: Level
-    high: Level
-    step: Level | None = None
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high", "step"):
-            value = getattr(self, name)
-            number = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
-            if not number and not (name == "step" and value is None):
-                raise ConfigError(f"{name} must be a finite number, but got {value!r}")
-        if not isinstance(self.log, bool):
-            raise ConfigError(f"log must be true or false, but got {self.log!r}")
-        if self.low >= self.high:
-            raise ConfigError(f"low must be below high, but got low={self.low} and high={self.high}")
-        if self.step is not None and self.step <= 0:
-            raise ConfigError(f"step must be positive, but got {self.step}")
-        if self.log and (self.step is not None or self.low <= 0):
-            raise ConfigError("log goes with a positive low and without a step")
-
-    def whole_numbers(self) -> range:
-        """The values of a hyperparameter that is a whole number."""
-        return range(int(self.low), int(self.high) + 1, int(self.step or 1))
+MOST_SEEDS: Final = 1_000
+MOST_VARIANTS: Final = 5_000
+MOST_CELLS: Final = 100_000
+"""Of a grid of which `trials` takes a part."""
+MOST_TRIALS: Final = 10_000
+MOST_NAME: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +48,12 @@ class SweepDefinition:
             floating-point operations.
         seeds: each variant is trained once with each; at least one, none twice.
         trials: how many variants to try; None takes all there are.
+        skip_indivisible: leave out the combinations whose n_embed is not divisible by their n_head; without it they are
+            an error.
 
     Raises:
-        ConfigError: a level breaks a rule, alone or together with others that it can meet.
+        ConfigError: a value breaks a rule, alone or together with others that it can meet, or the plan is too large;
+            `field` of the error says which field it is about, where it is not the levels.
     """
 
     name: str
@@ -80,13 +65,19 @@ class SweepDefinition:
     budget: Budget = "steps"
     seeds: tuple[int, ...] = (DEFAULT_SEED,)
     trials: int | None = None
+    skip_indivisible: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", check_seeds(self.seeds))
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        _check_texts(self)
         _check_trials(self)
+        _check_seeds(self.seeds)
         for name, levels in self.levels.items():
+            if name not in HYPERPARAMETERS:
+                raise ConfigError(f"levels are of {', '.join(HYPERPARAMETERS)}, but got {shown(name)}")
             check_levels(name, levels, self.method)
         self._check_combinations()
+        self._check_size()
 
     @property
     def learns(self) -> bool:
@@ -155,97 +146,135 @@ class SweepDefinition:
             "budget": self.budget,
             "seeds": len(self.seeds) if self.seeds == first_seeds(len(self.seeds)) else list(self.seeds),
             **({} if self.trials is None else {"trials": self.trials}),
+            **({"skip_indivisible": True} if self.skip_indivisible else {}),
         }
 
+    def require_steps(self, vocab_size: int) -> None:
+        """Make sure that no variant takes more steps at the budget than a trial may have.
+
+        Raises:
+            ConfigError: one does.
+        """
+        smallest = self.one_at_a_time() if self.method == "one-at-a-time" else [self._smallest()]
+        for variant in smallest:
+            setup_at_budget(self.training, variant, self.baseline, vocab_size=vocab_size, budget=self.budget)
+
+    def count_dividing(self, cells: int) -> int:
+        """How many cells of a full grid have a width that is divisible by their number of heads."""
+        if not self.skip_indivisible or self.method != "grid":
+            return cells
+        heads, widths = self._values("n_head"), self._values("n_embed")
+        return cells // (len(heads) * len(widths)) * dividing_pairs(heads, widths)
+
+    def _smallest(self) -> Variant:
+        """The variant that would cost least, if its heads divided its width."""
+        least = {name: min(self._values(name)) for name in ("n_layer", "n_embed", "block_size")}
+        return dataclasses.replace(self.baseline, n_head=1, **least)
+
+    def _values(self, name: str) -> Sequence[int]:
+        """What a hyperparameter that is a whole number can be."""
+        levels = self.levels.get(name)
+        if levels is None:
+            return [getattr(self.baseline, name)]
+        return levels.whole_numbers() if isinstance(levels, Range) else [int(level) for level in levels]
+
     def _check_combinations(self) -> None:
-        """Every width must be divisible by every number of heads that it can meet."""
-        heads, widths = _values(self, "n_head"), _values(self, "n_embed")
+        """Every width must be divisible by every number of heads that it can meet, and no variant be too large."""
+        heads, widths, layers = (self._values(name) for name in ("n_head", "n_embed", "n_layer"))
         if self.method == "one-at-a-time":
-            pairs: Iterator[tuple[int, int]] = iter(
-                [(h, self.baseline.n_embed) for h in heads] + [(self.baseline.n_head, w) for w in widths]
-            )
+            check_divisible(heads, [self.baseline.n_embed], self.method)
+            check_divisible([self.baseline.n_head], widths, self.method)
+            check_weights(max(layers), self.baseline.n_embed)
+            check_weights(self.baseline.n_layer, max(widths))
         else:
-            pairs = itertools.product(heads, widths)
-        for n_head, n_embed in pairs:
-            if n_embed % n_head:
-                raise ConfigError(
-                    f"n_embed={n_embed} is not divisible by n_head={n_head}, and {self.method} lets them meet; "
-                    "remove one of the two levels"
-                )
+            if not self.skip_indivisible:
+                check_divisible(heads, widths, self.method)
+            elif not dividing_pairs(heads, widths):
+                raise ConfigError("no n_embed is divisible by any n_head; change one of the two", field="levels")
+            check_weights(max(layers), max(widths))
+        check_batch(self.training.batch_size, self.longest_context)
+
+    def _count_cells(self) -> int:
+        """How many variants there are to choose from; of a random or tpe sweep: how many are tried at most."""
+        if self.method in ("random", "tpe"):
+            assert self.trials is not None
+            return self.trials
+        levels = {name: given for name, given in self.levels.items() if not isinstance(given, Range)}
+        if self.method == "one-at-a-time":
+            return 1 + sum(level != getattr(self.baseline, name) for name, given in levels.items() for level in given)
+        return math.prod(len(given) for given in levels.values())
+
+    def _check_size(self) -> None:
+        """A plan must be of a size that can be run, and be so before anything as long as it is made."""
+        cells = self._count_cells()
+        most = MOST_VARIANTS if self.trials is None else MOST_CELLS
+        if cells > most:
+            raise ConfigError(
+                f"this {self.method} has {cells:,} variants, but may have at most {most:,}; leave out levels, or "
+                "choose the method random, which draws as many variants as `trials` says",
+                field="levels",
+            )
+        variants = min(self.count_dividing(cells), self.trials or cells)
+        if variants * len(self.seeds) > MOST_TRIALS:
+            raise ConfigError(
+                f"{variants:,} variants with {len(self.seeds):,} seeds are {variants * len(self.seeds):,} trials, but "
+                f"a sweep may have at most {MOST_TRIALS:,}; take fewer seeds or fewer variants",
+                field="seeds",
+            )
 
 
 def first_seeds(count: int) -> tuple[int, ...]:
     """The first `count` seeds: 1337, 1338, ...
 
     Raises:
-        ConfigError: the count is not a whole number of at least 1.
+        ConfigError: the count is not a whole number from 1 to 1,000.
     """
-    _require_count("seeds", count)
+    _check_count("seeds", count, MOST_SEEDS)
     return tuple(range(DEFAULT_SEED, DEFAULT_SEED + count))
 
 
-def check_seeds(seeds: Any) -> tuple[int, ...]:
-    """The seeds of a list or tuple.
-
-    Raises:
-        ConfigError: there is none, one that a trial cannot have, or one that stands there twice.
-    """
-    if not isinstance(seeds, list | tuple) or not seeds:
-        raise ConfigError(f"seeds must be a number of seeds or a list of them, as [1, 2, 3], but got {seeds!r}")
-    for i, seed in enumerate(seeds):
-        Trial(variant=Variant(), seed=seed)
-        if seed in seeds[:i]:
-            raise ConfigError(f"seed {seed} stands here twice; keep one")
-    return tuple(seeds)
-
-
-def check_levels(name: str, levels: tuple[Level, ...] | Range, method: Method) -> None:
-    """Raise a ConfigError for a level that no variant can have, a repeated one, or a range that does not fit."""
-    if isinstance(levels, Range):
-        if method not in ("random", "tpe"):
-            raise ConfigError(f"a range goes with the methods random and tpe; {method} needs a list of levels")
-        if name != "dropout":
-            for bound in ("low", "high", "step"):
-                if isinstance(getattr(levels, bound), float):
-                    raise ConfigError(f"{bound} must be a whole number, but got {getattr(levels, bound)!r}")
-            if len(levels.whole_numbers()) > _MOST_VALUES:
-                raise ConfigError(f"a range may have at most {_MOST_VALUES:,} values; give a larger step")
-        tried: tuple[Level, ...] = (levels.low, levels.high)
-    else:
-        tried = levels
-    if not tried:
-        raise ConfigError("has no levels; list at least one, or leave it out")
-    for level in tried:
-        check_level(name, level)
-    for i, level in enumerate(tried):
-        if level in tried[:i]:
-            raise ConfigError(f"level {level!r} stands here twice; keep one")
-
-
-def check_level(name: str, level: Level) -> None:
-    """Raise a ConfigError for a value that the hyperparameter cannot have whatever the others are."""
-    # A width that any number of heads divides, and one head that divides any width: only the value itself can be wrong.
-    others: dict[str, dict[str, Any]] = {"n_head": {"n_embed": level}, "n_embed": {"n_head": 1}}
-    Variant(**{name: level, **others.get(name, {})})
+def _check_texts(definition: SweepDefinition) -> None:
+    """The name is a run's and a folder's; neither it nor the description may be long."""
+    name = definition.name
+    if not name.isprintable() or not name.strip() or any(char in name for char in "/\\"):
+        raise ConfigError(
+            f"name must be one line of text without slashes, but got {shown(name)}; it names a folder", field="name"
+        )
+    for field_name, text, most in (("name", name, MOST_NAME), ("description", definition.description, 2_000)):
+        if len(text) > most:
+            raise ConfigError(
+                f"{field_name} may have at most {most:,} characters, but has {len(text):,}; shorten it",
+                field=field_name,
+            )
 
 
 def _check_trials(definition: SweepDefinition) -> None:
-    if definition.trials is None:
-        if definition.method in ("random", "tpe"):
-            raise ConfigError(f"trials is missing; {definition.method} needs the number of variants to try")
-        return
+    if not isinstance(definition.skip_indivisible, bool):
+        raise ConfigError(
+            f"skip_indivisible must be true or false, but got {shown(definition.skip_indivisible)}",
+            field="skip_indivisible",
+        )
     if definition.method == "one-at-a-time":
-        raise ConfigError("trials goes with grid, random and tpe; one-at-a-time always takes every level")
-    _require_count("trials", definition.trials)
+        for name in ("trials", "skip_indivisible"):
+            if getattr(definition, name):
+                raise ConfigError(
+                    f"{name} goes with grid, random and tpe; one-at-a-time always takes every level", field=name
+                )
+    if definition.trials is not None:
+        _check_count("trials", definition.trials, MOST_VARIANTS)
+    elif definition.method in ("random", "tpe"):
+        raise ConfigError(f"trials is missing; {definition.method} needs the number of variants to try", field="method")
 
 
-def _require_count(name: str, value: Any) -> None:
+def _check_seeds(seeds: tuple[int, ...]) -> None:
+    for seed in seeds[:MOST_SEEDS]:
+        check_value("seed", seed)
+    if not 1 <= len(seeds) <= MOST_SEEDS or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"seeds must be 1 to {MOST_SEEDS:,} different ones, but got {shown(seeds)}", field="seeds")
+
+
+def _check_count(name: str, value: Any, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name} must be a whole number of at least 1, but got {value!r}")
-
-
-def _values(definition: SweepDefinition, name: str) -> list[int]:
-    levels = definition.levels.get(name)
-    if levels is None:
-        return [getattr(definition.baseline, name)]
-    return list(levels.whole_numbers()) if isinstance(levels, Range) else [int(level) for level in levels]
+        raise ConfigError(f"{name} must be a whole number of at least 1, but got {shown(value)}", field=name)
+    if value > most:
+        raise ConfigError(f"{name} must be at most {most:,}, but got {shown(value)}; give a smaller one", field=name)

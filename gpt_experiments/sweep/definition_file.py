@@ -9,22 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gpt_experiments.config import HYPERPARAMETERS, TrainingSetup, Variant
-from gpt_experiments.errors import ConfigError
+from gpt_experiments.config import HYPERPARAMETERS, TrainingSetup, Variant, check_value
+from gpt_experiments.errors import LONGEST_VALUE, ConfigError, shown
 from gpt_experiments.sweep.definition import (
     BUDGETS,
     METHODS,
-    Level,
     Method,
-    Range,
     SweepDefinition,
-    check_levels,
-    check_seeds,
     first_seeds,
 )
+from gpt_experiments.sweep.levels import Level, Range, check_levels
 from gpt_experiments.sweep.yaml_source import FieldPath, YamlSource, read_yaml
 
-_FIELDS = ("name", "description", "method", "baseline", "levels", "training", "budget", "seeds", "trials")
+_FIELDS = (
+    "name", "description", "method", "baseline", "levels", "training", "budget", "seeds", "trials", "skip_indivisible",
+)  # fmt: skip
 _REQUIRED = ("name", "method", "levels")
 _R = TypeVar("_R")
 _Choice = TypeVar("_Choice", bound=str)
@@ -40,12 +39,10 @@ def load_definition(name_or_path: str) -> SweepDefinition:
     path = Path(name_or_path)
     if name_or_path in shipped:
         path = shipped[name_or_path]
-    elif path.suffix not in (".yaml", ".yml") and not path.exists():
-        likely = difflib.get_close_matches(name_or_path, shipped, n=1)
-        hint = f"did you mean {likely[0]}? " if likely else ""
+    elif path.suffix not in (".yaml", ".yml") and not _exists(path):
         raise ConfigError(
-            f"there is no sweep {name_or_path!r}; {hint}choose from {', '.join(sorted(shipped))}, "
-            "or give the path of a .yaml file"
+            f"there is no sweep {shown(name_or_path)}; {_hint(name_or_path, shipped)}"
+            f"choose from {', '.join(sorted(shipped))}, or give the path of a .yaml file"
         )
     return _Reader(read_yaml(path)).definition()
 
@@ -57,6 +54,18 @@ def shipped_definitions() -> dict[str, Path]:
     if not folder.is_dir():
         folder = package.parent / "sweeps"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long a name, or one with a NUL
+        return False
+
+
+def _hint(given: str, known: Iterable[str]) -> str:
+    likely = difflib.get_close_matches(given[:LONGEST_VALUE], known, n=1)
+    return f"did you mean {likely[0]}? " if likely else ""
 
 
 class _Reader:
@@ -83,24 +92,25 @@ class _Reader:
             values["budget"] = self._choice("budget", BUDGETS)
         if "seeds" in self._fields:
             given = self._fields["seeds"]
-            read = check_seeds if isinstance(given, list) else first_seeds
-            values["seeds"] = self._told(("seeds",), partial(read, given))
-        if "trials" in self._fields:
-            values["trials"] = self._fields["trials"]
-        where: FieldPath = ("trials",) if "trials" in self._fields else ("levels",)
-        return self._told(where, partial(SweepDefinition, **values))
+            values["seeds"] = (
+                tuple(given) if isinstance(given, list) else self._told(("seeds",), partial(first_seeds, given))
+            )
+        for name in ("trials", "skip_indivisible"):
+            if name in self._fields:
+                values[name] = self._fields[name]
+        return self._told(("levels",), partial(SweepDefinition, **values))
 
     def _choice(self, name: str, choices: tuple[_Choice, ...]) -> _Choice:
         given = self._fields[name]
         for known in choices:
             if given == known:
                 return known
-        raise self._source.error((name,), f"must be one of {', '.join(choices)}, but got {given!r}")
+        raise self._source.error((name,), f"must be one of {', '.join(choices)}, but got {shown(given)}")
 
     def _text(self, name: str) -> str:
         value = self._fields[name]
         if not isinstance(value, str) or not value.strip():
-            raise self._source.error((name,), f"must be a text that is not empty, but got {value!r}")
+            raise self._source.error((name,), f"must be a text that is not empty, but got {shown(value)}")
         return value.strip()
 
     def _settings(self, name: str, made_of: Callable[..., _R]) -> _R:
@@ -108,10 +118,7 @@ class _Reader:
         names = [f.name for f in dataclasses.fields(made_of)]  # type: ignore[arg-type]  # both are dataclasses
         given = self._mapping((name,), names) if name in self._fields else {}
         for key, value in given.items():
-            # Alone first, so that an error names the one field that is wrong. Heads and width go together, and so do
-            # the lowest learning rate, the highest and the schedule.
-            if key not in ("n_head", "n_embed", "min_learning_rate"):
-                self._told((name, key), partial(made_of, **{key: value}))
+            self._told((name, key), partial(check_value, key, value))  # alone first: an error names the one field
         return self._told((name,), partial(made_of, **given))
 
     def _levels(self, method: Method) -> dict[str, tuple[Level, ...] | Range]:
@@ -132,7 +139,7 @@ class _Reader:
                     raise self._source.error(where, f"a range needs low and high; {bound} is missing")
             return self._told(where, partial(Range, **bounds))
         if not isinstance(given, list):
-            raise self._source.error(where, f"must be a list of levels, as [1, 4], but got {given!r}")
+            raise self._source.error(where, f"must be a list of levels, as [1, 4], but got {shown(given)}")
         return tuple(given)
 
     def _mapping(self, where: FieldPath, known: Iterable[str]) -> Mapping[str, Any]:
@@ -140,7 +147,7 @@ class _Reader:
         for part in where:
             value = value[part]
         if not isinstance(value, dict):
-            raise self._source.error(where, f"must be a mapping of fields to values, but got {value!r}")
+            raise self._source.error(where, f"must be a mapping of fields to values, but got {shown(value)}")
         self._check_keys(where, known)
         return value
 
@@ -151,13 +158,13 @@ class _Reader:
         names = list(known)
         for key in value:
             if key not in names:
-                likely = difflib.get_close_matches(str(key), names, n=1)
-                hint = f"did you mean {likely[0]}? " if likely else ""
-                raise self._source.error((*where, str(key)), f"unknown field; {hint}known are {', '.join(names)}")
+                raise self._source.error(
+                    (*where, key), f"unknown field; {_hint(key, names)}known are {', '.join(names)}"
+                )
 
     def _told(self, where: FieldPath, make: Callable[[], _R]) -> _R:
         """What `make` returns; its errors with the file, the line and the field before them."""
         try:
             return make()
         except ConfigError as error:
-            raise self._source.error(where, error) from None
+            raise self._source.error((error.field,) if error.field else where, error) from None

@@ -58,6 +58,7 @@ def dry_run(
         ExperimentError: the device, the corpus or the store cannot serve the sweep.
     """
     corpus.require_context(definition.longest_context)
+    definition.require_steps(corpus.vocab_size)
     store = Store.if_present(tracking_uri, experiment)
     finished = store.finished_trials() if store and not options.force else FinishedTrials()
     earlier_plan = store.earlier_plan(sweep_key(definition, corpus)) if store and definition.learns else None

@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import yaml
-
 from gpt_experiments.config import Budget, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import without_secrets
@@ -21,6 +19,7 @@ from gpt_experiments.sweep.pool import WorkerPool
 from gpt_experiments.sweep.signals import StopRequest
 from gpt_experiments.sweep.staffing import RunOptions, Staffing, staff
 from gpt_experiments.sweep.trial_runner import RunContext, TrialRunner, TrialSource, deadline
+from gpt_experiments.sweep.yaml_source import dump_yaml
 from gpt_experiments.tracking import Claims, FinishedTrials, RunRecorder, Store, names
 
 
@@ -33,6 +32,7 @@ def run_sweep(
         ExperimentError: before anything starts, if the device, the corpus or the store cannot serve the sweep.
     """
     corpus.require_context(definition.longest_context)
+    definition.require_steps(corpus.vocab_size)
     staff(options, 1)  # a device that is not there is told before a run is opened
     _close_abandoned(store, listener)
     key = sweep_key(definition, corpus)
@@ -50,7 +50,7 @@ def run_sweep(
             schedule = make_schedule(definition, corpus, finished.by_cell, earlier_plan)
             for notice in lost_notice(schedule.planned, finished):
                 listener.notice(notice)
-            parent.log_text(yaml.safe_dump(definition.as_dict(), sort_keys=False), names.DEFINITION_FILE)
+            parent.log_text(dump_yaml(definition.as_dict()), names.DEFINITION_FILE)
             _write_plan(parent, schedule.planned, [])
             to_train = schedule.total - sum(planned.done is not None for planned in schedule.planned)
             staffing = staff(options, to_train)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Collection, Mapping, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gpt_experiments.config import Variant
@@ -84,9 +84,7 @@ class GridSearch:
         import optuna
 
         levels = {name: list(given) for name, given in definition.levels.items() if not isinstance(given, Range)}
-        cells = 1
-        for given in levels.values():
-            cells *= len(given)
+        cells = definition.count_dividing(math.prod(len(given) for given in levels.values()))
         self.planned = min(cells, definition.trials or cells)
         self._space = Space(definition)
         self._study = _make_study(optuna.samplers.GridSampler(levels, seed=DEFAULT_SEED))
@@ -97,7 +95,9 @@ class GridSearch:
         if self._given == self.planned:
             return None
         self._given += 1
-        return self._space.variant(self._study.ask(self._space.distributions))
+        while (variant := self._space.variant(self._study.ask(self._space.distributions))) is None:
+            pass
+        return variant
 
     def tell(self, variant: Variant, value: float | None) -> None:
         """A grid does not learn."""
@@ -136,7 +136,7 @@ class SampledSearch:
         for _ in range(_REPEATS_BEFORE_GIVING_UP):
             trial = self._study.ask(self._space.distributions)
             variant = self._space.variant(trial)
-            if variant not in self._seen:
+            if variant is not None and variant not in self._seen:
                 self._seen.add(variant)
                 self._asked[variant] = trial
                 self._left -= 1
@@ -172,9 +172,12 @@ class Space:
             for name, levels in definition.levels.items()
         }
 
-    def variant(self, trial: optuna.Trial) -> Variant:
-        """The baseline with the trial's parameters."""
+    def variant(self, trial: optuna.Trial) -> Variant | None:
+        """The baseline with the trial's parameters; None if its width is not divisible by its number of heads."""
         parameters: dict[str, Any] = trial.params
+        heads, width = (parameters.get(name, getattr(self._baseline, name)) for name in ("n_head", "n_embed"))
+        if width % heads:  # only where the definition leaves such pairs out
+            return None
         return dataclasses.replace(self._baseline, **parameters)
 
     def ended_trial(self, variant: Variant, value: float) -> optuna.trial.FrozenTrial:
@@ -204,17 +207,9 @@ def _range_distribution(name: str, levels: Range) -> BaseDistribution:
     from optuna.distributions import FloatDistribution, IntDistribution
 
     if name == "dropout":
-        return FloatDistribution(levels.low, _highest(levels), log=levels.log, step=levels.step)
+        return FloatDistribution(levels.low, levels.highest, log=levels.log, step=levels.step)
     numbers = levels.whole_numbers()
     return IntDistribution(numbers[0], numbers[-1], log=levels.log, step=numbers.step)
-
-
-def _highest(levels: Range) -> float:
-    """The range's last value, which a step that does not divide it leaves below `high`."""
-    if levels.step is None:
-        return levels.high
-    low, high, step = (Decimal(str(value)) for value in (levels.low, levels.high, levels.step))
-    return float(low + (high - low) // step * step)
 
 
 def _make_study(sampler: BaseSampler) -> optuna.Study:

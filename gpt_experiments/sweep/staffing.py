@@ -8,11 +8,15 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from gpt_experiments.errors import ConfigError
+from gpt_experiments.config import check_whole_number, is_finite_number
+from gpt_experiments.errors import ConfigError, shown
+from gpt_experiments.sweep.definition import MOST_TRIALS
 from gpt_experiments.sweep.groups import Packing
 from gpt_experiments.sweep.worker import WorkerSetup
 from gpt_experiments.training import describe_device, devices_of, free_memory, resolve_device
 
+_MOST_WORKERS: Final = 1_024
+_LONGEST_TIMEOUT: Final = 365 * 24 * 3600  # seconds
 _MOST_WRITERS: Final = 8  # of each worker: each takes some 400 MiB of main memory
 
 
@@ -30,7 +34,7 @@ class RunOptions:
         take_over: go on with a sweep that is marked as running by a process of another host, which is taken for dead.
 
     Raises:
-        ConfigError: workers or replicas below 1, or a timeout that is not positive.
+        ConfigError: workers, replicas or timeout out of range.
     """
 
     device: str = "auto"
@@ -41,12 +45,15 @@ class RunOptions:
     take_over: bool = False
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"workers must be at least 1, but got {self.workers}")
-        if self.replicas is not None and self.replicas < 1:
-            raise ConfigError(f"replicas must be at least 1, but got {self.replicas}")
-        if self.timeout is not None and not self.timeout > 0:
-            raise ConfigError(f"timeout must be a positive number of seconds, but got {self.timeout:g}")
+        if self.workers is not None:
+            check_whole_number("workers", self.workers, 1, _MOST_WORKERS)
+        if self.replicas is not None:
+            check_whole_number("replicas", self.replicas, 1, MOST_TRIALS)
+        if self.timeout is not None and not (is_finite_number(self.timeout) and 0 < self.timeout <= _LONGEST_TIMEOUT):
+            raise ConfigError(
+                f"timeout must be a positive number of seconds, at most {_LONGEST_TIMEOUT:,} (a year), but got "
+                f"{shown(self.timeout)}; leave it out to let the sweep take as long as it needs"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

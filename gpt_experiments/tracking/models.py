@@ -7,8 +7,7 @@ from pathlib import Path
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from gpt_experiments.corpus.files import shortened
-from gpt_experiments.errors import TrackingError
+from gpt_experiments.errors import TrackingError, shortened
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.connection import as_default_store, database_file, resolve_uri
 from gpt_experiments.tracking.failures import first_line

@@ -15,8 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from gpt_experiments.corpus.files import shortened
-from gpt_experiments.errors import ConfigError, ExperimentError
+from gpt_experiments.errors import ConfigError, ExperimentError, shortened
 from gpt_experiments.model import Checkpoint, generate, load_checkpoint
 
 PROMPT_COLUMN: Final = "prompt"

@@ -53,7 +53,9 @@ def prompts(*texts: Any) -> pd.DataFrame:
 
 
 def test_it_writes_what_generate_writes(model: PyFuncModel, registered: str, tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(model_folder("models:/m@champion", registered, into=tmp_path) / "artifacts" / "checkpoint")
+    checkpoint = load_checkpoint(
+        model_folder("models:/m@champion", registered, into=tmp_path) / "artifacts" / "checkpoint"
+    )
 
     def expected(prompt: str, **options: Any) -> str:
         tokens = generate(checkpoint.model, torch.from_numpy(checkpoint.tokenizer.encode(prompt)), **options)
@@ -104,7 +106,9 @@ def test_a_mistake_is_an_invalid_parameter_with_a_message(
     assert told in raised.value.message
 
 
-def test_its_page_shows_signature_example_and_exact_requirements(model: PyFuncModel, registered: str) -> None:
+def test_its_page_shows_signature_example_and_exact_requirements(
+    model: PyFuncModel, registered: str, tmp_path: Path
+) -> None:
     signature = model.metadata.signature
     assert signature is not None
     assert signature.inputs.to_dict() == [{"type": "string", "name": "prompt", "required": True}]
