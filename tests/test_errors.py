@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt_experiments.errors import ConfigError, one_line, shortened, shown
+from gpt_experiments.errors import ConfigError, shortened, shown
 
 _SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=300), st.binary(max_size=300), st.dates()
@@ -45,17 +45,6 @@ def test_both_ends_of_a_long_text_are_kept() -> None:
     assert shortened("begin" + "x" * 1000 + "end", 20) == "beginxxxxx ... xxend"
     assert shortened("short") == "short"
     assert shortened("\x1b[31m\n") == r"\x1b[31m\n"
-
-
-@given(st.text(max_size=3000))
-@settings(deadline=None)
-def test_a_message_of_many_lines_becomes_one(text: str) -> None:
-    assert one_line(text).isprintable()
-    assert len(one_line(text)) <= 500
-
-
-def test_lines_of_a_message_are_joined_by_spaces() -> None:
-    assert one_line("first\n  second\r\n\nthird\n") == "first second third"
 
 
 def test_a_configuration_error_crosses_a_process_boundary_with_its_field() -> None:

@@ -25,7 +25,7 @@ _DEEPEST: Final = 20
 _LONGEST_NUMBER: Final = 50  # characters
 
 _TAGS: Final = "tag:yaml.org,2002:"
-_TEXTS: Final = (f"{_TAGS}str", f"{_TAGS}timestamp")  # no field is a date: 2026-01-31 is a text
+_TEXTS: Final = tuple(f"{_TAGS}{kind}" for kind in ("str", "timestamp", "value"))  # 2026-01-31 is a text, and so is =
 _WHOLE: Final = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _DECIMAL: Final = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9_]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE)
@@ -58,7 +58,7 @@ class _Dumper(yaml.SafeDumper):
     """Puts quotes around a text that begins like a number: some of them are numbers to YAML 1.2 alone."""
 
 
-_Dumper.add_implicit_resolver(f"{_TAGS}float", re.compile(r"[-+]?\.?[0-9]"), None)
+_Dumper.add_implicit_resolver(f"{_TAGS}float", re.compile(r"[-+.0-9]"), None)
 
 
 def dump_yaml(fields: Mapping[str, Any]) -> str:
