@@ -17,7 +17,7 @@ from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
 from gpt_experiments.corpus.files import file_problem
 from gpt_experiments.corpus.tokenizer import Tokenizer
 from gpt_experiments.errors import CheckpointError, ExperimentError, shortened
-from gpt_experiments.model.file_kinds import MAX_WEIGHT_BYTES
+from gpt_experiments.model.file_kinds import MAX_WEIGHT_BYTES, refuse_other_kinds
 from gpt_experiments.model.gpt import GPT
 
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -103,7 +103,10 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     where, problem = shortened(path), file_problem(path, MAX_WEIGHT_BYTES)
     try:
         if problem is None:
+            refuse_other_kinds(path)
             return load_file(path)
+    except CheckpointError:
+        raise
     except Exception as error:  # its reader has no list of what it raises on damaged bytes
         problem = f"is damaged ({shortened(error, 100)})"
         raise CheckpointError(f"{where} {problem}; copy the whole checkpoint again") from error

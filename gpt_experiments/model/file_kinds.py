@@ -50,8 +50,16 @@ def require_weight_file(path: Path) -> bytes:
         if problem.startswith("has "):
             remedy = "save the weights alone, without the optimizer's state"
         raise CheckpointError(f"{where} {problem}; {remedy}")
+    return refuse_other_kinds(path)
+
+
+def refuse_other_kinds(path: Path) -> bytes:
+    """The first bytes of the file at `path`, of which a CheckpointError says if they begin another kind of file."""
+    where, size = shortened(path), path.stat().st_size
     with path.open("rb") as file:
         head = file.read(1024)
+    if is_safetensors(head, size):  # which begins with a number, and so perhaps as another kind does
+        return head
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     for begins, what, remedy in _KINDS:
         if text.startswith(begins):
@@ -59,3 +67,8 @@ def require_weight_file(path: Path) -> bytes:
     if head[_TAR_MARK] == b"ustar":
         raise CheckpointError(f"{where} is a tar archive; unpack it first, or {_SAVE}")
     return head
+
+
+def is_safetensors(head: bytes, size: int) -> bool:
+    """Whether a file of `size` bytes that begins with `head` is one of safetensors: a length, and JSON text so long."""
+    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= size - 8

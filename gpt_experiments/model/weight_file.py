@@ -18,7 +18,7 @@ from torch._weights_only_unpickler import Unpickler
 from torch.storage import TypedStorage, UntypedStorage
 
 from gpt_experiments.errors import CheckpointError, shortened
-from gpt_experiments.model.file_kinds import require_weight_file
+from gpt_experiments.model.file_kinds import is_safetensors, require_weight_file
 
 _ZIP: Final = b"PK\x03\x04"
 _OLD_MAGIC: Final = (
@@ -75,7 +75,7 @@ def _load(path: Path, head: bytes) -> Any:
         _refuse_requests_for_memory(path)
         _check_old_file(path, size)
         return _torch_load(path, mapped=False)
-    if head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= size - 8:
+    if is_safetensors(head, size):
         return load_file(path)
     what = "a pickle that torch.save did not write" if re.match(rb"\x80[\x02-\x05]", head) else "no PyTorch file"
     raise CheckpointError(f"{shortened(path)} is {what}, or damaged at its beginning; {_SAVE}")

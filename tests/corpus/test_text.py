@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt_experiments.config import Trial
+from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import CorpusError
 
@@ -88,4 +88,5 @@ def test_data_with_more_characters_than_a_language_has_are_refused() -> None:
 def test_another_text_is_another_corpus_and_its_trials_are_others(corpus: Corpus) -> None:
     changed = Corpus.from_text(corpus.text[:-1] + "~", name=corpus.name)
     assert changed.digest != corpus.digest
-    assert Trial().cell(changed.digest) != Trial().cell(corpus.digest)
+    trial = Trial(variant=Variant())
+    assert trial.cell(changed.digest) != trial.cell(corpus.digest)

@@ -103,8 +103,17 @@ def test_half_precision_becomes_float32_with_the_same_values(
 
 
 def test_safetensors_in_the_notebooks_keys_are_read(tmp_path: Path, plain: PlainGPT) -> None:
-    save_file(plain.state_dict(), tmp_path / "notebook.safetensors")
-    assert load_notebook_file(tmp_path / "notebook.safetensors").config == CONFIG
+    path = tmp_path / "notebook.safetensors"
+    save_file(plain.state_dict(), path)
+    assert load_notebook_file(path).config == CONFIG
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    padding = (ord("<") - length) % 256  # so that the file begins as a web page does
+    path.write_bytes(
+        (length + padding).to_bytes(8, "little") + content[8 : 8 + length] + b" " * padding + content[8 + length :]
+    )
+    assert path.read_bytes().startswith(b"<")
+    assert load_notebook_file(path).config == CONFIG
 
 
 def test_what_is_no_model_is_refused_with_the_reason(tmp_path: Path, notebook: Path, plain: PlainGPT) -> None:
@@ -289,6 +298,8 @@ def test_damaged_checkpoints_are_refused_with_the_reason(folder: Path) -> None:
 
     weights.write_bytes(whole[:-10])
     refused("model.safetensors is damaged")
+    weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 43\n")
+    refused("model.safetensors is a Git LFS pointer.* git lfs pull")
     weights.unlink()
     refused("model.safetensors does not exist")
     config.write_text("{")
