@@ -23,6 +23,7 @@ from gpt_experiments.errors import ConfigError, TrackingError, without_secrets
 from gpt_experiments.tracking import Store
 from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
 from gpt_experiments.tracking.patience import Patience
+from tests.forked import in_child
 
 Answer = Callable[[BaseHTTPRequestHandler], tuple[int, str]]
 
@@ -168,18 +169,14 @@ def test_a_server_with_a_certificate_of_its_own(tmp_path: Path, monkeypatch: pyt
         assert resolve_uri(uri) == uri
 
 
-def test_nothing_is_left_beside_a_store_but_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_beside_a_fresh_store_and_nothing_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    script = "import sys; from gpt_experiments.tracking import Store; Store(sys.argv[1])"
-    done = subprocess.run(
-        [sys.executable, "-c", script, f"sqlite:///{tmp_path}/mlflow.db"],
-        env=os.environ | {"TMPDIR": str(temporary)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert (done.stdout, done.stderr) == ("", "")
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    Store(f"sqlite:///{tmp_path}/mlflow.db")
+    assert capfd.readouterr() == ("", "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "temporary"]
     assert list(temporary.iterdir()) == []
 
@@ -207,21 +204,13 @@ def test_the_lock_excludes_and_who_waits_for_it_is_told(tmp_path: Path, monkeypa
 
 def as_somebody_else(work: Callable[[], object]) -> str:
     """What the work, done as a user without rights, returns or raises, as text."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgid(65534)
-            os.setuid(65534)
-            said = str(work())
-        except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(writing, said.encode())
-        os._exit(0)
-    os.close(writing)
-    os.waitpid(child, 0)
-    with os.fdopen(reading) as pipe:
-        return pipe.read()
+
+    def change_user_and_work() -> object:
+        os.setgid(65534)
+        os.setuid(65534)
+        return work()
+
+    return in_child(change_user_and_work)
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import resource
+import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from gpt_experiments.errors import RunDeletedError, TrackingError
 from gpt_experiments.tracking import Store, names
 from gpt_experiments.tracking.failures import as_tracking_error
 from gpt_experiments.tracking.patience import Patience
+from tests.forked import in_child
 from tests.mlflow_server import Server
 
 
@@ -86,7 +88,7 @@ def test_what_does_not_pass_is_raised_at_once() -> None:
         (MlflowException("attempt to write a readonly database"), "whether you may write there"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "whether you may write there"),
         (MlflowException("API request failed with error code 401 != 200"), "set MLFLOW_TRACKING_USERNAME"),
-        (MlflowException("Permission denied", error_code=7), "set MLFLOW_TRACKING_USERNAME"),
+        (MlflowException("Permission denied", error_code=PERMISSION_DENIED), "set MLFLOW_TRACKING_USERNAME"),
         (MlflowException("Detected out-of-date database schema (found"), "`mlflow db upgrade sqlite:///x`"),
         (MlflowException("failed: Connection refused"), "wait until it is back"),
         (MlflowException("something new"), "see whether `mlflow ui` can show that store"),
@@ -151,28 +153,25 @@ def test_a_database_that_stays_locked_is_one_short_error_and_keeps_what_waits(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_full_disk_is_one_short_error(store_uri: str, tmp_path: Path) -> None:
-    """A limit on the size of files stands for the full disk: SQLite and the system say the same of both."""
-    script = """
-import resource, signal, sys
-from gpt_experiments.errors import TrackingError
-from gpt_experiments.tracking import Store
-store = Store(sys.argv[1])
-recorder = store.start_run(kind="trial", run_name="x", params={})
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-tags = {f"t{n}": "x" * 4000 for n in range(99)}
-for write in (lambda: recorder.set_tags(tags), lambda: recorder.log_text("x" * 9999, "x")):
-    try:
-        write()
-    except TrackingError as error:
-        print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", script, store_uri], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
+def test_a_full_disk_is_one_short_error(store_uri: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A limit on the size of files stands for the full disk: SQLite and the system say much the same of both."""
+
+    def fill() -> str:
+        recorder = Store(store_uri).start_run(kind="trial", run_name="x", params={})
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        said = []
+        tags = {f"t{number}": "x" * 4000 for number in range(99)}
+        for write in (lambda: recorder.set_tags(tags), lambda: recorder.log_text("x" * 9999, "x")):
+            with pytest.raises(TrackingError) as raised:
+                write()
+            said.append(str(raised.value))
+        return "\n".join(said)
+
+    lines = in_child(fill).splitlines()
     assert len(lines) == 2
     assert all("make room on its disk, then run the same again" in line for line in lines)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_run_that_is_deleted_while_it_is_written_is_named(store_uri: str) -> None:
