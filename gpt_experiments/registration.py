@@ -170,8 +170,8 @@ def _choose(sweep: SweepTrials, unreadable: Mapping[str, str]) -> Choice:
     try:
         return choose_best(cells)
     except TrackingError as error:
-        first = "".join(f"; run {run_id}: {why}" for run_id, why in [*unreadable.items()][:1])
-        raise TrackingError(f"sweep {sweep.name!r} has no model to register: {error}{first}") from error
+        known = [*sweep.left_out[:1], *[f"run {run_id}: {why}" for run_id, why in unreadable.items()][:1]]
+        raise TrackingError("; ".join([f"sweep {sweep.name!r} has no model to register: {error}", *known])) from error
 
 
 def _told_of(sweep: SweepTrials, choice: Choice) -> list[str]:

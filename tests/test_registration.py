@@ -190,7 +190,7 @@ def test_what_cannot_be_registered_is_told_and_leaves_nothing(
         register_model("yours", store, "m")
     parent = store.start_run(kind="sweep", run_name="x", sweep="planless", params={"vocab_size": 3})
     parent.finish()
-    with pytest.raises(TrackingError, match=r"trials\.json of sweep 'planless' .* is missing or damaged"):
+    with pytest.raises(TrackingError, match=r"trials\.json of sweep planless is missing"):
         register_model("planless", store, "m")
 
     running = store.start_run(kind="trial", run_name="x", params={})
