@@ -21,7 +21,7 @@ from gpt_experiments.config import (
 from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.sweep.levels import Level, Range, check_divisible, check_levels, dividing_pairs
 
-__all__ = ["Level", "Range", "SweepDefinition", "first_seeds"]  # levels are part of what a definition is
+__all__ = ["Level", "Range", "SweepDefinition", "check_seeds", "first_seeds"]  # levels are part of what a definition is
 
 Method = Literal["one-at-a-time", "grid", "random", "tpe"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
@@ -68,10 +68,9 @@ class SweepDefinition:
     skip_indivisible: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", tuple(self.seeds))
+        object.__setattr__(self, "seeds", check_seeds(self.seeds))
         _check_texts(self)
         _check_trials(self)
-        _check_seeds(self.seeds)
         for name, levels in self.levels.items():
             if name not in HYPERPARAMETERS:
                 raise ConfigError(f"levels are of {', '.join(HYPERPARAMETERS)}, but got {shown(name)}")
@@ -233,6 +232,27 @@ def first_seeds(count: int) -> tuple[int, ...]:
     return tuple(range(DEFAULT_SEED, DEFAULT_SEED + count))
 
 
+def check_seeds(seeds: Any) -> tuple[int, ...]:
+    """The seeds of a list or tuple.
+
+    Raises:
+        ConfigError: there is none, one that a trial cannot have, one that stands there twice, or more than 1,000.
+    """
+    if not isinstance(seeds, list | tuple) or not seeds:
+        raise ConfigError(
+            f"seeds must be a number of seeds or a list of them, as [1, 2, 3], but got {shown(seeds)}", field="seeds"
+        )
+    if len(seeds) > MOST_SEEDS:
+        raise ConfigError(f"seeds may be at most {MOST_SEEDS:,}, but are {len(seeds):,}; list fewer", field="seeds")
+    seen: set[int] = set()
+    for seed in seeds:
+        check_value("seed", seed)
+        if seed in seen:
+            raise ConfigError(f"seed {seed} stands here twice; keep one", field="seeds")
+        seen.add(seed)
+    return tuple(seeds)
+
+
 def _check_texts(definition: SweepDefinition) -> None:
     """The name is a run's and a folder's; neither it nor the description may be long."""
     name = definition.name
@@ -264,13 +284,6 @@ def _check_trials(definition: SweepDefinition) -> None:
         _check_count("trials", definition.trials, MOST_VARIANTS)
     elif definition.method in ("random", "tpe"):
         raise ConfigError(f"trials is missing; {definition.method} needs the number of variants to try", field="method")
-
-
-def _check_seeds(seeds: tuple[int, ...]) -> None:
-    for seed in seeds[:MOST_SEEDS]:
-        check_value("seed", seed)
-    if not 1 <= len(seeds) <= MOST_SEEDS or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"seeds must be 1 to {MOST_SEEDS:,} different ones, but got {shown(seeds)}", field="seeds")
 
 
 def _check_count(name: str, value: Any, most: int) -> None:

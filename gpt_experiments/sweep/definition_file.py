@@ -16,6 +16,7 @@ from gpt_experiments.sweep.definition import (
     METHODS,
     Method,
     SweepDefinition,
+    check_seeds,
     first_seeds,
 )
 from gpt_experiments.sweep.levels import Level, Range, check_levels
@@ -92,9 +93,8 @@ class _Reader:
             values["budget"] = self._choice("budget", BUDGETS)
         if "seeds" in self._fields:
             given = self._fields["seeds"]
-            values["seeds"] = (
-                tuple(given) if isinstance(given, list) else self._told(("seeds",), partial(first_seeds, given))
-            )
+            read = check_seeds if isinstance(given, list) else first_seeds
+            values["seeds"] = self._told(("seeds",), partial(read, given))
         for name in ("trials", "skip_indivisible"):
             if name in self._fields:
                 values[name] = self._fields[name]

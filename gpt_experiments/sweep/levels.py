@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
 from gpt_experiments.config import check_value, is_finite_number
@@ -46,14 +45,6 @@ class Range:
             raise ConfigError(f"step must be {rule}, but got {shown(self.step)}")
         if self.log and (self.step is not None or self.low <= 0):
             raise ConfigError("log goes with a positive low and without a step")
-
-    @property
-    def highest(self) -> Level:
-        """The largest level: `high`, or with a step the last one up to it."""
-        if self.step is None:
-            return self.high
-        low, high, step = (Decimal(str(value)) for value in (self.low, self.high, self.step))
-        return type(self.high)(low + (high - low) // step * step)
 
     def whole_numbers(self) -> range:
         """The values of a hyperparameter that is a whole number."""

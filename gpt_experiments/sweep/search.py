@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gpt_experiments.config import Variant
@@ -207,9 +208,17 @@ def _range_distribution(name: str, levels: Range) -> BaseDistribution:
     from optuna.distributions import FloatDistribution, IntDistribution
 
     if name == "dropout":
-        return FloatDistribution(levels.low, levels.highest, log=levels.log, step=levels.step)
+        return FloatDistribution(levels.low, _highest(levels), log=levels.log, step=levels.step)
     numbers = levels.whole_numbers()
     return IntDistribution(numbers[0], numbers[-1], log=levels.log, step=numbers.step)
+
+
+def _highest(levels: Range) -> float:
+    """The range's last value, which a step that does not divide it leaves below `high`."""
+    if levels.step is None:
+        return levels.high
+    low, high, step = (Decimal(str(value)) for value in (levels.low, levels.high, levels.step))
+    return float(low + (high - low) // step * step)
 
 
 def _make_study(sampler: BaseSampler) -> optuna.Study:

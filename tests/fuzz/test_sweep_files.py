@@ -71,7 +71,9 @@ def made_up_files(draw: st.DrawFn) -> bytes:
     lines = {
         "name": "mine",
         "method": draw(st.sampled_from(["grid", "random", "tpe", "one-at-a-time"])),
-        "levels": draw(st.sampled_from(["{n_head: [1, 2]}", "{n_layer: {low: 1, high: 9}}", "{dropout: [0, 0.5]}"])),
+        "levels": draw(
+            st.sampled_from(["{n_head: [1, 2]}", "{n_layer: {low: 1, high: 9}}", "{dropout: {low: 0.0, high: 0.5}}"])
+        ),
     }
     if lines["method"] in ("random", "tpe"):
         lines["trials"] = "5"

@@ -79,6 +79,13 @@ def test_a_definition_survives_being_written_and_read_again(tmp_path: Path) -> N
     assert load(tmp_path, dump_yaml(definition.as_dict())) == definition
 
 
+def test_ranges_from_zero_and_seeds_of_ones_own_survive_it_too(tmp_path: Path) -> None:
+    text = "name: r\nmethod: random\nlevels: {dropout: {low: 0.0, high: 0.5}}\ntrials: 4\nseeds: [7, 1]\n"
+    definition = load(tmp_path, text)
+    assert definition.seeds == (7, 1)
+    assert load(tmp_path, dump_yaml(definition.as_dict())) == definition
+
+
 @given(st.one_of(st.text(min_size=1, max_size=30), st.from_regex(r"[-+]?[0-9_.oxeE:~-]{1,6}", fullmatch=True)))
 @settings(deadline=None)
 def test_every_name_survives_being_stored(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
@@ -205,6 +212,13 @@ MISTAKES = [
     (
         GOOD.replace("seeds: 2", "seeds: 1000000000"),
         "my.yaml:8: seeds: seeds must be at most 1,000, but got 1000000000",
+    ),
+    (GOOD.replace("seeds: 2", "seeds: [1, 2, 1]"), "my.yaml:8: seeds: seed 1 stands here twice; keep one"),
+    (GOOD.replace("seeds: 2", "seeds: [-1]"), "my.yaml:8: seeds: seed must be at least 0, but got -1"),
+    (GOOD.replace("seeds: 2", "seeds: []"), "my.yaml:8: seeds: seeds must be a number of seeds or a list of them"),
+    (
+        GOOD.replace("seeds: 2", f"seeds: {list(range(1001))}"),
+        "my.yaml:8: seeds: seeds may be at most 1,000, but are 1,001; list fewer",
     ),
     (GOOD + "trials: 100001\n", "my.yaml:9: trials: trials must be at most 5,000, but got 100001; give a smaller one"),
     (GOOD + "baseline: {n_embed: 1000000000}\n", "my.yaml:9: baseline.n_embed: n_embed must be at most 16,384"),
