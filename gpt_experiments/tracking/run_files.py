@@ -35,7 +35,9 @@ class LeftOut:
 
     def add(self, thing: str, problem: str, whose: str) -> None:
         """Note that `thing` (`sample.txt`) of `whose` (`n_head=8 (seed 1)`) is left out: it `is missing`, say."""
-        self._whose.setdefault((thing, problem), []).append(whose)
+        known = self._whose.setdefault((thing, problem), [])
+        if whose not in known:
+            known.append(whose)
 
     def sentences(self) -> tuple[str, ...]:
         """One for each thing and problem: `sample.txt of baseline (seed 1337) is missing`."""
