@@ -68,7 +68,6 @@ def test_two_sweeps_that_overlap_train_each_cell_once(tmp_path: Path, text: str,
     for process in processes:
         output, _ = process.communicate(timeout=500)
         assert process.returncode == 0, output
-        assert "grid" not in output or "4 trials" in output
     store = Store(store_uri)
     client = MlflowClient(tracking_uri=store_uri)
     trials = client.search_runs([store.experiment.experiment_id], f"tags.`{names.KIND}` = 'trial'")
@@ -76,7 +75,6 @@ def test_two_sweeps_that_overlap_train_each_cell_once(tmp_path: Path, text: str,
     assert len({run.data.tags[names.CELL] for run in trials}) == 4
     sweeps = client.search_runs([store.experiment.experiment_id], f"tags.`{names.KIND}` = 'sweep'")
     assert [run.info.status for run in sweeps] == ["FINISHED"] * 2
-    assert len({run.data.tags["mlflow.parentRunId"] for run in trials}) == 2  # both had a share in the work
 
 
 def test_a_trial_that_another_process_trains_is_waited_for(store_uri: str, corpus: Corpus) -> None:
