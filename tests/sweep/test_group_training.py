@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import torch
 
 from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.sweep.group_training import Step, Trainer, train_jobs
-from gpt_experiments.sweep.messages import Job, JobFailed, Message, Notice
-from gpt_experiments.sweep.worker import _warnings_as_notices
+from gpt_experiments.sweep.group_training import BrokenDeviceError, Step, Trainer, train_jobs
+from gpt_experiments.sweep.messages import Job, JobDone, JobFailed, Message, Notice
+from gpt_experiments.sweep.worker import _train_group, _warnings_as_notices
+from gpt_experiments.sweep.writers import WriteHere
 from gpt_experiments.training import Evaluation, Progress, TrainingResult
 from tests.sweep import trainers
 
@@ -20,12 +23,15 @@ VARIANT = Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 SETUP = TrainingSetup(steps=2, batch_size=2, eval_interval=1)
 
 
-def told(corpus: Corpus, trainer: Trainer, seeds: tuple[int, ...]) -> list[tuple[int, Step]]:
-    jobs = [
-        Job(key=key, trial=Trial(variant=VARIANT, seed=seed, training=SETUP), label="x", folder=Path())
+def jobs_of(seeds: tuple[int, ...], folder: Path = Path()) -> list[Job]:
+    return [
+        Job(key=key, trial=Trial(variant=VARIANT, seed=seed, training=SETUP), label="x", folder=folder / str(key))
         for key, seed in enumerate(seeds)
     ]
-    return [(job.key, step) for job, step in train_jobs(jobs, corpus, torch.device("cpu"), trainer)]
+
+
+def told(corpus: Corpus, trainer: Trainer, seeds: tuple[int, ...]) -> list[tuple[int, Step]]:
+    return [(job.key, step) for job, step in train_jobs(jobs_of(seeds), corpus, torch.device("cpu"), trainer)]
 
 
 def of(kind: type, steps: list[tuple[int, Step]]) -> list[int]:
@@ -68,6 +74,85 @@ def test_any_other_error_fails_all_that_trained_together(corpus: Corpus) -> None
     assert of(JobFailed, steps) == [0, 1]
     (reason,) = {step.reason for _, step in steps if isinstance(step, JobFailed)}
     assert reason == "ZeroDivisionError: division by zero"
+
+
+def steps_until_broken(corpus: Corpus, trainer: Trainer, seeds: tuple[int, ...]) -> list[tuple[int, Step]]:
+    steps: list[tuple[int, Step]] = []
+    training = train_jobs(jobs_of(seeds), corpus, torch.device("cpu"), trainer)
+    with pytest.raises(BrokenDeviceError):
+        steps.extend((job.key, step) for job, step in training)
+    return steps
+
+
+def test_an_error_that_breaks_the_device_is_told_of_each_job_before_the_process_has_to_end(corpus: Corpus) -> None:
+    steps = steps_until_broken(corpus, trainers.breaks_the_device, (1, trainers.UNLUCKY_SEED))
+    assert of(JobFailed, steps) == [0, 1]
+    reasons = {step.reason for _, step in steps if isinstance(step, JobFailed)}
+    assert reasons == {"AcceleratorError: CUDA error: an illegal memory access was encountered"}
+
+
+def test_a_device_that_breaks_under_a_half_fails_the_other_half_as_well(corpus: Corpus) -> None:
+    """It has not trained, but in this process it no longer can."""
+    steps = steps_until_broken(corpus, trainers.halves_break_the_device, (1, 2, 3, 4))
+    assert of(JobFailed, steps) == [0, 1, 2, 3]
+
+
+def test_a_device_that_turns_out_to_be_broken_when_its_memory_is_released_is_told(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors of CUDA come late: another one may have hidden it."""
+
+    def release(device: torch.device) -> None:
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr("gpt_experiments.sweep.group_training.release_memory", release)
+    steps = steps_until_broken(corpus, trainers.bug, (1, 2))
+    reasons = {step.reason for _, step in steps if isinstance(step, JobFailed)}
+    assert reasons == {"AcceleratorError: CUDA error: unspecified launch failure"}
+    assert of(JobFailed, steps) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "goes_on"), [(trainers.train_group, True), (trainers.bug, True), (trainers.not_captured, False)]
+)
+def test_a_process_trains_on_unless_a_capture_has_failed_in_it(
+    corpus: Corpus, tmp_path: Path, trainer: Trainer, goes_on: bool
+) -> None:
+    sent: list[tuple[int, Message]] = []
+
+    def tell(key: int, message: Message) -> None:
+        sent.append((key, message))
+
+    (job,) = jobs_of((1,), tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        device = torch.device("cpu")
+        assert _train_group([job], corpus, device, trainer, WriteHere(corpus, tell), tell) == goes_on
+    assert isinstance(sent[-1][1], JobFailed if trainer is trainers.bug else JobDone)
+
+
+def test_a_process_whose_device_is_broken_ends_once_everything_is_told(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, because an orderly end would use the device again."""
+
+    class Ended(BaseException):
+        pass
+
+    def end(status: int) -> None:
+        raise Ended
+
+    monkeypatch.setattr(os, "_exit", end)
+    sent: list[tuple[int, Message]] = []
+
+    def tell(key: int, message: Message) -> None:
+        sent.append((key, message))
+
+    writer, device = WriteHere(corpus, tell), torch.device("cpu")
+    jobs = jobs_of((1, trainers.UNLUCKY_SEED), tmp_path)
+    with pytest.raises(Ended):
+        _train_group(jobs, corpus, device, trainers.breaks_the_device, writer, tell)
+    assert [(key, type(message)) for key, message in sent] == [(0, JobFailed), (1, JobFailed)]
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])

@@ -26,6 +26,9 @@ SETUP = TrainingSetup(steps=1, batch_size=2)
 MakePool = Callable[..., WorkerPool]
 
 
+pytestmark = pytest.mark.slow  # a process takes seconds to load what it trains with
+
+
 @pytest.fixture
 def make_pool(corpus: Corpus) -> Iterator[MakePool]:
     pools = []
@@ -77,7 +80,6 @@ def test_an_error_that_breaks_the_device_is_told_and_the_next_group_has_a_fresh_
     assert [type(message) for key, message in messages if key == 2][-1] is JobDone
 
 
-@pytest.mark.slow
 def test_after_a_capture_that_failed_the_next_group_has_a_fresh_process_and_before_it_does_not(
     make_pool: MakePool, tmp_path: Path
 ) -> None:

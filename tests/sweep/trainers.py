@@ -49,6 +49,14 @@ def breaks_the_device(trials: Sequence[Trial], corpus: Corpus, device: torch.dev
     return (yield from train_group(trials, corpus, device))
 
 
+def halves_break_the_device(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
+    """Four run out of memory, and half of them leave the device unusable."""
+    if len(trials) > 2:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+    yield  # makes it a generator
+
+
 def says_its_process(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
     """A warning for the user that says which process trains; what it trains to is the process, too."""
     warnings.warn(f"process {os.getpid()}", KernelWarning, stacklevel=2)
