@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
@@ -118,16 +118,23 @@ def _read_text(path: Path) -> str:
 
 
 def _check_size(text: str, source: YamlSource) -> None:
-    """Look for too many values, and too deep ones, in the stream of what is parsed, before anything recursive reads it.
+    """Look through the stream of what is parsed, before anything recursive reads it.
 
     Raises:
-        ConfigError: there are.
+        ConfigError: it has too many values or too deep ones, or two anchors of one name.
     """
-    depth = 0
+    depth, anchors = 0, set[str]()
     for number, event in enumerate(YAML(typ="safe", pure=True).parse(text)):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if number > MOST_NODES or depth > _DEEPEST:
             raise _at_line(source, event.start_mark.line, _too_much(depth))
+        anchor = event.anchor if isinstance(event, NodeEvent) and not isinstance(event, AliasEvent) else None
+        if anchor in anchors:
+            raise _at_line(
+                source, event.start_mark.line, f"the anchor &{shortened(anchor)} stands here again; keep one"
+            )
+        if anchor is not None:
+            anchors.add(anchor)
 
 
 def _too_much(depth: int) -> str:

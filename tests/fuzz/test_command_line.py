@@ -29,7 +29,7 @@ WHOLE += ["", " 5", "5\n6", "9223372036854775808", "9" * 30, "9" * 400, "-" + "9
 REAL = [*WHOLE, *"0.1 -0.0 0.5 1e-400 1e30 1e31 1e400 -1e400 -inf 1e-3 1e-40 . 1,5".split()]
 TEXT = "a .. / /dev/null . a/b é null auto cpu CPU cpu:5 cuda cuda:99 cuda:-1 mps meta models:/a/1 -- -x".split()
 TEXT += ["", " ", "a\nb", "\x1b[31m", "x" * 300, "0" * 32, "cuda:" + "9" * 30]
-SWEEPS = ["quick", "grid", "one-at-a-time", "gird", "mine.yaml", "absent.yaml", *TEXT]
+SWEEPS = ["quick", "grid", "one-at-a-time", "mine.yaml", "mine.yaml", "gird", "absent.yaml"]
 
 
 class _ReachedError(ExperimentError):
@@ -43,11 +43,11 @@ def values_of(option: click.Option, name: str) -> st.SearchStrategy[list[str]]:
     if isinstance(option.type, click.Choice):
         pool = st.sampled_from([*option.type.choices, "", "x"])
     elif option.type is click.INT:
-        pool = st.one_of(st.sampled_from(WHOLE), st.integers().map(str))
+        pool = st.one_of(st.sampled_from("1248"), st.sampled_from(WHOLE), st.integers().map(str))
     elif option.type is click.FLOAT:
-        pool = st.one_of(st.sampled_from(REAL), st.floats().map(str))
+        pool = st.one_of(st.just("0.001"), st.sampled_from(REAL), st.floats().map(str))
     else:
-        pool = st.sampled_from(TEXT)
+        pool = st.one_of(st.just("cpu"), st.sampled_from(TEXT))
     return pool.map(lambda value: [f"{name}={value}"])
 
 
@@ -59,7 +59,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     options = [o for o in command.params if isinstance(o, click.Option) and o.name not in ("tracking_uri", "data")]
     words = [name]
     if any(isinstance(parameter, click.Argument) for parameter in command.params):
-        words.append(draw(st.sampled_from(SWEEPS if name == "sweep" else TEXT)))
+        words.append(draw(st.one_of(st.sampled_from(SWEEPS[:5]), st.sampled_from([*SWEEPS, *TEXT]))))
     for option in draw(st.lists(st.sampled_from(options), max_size=5)) if options else []:
         words += draw(values_of(option, option.opts[0]))
     if draw(st.integers(0, 19)) == 0:

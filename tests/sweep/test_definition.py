@@ -245,6 +245,7 @@ MISTAKES = [
         "my.yaml:9: baseline.n_layer: stands twice on this line; keep one",
     ),
     (GOOD + "baseline: &b {n_layer: 5}\n<<: *b\n", r"my.yaml:10: merge keys \(<<\) are not read"),
+    (GOOD + "baseline: {n_head: &a 4, n_layer: &a 4}\n", "my.yaml:9: the anchor &a stands here again; keep one"),
     (GOOD + "? [a]\n: 5\n", "my.yaml:9: a key is a text"),
     (GOOD + "baseline: " + "[" * 2000 + "\n", "my.yaml:9: this is nested more than 20 deep"),
     (
