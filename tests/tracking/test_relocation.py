@@ -11,7 +11,8 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.model import load_checkpoint
 from gpt_experiments.registration import register_model
-from gpt_experiments.tracking import Store, model_folder, names, run_text
+from gpt_experiments.tracking import Store, model_folder, names
+from gpt_experiments.tracking.run_files import read_text
 from tests.registered import SAMPLE, add_run
 
 
@@ -27,6 +28,10 @@ def project(store_uri: str, tmp_path: Path, corpus: Corpus) -> tuple[Path, str]:
     return folder, run_id
 
 
+def sample_of(run_id: str, store: Store) -> str:
+    return read_text(store.client.get_run(run_id), names.SAMPLE_FILE, store.uri)
+
+
 def uri_of(folder: Path) -> str:
     return f"sqlite:///{folder}/mlflow.db"
 
@@ -39,7 +44,7 @@ def test_a_moved_store_is_read_and_written_where_it_is_now(
     shutil.move(old, new)
     store = Store(uri_of(new))
     assert f"artifacts are in {old}/mlruns, and now says {new}/mlruns" in capsys.readouterr().err
-    assert run_text(run_id, names.SAMPLE_FILE, store.uri) == SAMPLE
+    assert sample_of(run_id, store) == SAMPLE
     load_checkpoint(model_folder("models:/m@champion", store.uri, into=tmp_path) / "artifacts" / "checkpoint")
     second = add_run(store, corpus, 1.5)
     assert list((new / "mlruns").rglob(f"{second}/artifacts/{names.SAMPLE_FILE}"))
@@ -56,7 +61,7 @@ def test_a_copy_is_a_store_of_its_own(project: tuple[Path, str], tmp_path: Path,
     add_run(store, corpus, 1.5)
     assert sorted(old.rglob("*")) == before
     shutil.rmtree(old)
-    assert run_text(run_id, names.SAMPLE_FILE, store.uri) == SAMPLE
+    assert sample_of(run_id, store) == SAMPLE
 
 
 def test_a_store_under_a_second_name_is_left_alone(
@@ -82,7 +87,7 @@ def test_a_database_that_was_moved_without_its_artifacts_still_reads_them(
     (tmp_path / "alone").mkdir()
     shutil.move(old / "mlflow.db", tmp_path / "alone")
     store = Store(uri_of(tmp_path / "alone"))
-    assert run_text(run_id, names.SAMPLE_FILE, store.uri) == SAMPLE
+    assert sample_of(run_id, store) == SAMPLE
 
 
 def test_nothing_is_moved_under_a_run_that_is_written(project: tuple[Path, str], tmp_path: Path) -> None:
