@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -57,17 +57,18 @@ def train(store: Store, corpus: Corpus, listener: Recorder, **how: bool) -> Swee
 @pytest.mark.timeout(600)
 def test_two_sweeps_that_overlap_train_each_cell_once(tmp_path: Path, text: str, store_uri: str) -> None:
     (tmp_path / "text.txt").write_text(text)
-    processes = []
-    for name in ("one", "two"):
-        (tmp_path / f"{name}.yaml").write_text(DEFINITION.format(name=name))
-        command = [sys.executable, "-m", "gpt_experiments", "sweep", str(tmp_path / f"{name}.yaml")]
-        command += ["--data", str(tmp_path / "text.txt"), "--tracking-uri", store_uri, "--device", "cpu"]
-        processes.append(
-            subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        )
-    for process in processes:
-        output, _ = process.communicate(timeout=500)
-        assert process.returncode == 0, output
+    with ExitStack() as stack:
+        processes = []
+        for name in ("one", "two"):
+            (tmp_path / f"{name}.yaml").write_text(DEFINITION.format(name=name))
+            command = [sys.executable, "-m", "gpt_experiments", "sweep", str(tmp_path / f"{name}.yaml"), "--workers=1"]
+            command += ["--data", str(tmp_path / "text.txt"), "--tracking-uri", store_uri, "--device", "cpu"]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            stack.callback(process.kill)
+            processes.append(process)
+        for process in processes:
+            output, _ = process.communicate(timeout=500)
+            assert process.returncode == 0, output
     store = Store(store_uri)
     client = MlflowClient(tracking_uri=store_uri)
     trials = client.search_runs([store.experiment.experiment_id], f"tags.`{names.KIND}` = 'trial'")

@@ -140,9 +140,8 @@ def test_more_seeds_are_trained_of_the_variants_that_there_are(store_uri: str, c
     run(store, corpus, two)
     report, trained = run(store, corpus, dataclasses.replace(two, seeds=(1337, 5)))
     assert report.is_complete
-    assert [(t.trial.variant, t.trial.seed) for t in trained] == [
-        (v, 5) for v in variants({"n_head": 1}, {"n_head": 4})
-    ]
+    assert {ticket.trial.variant for ticket in trained} == set(variants({"n_head": 1}, {"n_head": 4}))
+    assert [ticket.trial.seed for ticket in trained] == [5, 5]
 
 
 def test_a_variant_of_which_others_have_only_one_seed_is_no_variant_of_this_sweep(
@@ -253,7 +252,8 @@ def test_a_search_whose_checkpoints_are_gone_trains_its_variants_again(
     for checkpoint in (tmp_path / "mlruns").rglob("checkpoint"):
         shutil.rmtree(checkpoint)
     report = run_sweep(two, corpus, store, ON_CPU, listener := Recorder())
-    assert [ticket.trial.variant for ticket in listener.trials] == planned_variants(store, first.parent_run_id)
+    assert len(listener.trials) == 2
+    assert {ticket.trial.variant for ticket in listener.trials} == set(planned_variants(store, first.parent_run_id))
     assert report.is_complete
     assert [notice for notice in listener.notices if "the checkpoints of 2 finished trials are gone from" in notice]
 
