@@ -99,7 +99,7 @@ def _free_place(
     """The offset in pixels of a name's lower left corner from its point."""
     places = [
         (x, y)
-        for far in (6, 16, 28)
+        for far in (6, 16, 28, 42, 58, 76, 96)  # far enough for a dozen points in one place
         for x, y in (
             (far, -height / 2),
             (-width - far, -height / 2),
