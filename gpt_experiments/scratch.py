@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+_fcntl: Any
+try:
+    import fcntl as _fcntl
+except ImportError:  # Windows, which cannot lock a folder: what a killed process leaves there stays
+    _fcntl = None
 
 _PREFIX: Final = "gpt-experiments-scratch-"
 _UNFINISHED: Final = ".new-" + _PREFIX  # not yet locked: nobody else may touch it
@@ -23,6 +28,10 @@ def scratch_folder() -> Iterator[Path]:
     This process holds a lock on it, which the system drops when the process ends, however that happens. So whoever
     makes a folder next can tell which ones are left over, also from another container that shares the place.
     """
+    if _fcntl is None:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
+            yield Path(name)
+        return
     _remove_abandoned(Path(tempfile.gettempdir()))
     folder, lock = _make()
     try:
@@ -38,7 +47,7 @@ def _make() -> tuple[Path, int]:
     unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED))
     lock = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY)
     with contextlib.suppress(OSError):  # a file system without locks: then nobody can take it for left over either
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _fcntl.flock(lock, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
     folder = unfinished.with_name(_PREFIX + unfinished.name.removeprefix(_UNFINISHED))
     unfinished.rename(folder)
     return folder, lock
@@ -59,7 +68,7 @@ def _remove_if_abandoned(folder: Path) -> None:
         return  # another user's, or gone
     try:
         if os.fstat(descriptor).st_uid == os.getuid():
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _fcntl.flock(descriptor, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
     except OSError:
         return  # its process lives

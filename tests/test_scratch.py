@@ -85,3 +85,20 @@ def test_another_users_folder_stays(place: Path) -> None:
     with scratch_folder():
         pass
     assert other.exists()
+
+
+def test_a_system_without_locks_and_hang_ups_is_served(place: Path) -> None:
+    code = """
+import signal, sys
+sys.modules["fcntl"] = None
+del signal.SIGHUP, signal.pthread_sigmask
+from gpt_experiments.scratch import scratch_folder
+from gpt_experiments.sweep.signals import StopRequest, deferred_signals
+with StopRequest() as stop, deferred_signals(), scratch_folder() as folder:
+    signal.raise_signal(signal.SIGINT)
+    print(folder.is_dir(), stop.requested)
+print(folder.exists())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    assert done.stdout.split() == ["True", "True", "False"]
+    assert list(place.iterdir()) == []

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-_OF_TERMINALS: Final = (signal.SIGINT, signal.SIGHUP)
+_HANG_UP: Final = getattr(signal, "SIGHUP", None)  # Windows has none, and cannot hold signals back
+_OF_TERMINALS: Final = tuple(number for number in (signal.SIGINT, _HANG_UP) if number is not None)
+_CAN_HOLD_BACK: Final = hasattr(signal, "pthread_sigmask")
 _SIGNALS: Final = (*_OF_TERMINALS, signal.SIGTERM)
 _SECONDS_OF_ECHO: Final = 1.0  # a shell and the system, or `timeout`, may each send what is one request
 
@@ -30,7 +32,7 @@ class _Requests:
         if self._first is None:
             self._first = now
             return True
-        return number != signal.SIGHUP and now - self._first > _SECONDS_OF_ECHO
+        return number != _HANG_UP and now - self._first > _SECONDS_OF_ECHO
 
 
 class StopRequest:
@@ -83,6 +85,9 @@ def deferred_signals() -> Iterator[None]:
     Otherwise one that reaches the whole group would kill it while it loads, which looks like a trial that failed.
     What comes for this process meanwhile is handled at the end of the block.
     """
+    if not _CAN_HOLD_BACK:
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
     try:
         yield
@@ -94,7 +99,8 @@ def leave_to_parent() -> None:
     """In a child process: ignore what a terminal sends to the whole group; the parent decides what it means."""
     for number in _OF_TERMINALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_TERMINALS)
+    if _CAN_HOLD_BACK:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_TERMINALS)
 
 
 def _handle(handler: Any) -> dict[signal.Signals, Any]:

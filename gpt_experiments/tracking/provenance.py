@@ -30,12 +30,18 @@ def source_tags() -> dict[str, str]:
     """MLflow's own source and git tags, and the versions that computed the result."""
     return {
         mlflow_tags.MLFLOW_USER: _user(),
-        mlflow_tags.MLFLOW_SOURCE_NAME: " ".join(["gpt-experiments", *map(without_secrets, sys.argv[1:])]),
+        mlflow_tags.MLFLOW_SOURCE_NAME: _command_line(),
         mlflow_tags.MLFLOW_SOURCE_TYPE: "LOCAL",
         names.VERSIONS: _versions(),
         names.OWNER: this_process(),
         **_git_tags(Path(gpt_experiments.__file__).parent),
     }
+
+
+def _command_line() -> str:
+    """The command as it was typed, without passwords, and with escapes for a file name that is no text."""
+    line = " ".join(["gpt-experiments", *map(without_secrets, sys.argv[1:])])
+    return line.encode("utf-8", "backslashreplace").decode()
 
 
 def git_commit() -> str | None:
