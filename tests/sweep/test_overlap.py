@@ -26,7 +26,7 @@ name: {name}
 method: grid
 baseline: {{n_head: 2, n_layer: 1, n_embed: 16, dropout: 0.1, block_size: 32}}
 levels: {{n_head: [1, 4], n_layer: [1, 2]}}
-training: {{steps: 200, batch_size: 4, eval_interval: 100}}
+training: {{steps: 100, batch_size: 4, eval_interval: 50}}
 """
 TRIAL = Trial(
     variant=Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16),
@@ -61,7 +61,7 @@ def test_two_sweeps_that_overlap_train_each_cell_once(tmp_path: Path, text: str,
         processes = []
         for name in ("one", "two"):
             (tmp_path / f"{name}.yaml").write_text(DEFINITION.format(name=name))
-            command = [sys.executable, "-m", "gpt_experiments", "sweep", str(tmp_path / f"{name}.yaml"), "--workers=1"]
+            command = [sys.executable, "-m", "gpt_experiments", "sweep", str(tmp_path / f"{name}.yaml"), "--workers=2"]
             command += ["--data", str(tmp_path / "text.txt"), "--tracking-uri", store_uri, "--device", "cpu"]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             stack.callback(process.kill)
