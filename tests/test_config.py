@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -33,6 +34,15 @@ BOUNDS: list[tuple[Callable[..., Any], str, Any, Any]] = [
     (RunOptions, "timeout", 0.001, 31_536_000),
 ]
 BEYOND = [-1, 10**31, 10**400, -(10**5000), float("inf"), float("nan"), "9" * 5000, True, [1] * 5000]
+
+
+@pytest.mark.parametrize(
+    "field", [*dataclasses.fields(Variant), *dataclasses.fields(TrainingSetup)], ids=lambda f: f.name
+)
+def test_every_field_has_a_rule(field: dataclasses.Field[Any]) -> None:
+    of = Variant if field.name in Variant.__dataclass_fields__ else TrainingSetup
+    with pytest.raises(ConfigError, match=f"{field.name} must be"):
+        of(**{field.name: float("nan")})
 
 
 @pytest.mark.parametrize(("made", "name", "low", "high"), BOUNDS, ids=[name for _, name, _, _ in BOUNDS])

@@ -44,7 +44,8 @@ def test_values_are_shown_as_they_are_written(value: object, text: str) -> None:
 def test_both_ends_of_a_long_text_are_kept() -> None:
     assert shortened("begin" + "x" * 1000 + "end", 20) == "beginxxxxx ... xxend"
     assert shortened("short") == "short"
-    assert shortened("\x1b[31m\n") == r"\x1b[31m\n"
+    assert shortened("\x1b[31m\n") == r"\x1b[31m"
+    assert shortened("a\n\tb") == "a b"
 
 
 def test_a_configuration_error_crosses_a_process_boundary_with_its_field() -> None:

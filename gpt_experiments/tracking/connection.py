@@ -111,12 +111,14 @@ def database_file(uri: str) -> Path | None:
 @contextmanager
 def as_default_store(uri: str) -> Iterator[None]:
     """Within it `uri` is MLflow's default store: a registered model's address is looked up in no other."""
-    before = mlflow.get_tracking_uri()
+    # What is MLflow's own choice depends on the working directory, so it must not be fixed as an address afterwards.
+    is_set: bool = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    before = mlflow.get_tracking_uri() if is_set else None
     mlflow.set_tracking_uri(uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None is what it begins with
 
 
 @contextmanager

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from mlflow.entities import Experiment, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from gpt_experiments.config import FIRST_FIELDS, Variant
+from gpt_experiments.config import Variant
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names, provenance
 from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
@@ -20,7 +20,7 @@ from gpt_experiments.tracking.host_lock import host_lock
 from gpt_experiments.tracking.patience import Patience, patient_client
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.relocation import artifact_location, repair_moved_store
-from gpt_experiments.tracking.trial_values import problem_of
+from gpt_experiments.tracking.trial_values import problem_of, variant_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,15 +122,19 @@ class Store:
                 return run.info.run_id
         return None
 
-    def finished_trials(self) -> FinishedTrials:
-        """Every cell that has a finished run, with the newest such run that still has its checkpoint."""
-        runs = self.search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FINISHED'")
-        return self.finished_among(runs)
+    def finished_trials(self, *, with_checkpoint: bool = True) -> FinishedTrials:
+        """Every cell that has a finished run, with the newest such run.
 
-    def finished_among(self, runs: Sequence[Run]) -> FinishedTrials:
+        Args:
+            with_checkpoint: only a run whose checkpoint is there answers for its cell; else its losses are enough.
+        """
+        runs = self.search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FINISHED'")
+        return self.finished_among(runs, with_checkpoint=with_checkpoint)
+
+    def finished_among(self, runs: Sequence[Run], *, with_checkpoint: bool = True) -> FinishedTrials:
         """Which cells the runs answer, which are finished and come newest first."""
         with told_as_tracking_errors(self.uri):
-            gone = runs_without_checkpoint(self.client, self.experiment, runs)
+            gone = runs_without_checkpoint(self.client, self.experiment, runs) if with_checkpoint else set()
         trials: dict[str, FinishedTrial] = {}
         lost: set[str] = set()
         for run in runs:
@@ -273,7 +277,7 @@ def _finished_trial(run: Run) -> FinishedTrial | None:
             run_id=run.info.run_id,
             parent_run_id=tags.get(MLFLOW_PARENT_RUN_ID),
             cell=tags[names.CELL],
-            variant=_variant(params),
+            variant=variant_of(params),
             seed=int(params["seed"]),
             final_train_loss=metrics[names.FINAL_TRAIN_LOSS],
             final_val_loss=metrics[names.FINAL_VAL_LOSS],
@@ -283,10 +287,3 @@ def _finished_trial(run: Run) -> FinishedTrial | None:
         )
     except (KeyError, ValueError):
         return None
-
-
-def _variant(params: Mapping[str, str]) -> Variant:
-    """The variant of a run; a hyperparameter that is younger than the run has its default."""
-    defaults = asdict(Variant())
-    there = [name for name in defaults if name in params or name in FIRST_FIELDS]
-    return Variant(**{name: type(defaults[name])(params[name]) for name in there})

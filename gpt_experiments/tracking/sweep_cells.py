@@ -57,7 +57,8 @@ def read_sweep_trials(store: Store, reference: str | None = None) -> SweepTrials
     parent = find_sweep(store, reference)
     left_out = LeftOut()
     record = SweepRecord(store, parent, left_out)
-    rows, vocab_size, finished = record.rows(), record.vocab_size(), store.finished_trials().by_cell
+    rows, vocab_size = record.rows(), record.vocab_size()
+    finished = store.finished_trials(with_checkpoint=False).by_cell  # without one a trial still counts for its variant
     failed = store.search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FAILED'")
     failures = {run.info.run_id: run.data.tags.get(names.FAILURE, "") for run in failed}
     cells = tuple(

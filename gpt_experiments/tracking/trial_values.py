@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mlflow.entities import Run
 
-from gpt_experiments.config import HYPERPARAMETERS, Variant
+from gpt_experiments.config import FIRST_FIELDS, HYPERPARAMETERS, Variant
 from gpt_experiments.tracking import names
 
 MEASURED: Final = (
@@ -30,12 +31,14 @@ _INFINITE: Final = 1e300  # MLflow stores an infinite value as 1.8e308
 
 
 def variant_of(texts: Mapping[str, str]) -> Variant:
-    """The variant that a run's parameters name.
+    """The variant that a run's parameters name; a hyperparameter that is younger than the run has its default.
 
     Raises:
         KeyError, ValueError: a hyperparameter is missing, is no number, or breaks a rule.
     """
-    return Variant(**{name: _TYPES[name](texts[name]) for name in HYPERPARAMETERS})
+    defaults = dataclasses.asdict(Variant())
+    there = [name for name in defaults if name in texts or name in FIRST_FIELDS]
+    return Variant(**{name: type(defaults[name])(texts[name]) for name in there})
 
 
 def is_finite(value: float) -> bool:
@@ -47,7 +50,7 @@ def problem_of(run: Run) -> str | None:
     """What is wrong with a finished trial's run, as `has steps='abc'`; None where it is whole."""
     for name, parse in _TYPES.items():
         if name not in run.data.params:
-            if name in _OPTIONAL:
+            if name in _OPTIONAL or name not in {*FIRST_FIELDS, "seed"}:
                 continue
             return f"lacks the parameter {name}"
         try:

@@ -85,7 +85,7 @@ def test_no_command_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
         sys, "argv", ["gpt-experiments", "sweep", "quick", "--tracking-uri", uri, f"--tracking-uri={uri}"]
     )
     given = commands(store(uri), uri)
-    assert "postgresql://me:***@host/db" in given["report"]
+    assert "postgresql://***@host/db" in given["report"]
     registered = model_commands("models:/m@champion", "ROMEO:", tracking_uri=uri)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     inherited = commands(store(uri))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -23,7 +24,8 @@ def run(*arguments: object) -> Result:
 def commands(result: Result) -> list[list[str]]:
     """What a shell would make of the lines that begin with a command."""
     _, _, after = result.output.partition("Next:")
-    return [shlex.split(line) for line in after.splitlines() if "models:/" in line or "curl" in line]
+    lines = [line for line in after.splitlines() if "models:/" in line or "curl" in line]
+    return [shlex.split(re.split(r" {3,}(?=text from it|serve it|ask the server)", line)[0]) for line in lines]
 
 
 def test_it_says_what_it_did_and_the_commands_it_prints_work(store_uri: str, corpus: Corpus) -> None:

@@ -299,7 +299,7 @@ def test_damaged_checkpoints_are_refused_with_the_reason(folder: Path) -> None:
     weights.write_bytes(whole[:-10])
     refused("model.safetensors is damaged")
     weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 43\n")
-    refused("model.safetensors is a Git LFS pointer.* git lfs pull")
+    refused("model.safetensors is a Git LFS pointer.*git lfs pull")
     weights.unlink()
     refused("model.safetensors does not exist")
     config.write_text("{")

@@ -252,7 +252,7 @@ def test_a_run_that_is_older_than_a_hyperparameter_is_read(store: Store, monkeyp
         feed_forward_factor: float = 4.0
 
     finished_run(store, "aa", Variant(n_layer=3))
-    monkeypatch.setattr("gpt_experiments.tracking.store.Variant", LaterVariant)
+    monkeypatch.setattr("gpt_experiments.tracking.trial_values.Variant", LaterVariant)
     assert store.finished_trials().by_cell["aa"].variant == LaterVariant(n_layer=3, feed_forward_factor=4.0)
 
 
