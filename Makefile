@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# Tests run in as many processes as there are CPU cores, up to four: each takes more than a GiB.
+AT_ONCE := -n logical --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .PHONY: help sweep ui test test-all bench lint setup
@@ -23,10 +25,10 @@ ui: $(READY) ## show the runs of this folder in MLflow's pages
 	@$(VENV_PYTHON) -m mlflow ui
 
 test: $(READY) ## run the tests that take no more than a few seconds each
-	$(VENV_PYTHON) -m pytest -m "not slow and not network and not browser"
+	$(VENV_PYTHON) -m pytest $(AT_ONCE) -m "not slow and not network and not browser"
 
 test-all: test ## run every test; needs the package index, and Chromium for those in a browser
-	$(VENV_PYTHON) -m pytest -m "slow or network or browser"
+	$(VENV_PYTHON) -m pytest $(AT_ONCE) -m "slow or network or browser"
 
 bench: $(READY) ## measure how fast training is here, against the plain way; some minutes
 	@$(VENV_PYTHON) -m gpt_experiments bench

@@ -106,6 +106,9 @@ class TrialRunner:
                     self._finish(*self._done.popleft())
                 if self._running:
                     self._context.listener.notice("stopping: the trials that run are ended, what is finished stays")
+            except Exception:
+                self._log_what_is_trained()
+                raise
             finally:
                 self._pool.close()
                 for number in list(self._running):
@@ -294,6 +297,14 @@ class TrialRunner:
                 tokens_per_second=summary.tokens_per_second,
             )
         )
+
+    def _log_what_is_trained(self) -> None:
+        """Keep the results that wait to be logged, as far as the store takes them."""
+        while self._done:
+            try:
+                self._finish(*self._done.popleft())
+            except TrackingError as error:
+                self._context.listener.notice(f"the result of a trained trial could not be stored: {error}")
 
     def _kill(self, number: int) -> None:
         running = self._running.pop(number)

@@ -78,7 +78,7 @@ def test_whatever_is_defined_reads_back(**fields: Any) -> None:
         ("[true]", "stored.yaml:4: seeds: seed must be a whole number, but got True"),
         ("[1.0]", "stored.yaml:4: seeds: seed must be a whole number, but got 1.0"),
         ("[[1]]", r"stored.yaml:4: seeds: seed must be a whole number, but got \[1\]"),
-        (f"[{2**63}]", "stored.yaml:4: seeds: seed must be below"),
+        (f"[{2**63}]", "stored.yaml:4: seeds: seed must be at most"),
         ("{a: 1}", "stored.yaml:4: seeds: seeds must be a whole number of at least 1"),
     ],
 )
