@@ -43,7 +43,9 @@ def next_commands(report: SweepReport, *, store: Store, tracking_uri: str | None
     there = where + (f" --experiment {shlex.quote(experiment)}" if experiment != DEFAULT_EXPERIMENT else "")
     commands = []
     if not report.is_complete:
-        typed = shlex.join(without_secrets(argument) for argument in sys.argv[1:])
+        # --force would train again what is done, and nobody is left to take the sweep over from.
+        again = [argument for argument in sys.argv[1:] if argument not in ("--force", "--take-over")]
+        typed = shlex.join(map(without_secrets, again))
         commands.append((f"{program} {typed}", "go on: train only what is missing"))
     if _ADDRESS_OF_DATABASE.match(store.uri):
         commands.append((f"{python} -m mlflow ui{_backend_option(store.uri)}", "see every run in the browser"))

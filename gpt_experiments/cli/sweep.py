@@ -96,7 +96,7 @@ def sweep(
 
 
 def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> bool:
-    """Make the sweep's report as artifacts of its run, and return whether that succeeded; an error is printed."""
+    """Make the sweep's report as artifacts of its run; returns whether it is there and lacks nothing."""
     from gpt_experiments.cli.messages import print_left_out
     from gpt_experiments.errors import ExperimentError
     from gpt_experiments.report import write_report
@@ -114,7 +114,7 @@ def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> bool:
         print_left_out(written.left_out)
     if not quiet:
         click.echo(f"It is artifact report/report.html of run {parent_run_id}.")
-    return True
+    return not written.left_out
 
 
 def _print_plan(

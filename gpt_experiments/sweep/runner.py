@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from gpt_experiments.config import Budget, Trial, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import without_secrets
+from gpt_experiments.errors import TrackingError, without_secrets
 from gpt_experiments.model.fused import has_cpu_kernels
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.listener import SweepListener, SweepReport, SweepStart, TrialReport
@@ -59,15 +60,25 @@ def run_sweep(
             source, most = _GrowingPlan(schedule, parent), schedule.largest_group
             report = session.run(source, to_train, definition.training.steps, most, definition.budget)
         except KeyboardInterrupt:
-            parent.kill("interrupted twice")
+            _end_anyhow(partial(parent.kill, "interrupted twice"), listener)
             raise
         except Exception as error:
-            parent.fail(f"{type(error).__name__}: {error}")
+            _end_anyhow(partial(parent.fail, f"{type(error).__name__}: {error}"), listener)
             raise
-        _write_plan(parent, schedule.planned, report.trials)
-        _close_parent(parent, report)
-    listener.sweep_ended(report)
+        try:
+            _write_plan(parent, schedule.planned, report.trials)
+            _close_parent(parent, report)
+        finally:  # the trials are done, whatever becomes of the sweep's own run
+            listener.sweep_ended(report)
     return report
+
+
+def _end_anyhow(end: Callable[[], None], listener: SweepListener) -> None:
+    """End the sweep's run on the way out with an error; that the store fails as well must not hide that error."""
+    try:
+        end()
+    except TrackingError as error:
+        listener.notice(f"the sweep's run stays RUNNING until the sweep is run again: {error}")
 
 
 def run_single(trial: Trial, corpus: Corpus, store: Store, options: RunOptions, listener: SweepListener) -> SweepReport:

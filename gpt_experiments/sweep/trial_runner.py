@@ -250,15 +250,17 @@ class TrialRunner:
         )
 
     def _take(self, number: int, message: Message, source: TrialSource) -> None:
-        running, listener = self._running[number], self._context.listener
+        listener = self._context.listener
+        if isinstance(message, Notice):  # about a group, of which the trial that it names may have ended
+            listener.notice(message.text)
+            return
+        running = self._running[number]
         match message:
             case Progress():
                 listener.trial_progress(running.ticket, message)
             case Evaluation():
                 _write(running, partial(running.recorder.log_evaluation, message))
                 listener.trial_evaluated(running.ticket, message)
-            case Notice(text=text):
-                listener.notice(text)
             case Trained(best_val_loss=best_val_loss):
                 # Told now, so that a search has learnt of it before it is asked for what trains next.
                 source.ended(running.planned, best_val_loss)

@@ -190,3 +190,9 @@ def test_each_printed_command_is_about_the_sweep_that_printed_it(
 )
 def test_only_a_sweep_with_every_result_ends_with_status_0(report: SweepReport, status: int) -> None:
     assert exit_status(report) == status
+
+
+def test_what_goes_on_does_not_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpt-experiments", "sweep", "quick", "--force", "--timeout", "60", "--take-over"])
+    again, _ = next_commands(REPORT, store=store(), tracking_uri=None)[0]
+    assert again.endswith("sweep quick --timeout 60")

@@ -193,6 +193,19 @@ def test_a_group_that_does_not_fit_is_split_with_a_notice(store_uri: str, corpus
 
 
 @pytest.mark.slow
+def test_a_warning_of_a_later_part_of_a_group_is_a_notice_though_its_first_trial_has_ended(
+    store_uri: str, corpus: Corpus
+) -> None:
+    setup, listener = on_cpu(trainer=trainers.two_fit_and_warn_late), Recorder()
+    reports = run_groups(Groups(corpus, [[1, 2, 3, 4]]), corpus, Store(store_uri), setup, listener)
+    assert {seed: report.outcome for seed, report in reports.items()} == dict.fromkeys((1, 2, 3, 4), "finished")
+    assert [notice for notice in listener.notices if "captured" in notice] == [
+        "not captured with seed 1",
+        "not captured with seed 3",
+    ]
+
+
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_fails_its_group_and_no_other(store_uri: str, corpus: Corpus) -> None:
     store, source = Store(store_uri), Groups(corpus, [(1, trainers.UNLUCKY_SEED), (3, 4)])
     reports = run_groups(source, corpus, store, on_cpu(trainer=trainers.unlucky_seed_kills), Recorder())

@@ -81,6 +81,13 @@ def two_fit(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Tr
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
+def two_fit_and_warn_late(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
+    """As `two_fit`; each part gives a warning of its own at its end, when an earlier part may have ended long ago."""
+    results = yield from two_fit(trials, corpus, device)
+    warnings.warn(f"not captured with seed {trials[0].seed}", CaptureWarning, stacklevel=2)
+    return results
+
+
 def none_fits(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
     """Not even one, in the words of a device that has no class of errors for it."""
     raise RuntimeError("MPS backend out of memory (MPS allocated: 16.00 GB)")
