@@ -67,6 +67,7 @@ def test_the_best_trial_of_the_newest_sweep_becomes_a_version_with_card_tags_and
     )
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_really_trained_is_read_as_its_runner_wrote_it(
     store: Store, client: MlflowClient, corpus: Corpus, tmp_path: Path
 ) -> None:

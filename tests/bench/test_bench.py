@@ -112,6 +112,7 @@ def test_preparing_for_one_way_leaves_no_trace_for_the_other() -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.slow
 def test_the_peak_of_a_process_is_not_its_parents(corpus: Corpus) -> None:
     """Which holds 700 MB more for a moment; the process itself little more than torch."""
     trial = Trial(variant=Variant(n_embed=8, n_head=1, n_layer=1, block_size=8), training=TrainingSetup(batch_size=1))

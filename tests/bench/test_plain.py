@@ -25,6 +25,7 @@ SMALL = Variant(n_head=2, n_layer=2, n_embed=16, dropout=0.0, block_size=16)
 SETUP = TrainingSetup(steps=60, batch_size=16, learning_rate=3e-3, eval_interval=60)
 
 
+@pytest.mark.slow
 def test_it_learns_what_ours_learns(corpus: Corpus) -> None:
     trial = Trial(variant=SMALL, training=SETUP)
     plain = PlainTraining(trial, corpus, CPU)

@@ -102,6 +102,7 @@ def on_cpu(**how: object) -> WorkerSetup:
     return WorkerSetup(device_name="cpu", threads=1, **how)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_seeds_and_dropout_levels_train_as_groups_and_each_is_a_run_as_if_alone(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:

@@ -78,6 +78,7 @@ def test_two_sweeps_that_overlap_train_each_cell_once(tmp_path: Path, text: str,
     assert [run.info.status for run in sweeps] == ["FINISHED"] * 2
 
 
+@pytest.mark.slow
 def test_a_trial_that_another_process_trains_is_waited_for(store_uri: str, corpus: Corpus) -> None:
     """The other process fails it, after a while: then it is trained here."""
 
@@ -119,6 +120,7 @@ def test_a_trial_that_another_process_trains_is_taken_from_it(store_uri: str, co
 LOSSES = (names.FINAL_TRAIN_LOSS, names.FINAL_VAL_LOSS, names.BEST_VAL_LOSS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("owner", ["another-host|1|0", "no owner at all"])
 def test_a_process_of_which_nothing_is_known_is_not_waited_for(store_uri: str, corpus: Corpus, owner: str) -> None:
     store = Store(store_uri)
@@ -128,6 +130,7 @@ def test_a_process_of_which_nothing_is_known_is_not_waited_for(store_uri: str, c
     assert listener.notices == []
 
 
+@pytest.mark.slow
 def test_force_trains_what_another_process_trains(store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     with another_process() as owner:

@@ -88,6 +88,7 @@ def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
         assert loaded.tokenizer == corpus.tokenizer
 
 
+@pytest.mark.slow
 def test_again_trains_nothing_and_extended_trains_what_is_new(tmp_path: Path, store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     first = run_sweep(define(tmp_path), corpus, store, ON_CPU, Recorder())
@@ -169,6 +170,7 @@ def test_tpe_asks_for_as_many_as_planned_and_goes_on_where_it_was(
     assert len(cells) == len(set(cells)) == 5
 
 
+@pytest.mark.slow
 def test_diverged_trials_fail_with_the_reason_and_are_tried_again(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:
@@ -229,6 +231,7 @@ def test_a_dry_run_plans_and_estimates_and_writes_nothing(tmp_path: Path, corpus
     assert not (tmp_path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_knows_what_is_done(tmp_path: Path, store_uri: str, corpus: Corpus) -> None:
     single = Trial(variant=define(tmp_path).baseline, training=define(tmp_path).training)
     run_single(single, corpus, Store(store_uri), ON_CPU, Recorder())

@@ -59,6 +59,7 @@ class Deleter(Recorder):
             MlflowClient(self._store.uri).delete_run(run.info.run_id)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_deleted_while_it_trains_fails_alone(definition: Path, store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     sweep = load_definition(str(definition))

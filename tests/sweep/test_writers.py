@@ -76,6 +76,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_writer_leaves_the_files_that_the_worker_would_and_a_bad_folder_fails_its_own_trial(
     corpus: Corpus, tmp_path: Path, told: Told, pool: WriterPool
 ) -> None:
