@@ -13,15 +13,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
+from gpt_experiments.config import HYPERPARAMETERS, MOST_WEIGHTS, ModelConfig, Variant
 from gpt_experiments.corpus.files import file_problem
 from gpt_experiments.corpus.tokenizer import Tokenizer
 from gpt_experiments.errors import CheckpointError, ExperimentError, shortened
-from gpt_experiments.model.file_kinds import MAX_WEIGHT_BYTES, refuse_other_kinds
+from gpt_experiments.model.file_kinds import refuse_other_kinds
 from gpt_experiments.model.gpt import GPT
 
 WEIGHTS_FILE: Final = "model.safetensors"
 CONFIG_FILE: Final = "config.json"
+MAX_CHECKPOINT_BYTES: Final = 4 * MOST_WEIGHTS + 13 * 2**30
+"""No model that may be trained has a larger file: its blocks in float32, at most 12 GiB of embeddings (the vocabulary
+twice, and the context, each of at most 65,536 rows that are 16,384 wide), and biases."""
 _FORMAT: Final = 1
 _MAX_CONFIG_BYTES: Final = 16 * 2**20
 
@@ -100,7 +103,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     """Every tensor, as the file has it; safetensors checks that they are as large as the file."""
-    where, problem = shortened(path), file_problem(path, MAX_WEIGHT_BYTES)
+    where, problem = shortened(path), file_problem(path, MAX_CHECKPOINT_BYTES)
+    if problem is not None and problem.startswith("has "):
+        raise CheckpointError(f"{where} {problem}; give a checkpoint that this program saved")
     try:
         if problem is None:
             refuse_other_kinds(path)

@@ -9,7 +9,7 @@ from gpt_experiments.corpus.files import file_problem
 from gpt_experiments.errors import CheckpointError, shortened
 
 MAX_WEIGHT_BYTES: Final = 4 * 2**30
-"""The largest file of weights that is read: a thousand million parameters, far beyond the models that are studied."""
+"""The largest file of weights made elsewhere that is read: a thousand million weights, far beyond what is studied."""
 
 _SAVE: Final = "save the weights with torch.save(model.state_dict(), path)"
 _GIVE: Final = "give the file of weights itself"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import zipfile
@@ -15,10 +16,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.config import MOST_WEIGHTS, ModelConfig, Variant
 from gpt_experiments.corpus import Tokenizer
+from gpt_experiments.corpus.text import MAX_VOCABULARY
 from gpt_experiments.errors import CheckpointError
 from gpt_experiments.model import GPT, Checkpoint, load_checkpoint, load_notebook_file, save_checkpoint
+from gpt_experiments.model.checkpoint import MAX_CHECKPOINT_BYTES
 from tests.reference.plain_gpt import PlainGPT
 
 CONFIG = ModelConfig(variant=Variant(n_head=3, n_layer=2, n_embed=12, dropout=0.0, block_size=10), vocab_size=7)
@@ -284,6 +287,31 @@ def test_a_checkpoint_comes_back_as_it_was(folder: Path) -> None:
     assert loaded.provenance == {"seed": 3}
     tokens = torch.randint(7, (2, 10))
     assert torch.equal(loaded.model(tokens), original(tokens))
+
+
+@pytest.mark.parametrize("n_layer", [1, 2, 4, 32, 512])
+def test_a_checkpoint_of_every_model_that_may_be_trained_is_of_a_size_that_is_read(n_layer: int) -> None:
+    widest = min(16_384, math.isqrt(MOST_WEIGHTS // (12 * n_layer)))
+    variant = Variant(n_head=1, n_layer=n_layer, n_embed=widest, block_size=65_536)
+    file_bytes = 4 * ModelConfig(variant=variant, vocab_size=MAX_VOCABULARY).n_params + 2**20  # a header and weights
+    assert file_bytes <= MAX_CHECKPOINT_BYTES
+
+
+def test_a_checkpoint_is_refused_for_its_size_only_beyond_what_can_be_trained(folder: Path, tmp_path: Path) -> None:
+    """The files are holes; the smaller one is seen to hold no weights, so it was not refused for its size."""
+    for size, told in (
+        (24 * 2**30, "model.safetensors is damaged"),
+        (MAX_CHECKPOINT_BYTES + 1, "bytes, but at most .* are read; give a checkpoint that this program saved"),
+    ):
+        os.truncate(folder / "model.safetensors", 0)
+        os.truncate(folder / "model.safetensors", size)
+        with pytest.raises(CheckpointError, match=told):
+            load_checkpoint(folder)
+    foreign = tmp_path / "foreign.pth"
+    foreign.touch()
+    os.truncate(foreign, 5 * 2**30)
+    with pytest.raises(CheckpointError, match="at most 4,294,967,296 are read; save the weights alone"):
+        load_notebook_file(foreign)
 
 
 def test_damaged_checkpoints_are_refused_with_the_reason(folder: Path) -> None:
