@@ -132,7 +132,8 @@ def free_memory(device: torch.device, processes: int) -> int | None:
     memory = device_memory(device)
     if memory is None or device.type != "cuda":
         return memory
-    return max(0, (_free_by_driver(device) or memory) - processes * _CONTEXT_BYTES)
+    free = _free_by_driver(device)
+    return max(0, (memory if free is None else free) - processes * _CONTEXT_BYTES)
 
 
 def _free_by_driver(device: torch.device) -> int | None:

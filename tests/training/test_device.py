@@ -137,7 +137,13 @@ def nvidia_smi(folder: Path, answer: str, status: int = 0) -> None:
 @pytest.mark.usefixtures("four_cards")
 @pytest.mark.parametrize(
     ("answer", "status", "free"),
-    [("61440", 0, 60 * GIB), ("[N/A]", 0, 80 * GIB), ("No devices were found", 6, 80 * GIB), ("", 0, 80 * GIB)],
+    [
+        ("61440", 0, 60 * GIB),
+        ("0", 0, 0),
+        ("[N/A]", 0, 80 * GIB),
+        ("No devices were found", 6, 80 * GIB),
+        ("", 0, 80 * GIB),
+    ],
 )
 def test_what_others_hold_of_a_card_is_not_reckoned_with(
     answer: str, status: int, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -145,7 +151,7 @@ def test_what_others_hold_of_a_card_is_not_reckoned_with(
     """Nor what CUDA itself takes for each process, half a gibibyte."""
     nvidia_smi(tmp_path, answer, status)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert free_memory(torch.device("cuda:1"), 4) == free - 2 * GIB
+    assert free_memory(torch.device("cuda:1"), 4) == max(0, free - 2 * GIB)
     assert "--id=GPU-11112222-3333-4444-5555-666677778888" in (tmp_path / "asked").read_text()
     assert free_memory(torch.device("cuda:1"), 1000) == 0
     assert device_memory(torch.device("cuda:1")) == 80 * GIB
