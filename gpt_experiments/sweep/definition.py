@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,6 +110,9 @@ class SweepDefinition:
     ) -> SweepDefinition:
         """The definition with other steps, another number of seeds, another number of variants, another budget.
 
+        The first of the definition's own seeds stay; where more are asked for, the lowest from 1337 on that are not
+        among them follow.
+
         Raises:
             ConfigError: a value is out of range, or the method takes no number of trials.
         """
@@ -116,7 +120,7 @@ class SweepDefinition:
         if steps is not None:
             changes["training"] = dataclasses.replace(self.training, steps=steps)
         if seeds is not None:
-            changes["seeds"] = first_seeds(seeds)
+            changes["seeds"] = _so_many_seeds(self.seeds, seeds)
         if trials is not None:
             changes["trials"] = trials
         if budget is not None:
@@ -228,8 +232,14 @@ def first_seeds(count: int) -> tuple[int, ...]:
     Raises:
         ConfigError: the count is not a whole number from 1 to 1,000.
     """
+    return _so_many_seeds((), count)
+
+
+def _so_many_seeds(given: Sequence[int], count: int) -> tuple[int, ...]:
+    """The first `count` of the given seeds, then as many others from 1337 on as are missing."""
     _check_count("seeds", count, MOST_SEEDS)
-    return tuple(range(DEFAULT_SEED, DEFAULT_SEED + count))
+    others = (seed for seed in itertools.count(DEFAULT_SEED) if seed not in given)
+    return tuple(itertools.islice(itertools.chain(given, others), count))
 
 
 def check_seeds(seeds: Any) -> tuple[int, ...]:

@@ -129,6 +129,24 @@ def test_overrides_are_validated_and_leave_the_rest(tmp_path: Path) -> None:
         load_definition("quick").with_overrides(trials=3)
 
 
+@pytest.mark.parametrize(
+    ("listed", "count", "seeds"),
+    [
+        ("[1, 2, 3]", 5, (1, 2, 3, 1337, 1338)),
+        ("[1338, 7]", 4, (1338, 7, 1337, 1339)),
+        ("[9, 8, 7]", 2, (9, 8)),
+        ("[9, 8]", 2, (9, 8)),
+        ("2", 3, (1337, 1338, 1339)),
+        ("4", 1, (1337,)),
+    ],
+)
+def test_another_number_of_seeds_keeps_those_that_are_listed(
+    tmp_path: Path, listed: str, count: int, seeds: tuple[int, ...]
+) -> None:
+    definition = load(tmp_path, GOOD.replace("seeds: 2", f"seeds: {listed}"))
+    assert definition.with_overrides(seeds=count).seeds == seeds
+
+
 MISTAKES = [
     (GOOD.replace("name: mine\n", ""), "my.yaml:1: the field 'name' is missing"),
     (GOOD.replace("mine", "''"), "my.yaml:1: name: must be a text that is not empty, but got ''"),
