@@ -14,7 +14,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from gpt_experiments.config import HYPERPARAMETERS, Budget, TrainingSetup, Variant
+from gpt_experiments.config import HYPERPARAMETERS, Budget, TrainingSetup, Variant, check_value
 from gpt_experiments.errors import ConfigError, TrackingError
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.failures import told_as_tracking_errors
@@ -134,14 +134,15 @@ class SweepRecord:
             TrackingError: neither the sweep's run nor one of its trials says it.
         """
         text = self._parent.data.params.get("vocab_size", "")
-        if text.isdecimal():
-            return int(text)
+        size = _vocab_size(text)
+        if size is not None:
+            return size
         for run in self._children:
-            known = run.data.params.get("vocab_size", "")
-            if known.isdecimal():
+            size = _vocab_size(run.data.params.get("vocab_size", ""))
+            if size is not None:
                 state = f"is {text[:20]!r}" if text else "is missing"
                 self._note("vocab_size", f"{state}, so it is taken from a trial")
-                return int(known)
+                return size
         raise TrackingError(
             f"sweep {self.name!r} (run {self._parent.info.run_id}) does not say how many characters its corpus has: "
             "the parameter vocab_size is missing or damaged, also in its trials; delete that run and run the sweep "
@@ -234,6 +235,16 @@ class SweepRecord:
 
     def _note(self, thing: str, problem: str) -> None:
         self._left_out.add(thing, problem, f"sweep {self.name}")
+
+
+def _vocab_size(text: str) -> int | None:
+    """The number that the text is; None where that is no number of characters."""
+    try:
+        size = int(text)
+        check_value("vocab_size", size)
+    except ValueError:  # as a ConfigError is; int refuses thousands of digits, too
+        return None
+    return size
 
 
 def _planned_row(row: Mapping[str, Any]) -> PlannedRow:

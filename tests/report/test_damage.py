@@ -173,6 +173,14 @@ OF_THE_SWEEP: dict[str, tuple[Damage, str]] = {
         sql("UPDATE params SET value = 'abc' WHERE run_uuid = ? AND key = 'vocab_size'", None),
         "vocab_size of sweep whole is 'abc', so it is taken from a trial",
     ),
+    "a vocab_size of no characters": (
+        sql("UPDATE params SET value = '0' WHERE run_uuid = ? AND key = 'vocab_size'", None),
+        "vocab_size of sweep whole is '0', so it is taken from a trial",
+    ),
+    "a vocab_size of 5,000 digits": (
+        sql(f"UPDATE params SET value = '{'9' * 5000}' WHERE run_uuid = ? AND key = 'vocab_size'", None),
+        "vocab_size of sweep whole is '99999999999999999999', so it is taken from a trial",
+    ),
 }
 
 
