@@ -101,8 +101,8 @@ def summary(report: SweepReport) -> str:
 
 
 def print_left_out(sentences: Sequence[str]) -> None:
-    """What a report or a registration does without because it cannot be read, on the standard error."""
-    click.echo("Left out, because it cannot be read:", err=True)
+    """What a report or a registration could not read, and what came of it, on the standard error."""
+    click.echo("Could not be read:", err=True)
     for sentence in sentences[:_MOST_LEFT_OUT]:
         click.echo(f"  {sentence}", err=True)
     if len(sentences) > _MOST_LEFT_OUT:

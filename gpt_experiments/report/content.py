@@ -103,7 +103,7 @@ def _left_out_lead(left_out: Sequence[str]) -> list[str]:
     if not left_out:
         return []
     more = f" The other {len(left_out) - 1} are listed under Method." if len(left_out) > 1 else ""
-    return [f"Left out, because it cannot be read: {left_out[0]}.{more}"]
+    return [f"Could not be read: {left_out[0]}.{more}"]
 
 
 def _variants(results: SweepResults, extras: Extras) -> Section:
@@ -206,5 +206,5 @@ def _method(results: SweepResults, left_out: Sequence[str]) -> Section:
     if lost:
         blocks[1:1] = [Paragraph(text="Trials without a result:"), Bullets(items=lost)]
     if left_out:
-        blocks[1:1] = [Paragraph(text="Left out, because it cannot be read:"), Bullets(items=left_out)]
+        blocks[1:1] = [Paragraph(text="Could not be read:"), Bullets(items=left_out)]
     return Section(anchor="method", title="Method", blocks=blocks)

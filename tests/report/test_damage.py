@@ -217,7 +217,9 @@ def test_a_report_of_a_store_damaged_everywhere_goes_on(whole: Whole, tmp_path: 
     ):
         assert said in result.output
         assert said in page
-    assert "Left out, because it cannot be read: trials.json of sweep whole is missing" in page
+    assert "Could not be read: trials.json of sweep whole is missing" in page
+    assert "Could not be read:\n" in result.output
+    assert "Left out" not in result.output + page  # of the vocabulary's size, say, which is found elsewhere
     assert "explorer-best.html" not in page
     assert "explorer-baseline.html (baseline)" in page
 

@@ -135,7 +135,7 @@ def test_a_variant_without_a_sample_is_left_out_of_the_samples(tmp_path: Path) -
     lost = dataclasses.replace(results, samples=kept, left_out=("sample.txt of baseline (seed 1337) is missing",))
     page = written(lost, tmp_path)
     assert page.count("<pre>To be</pre>") == 11  # the baseline's is that of its other seed
-    assert "Left out, because it cannot be read: sample.txt of baseline (seed 1337) is missing." in page
+    assert "Could not be read: sample.txt of baseline (seed 1337) is missing." in page
     none = make_document(dataclasses.replace(results, samples={}), Extras())
     assert none.sections
 
