@@ -68,38 +68,38 @@ def _rate(trial: Trial, corpus: Corpus, device: torch.device, count: int) -> flo
         for process in processes:
             with deferred_signals():
                 process.start()
-        _wait(processes)
+        codes = _wait(processes)
     finally:
         for process in processes:  # those that wait for one that died, or all where this process was interrupted
             if process.is_alive():
                 process.kill()
-    return sum(_answers(processes, answers))
+    if codes:
+        raise BenchmarkError(
+            f"{len(codes)} of {count} processes that train side by side ended with exit status {codes[0]}; "
+            "if it is memory, try fewer --workers"
+        )
+    return sum(_answers(count, answers))
 
 
-def _wait(processes: Sequence[SpawnProcess]) -> None:
-    """Until all have ended, or one has died."""
+def _wait(processes: Sequence[SpawnProcess]) -> list[int]:
+    """The exit statuses other than 0, once all have ended, or one has died and the others still wait for it."""
     waiting = list(processes)
     while waiting and not any(process.exitcode for process in processes):
         wait([process.sentinel for process in waiting])
         waiting = [process for process in waiting if process.is_alive()]
+    return [process.exitcode for process in processes if process.exitcode]
 
 
-def _answers(processes: Sequence[SpawnProcess], answers: SimpleQueue[float | str]) -> list[float]:
-    """What each process measured.
+def _answers(count: int, answers: SimpleQueue[float | str]) -> list[float]:
+    """What each of `count` processes measured.
 
     Raises:
-        BenchmarkError: one died, or says why it failed.
+        BenchmarkError: one says why it failed.
     """
-    codes = [process.exitcode for process in processes if process.exitcode]
-    if codes:
-        raise BenchmarkError(
-            f"{len(codes)} of {len(processes)} processes that train side by side ended with exit status {codes[0]}; "
-            "if it is memory, try fewer --workers"
-        )
-    given = [answers.get() for _ in processes]
+    given = [answers.get() for _ in range(count)]
     reasons = [answer for answer in given if isinstance(answer, str)]
     if reasons:
-        raise BenchmarkError(f"a process that trains beside {len(processes) - 1} others failed: {max(reasons)}")
+        raise BenchmarkError(f"a process that trains beside {count - 1} others failed: {max(reasons)}")
     return [answer for answer in given if isinstance(answer, float)]
 
 
