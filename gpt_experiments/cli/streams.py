@@ -96,6 +96,9 @@ def _forgiving(stream: TextIO | None) -> TextIO:
     if not isinstance(stream, io.TextIOWrapper):
         return stream  # somebody's own, as in a test
     stream.flush()
+    if sys.platform == "win32" and stream.isatty():
+        stream.reconfigure(errors=_ERRORS)
+        return stream  # a console takes text from Python's own writer, and bytes in a code page of its own
     return io.TextIOWrapper(
         io.BufferedWriter(ForgivingOutput(stream.fileno())),
         encoding=stream.encoding,

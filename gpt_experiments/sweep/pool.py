@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import multiprocessing
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -63,6 +64,9 @@ class WorkerPool:
 
         The last message about a job is JobDone or JobFailed. A notice in words that were given before is left out.
         """
+        if not self._workers:
+            time.sleep(timeout)  # what waits for nothing returns at once on Windows
+            return []
         by_handle = {worker.connection: worker for worker in self._workers}
         by_sentinel = {worker.process.sentinel: worker for worker in self._workers}
         ready = wait([*by_handle, *by_sentinel], timeout)

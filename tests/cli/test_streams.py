@@ -115,6 +115,23 @@ def test_closed_streams_end_nothing_and_no_file_takes_their_place(odd_file: Path
     assert (tmp_path / "new").read_text() == ""
 
 
+def test_a_console_of_windows_keeps_its_own_writer_and_a_file_there_does_not() -> None:
+    script = (
+        "import sys; from gpt_experiments.cli import streams; before = sys.stdout, sys.stderr; sys.platform = 'win32'; "
+        "streams.prepare_streams(); sys.platform = 'linux'; print('━ 語', flush=True); "
+        "sys.exit(10 * (sys.stdout is before[0]) + (sys.stderr is before[1]))"
+    )
+    master, slave = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=slave, stderr=subprocess.PIPE, cwd=ROOT, env=os.environ | ASCII
+    )
+    os.close(slave)
+    shown = os.read(master, 100)
+    os.close(master)
+    assert (done.returncode, done.stderr) == (10, b"")
+    assert shown.split() == [b"=", b"\\u8a9e"]
+
+
 @pytest.mark.parametrize(
     ("environment", "redraws"),
     [
