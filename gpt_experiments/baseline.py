@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from gpt_experiments.artifacts import write_model_files
-from gpt_experiments.config import AttentionScale, Variant
+from gpt_experiments.config import AttentionScale, Variant, check_value
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import CheckpointError, shortened
-from gpt_experiments.model import Checkpoint, require_seed, save_checkpoint
+from gpt_experiments.model import Checkpoint, save_checkpoint
 from gpt_experiments.model_source import load_path
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import RunRecorder, Store, names
@@ -51,7 +51,7 @@ def run_baseline(
     Raises:
         ExperimentError: the file, the corpus or the store cannot serve; a file that is refused leaves no run behind.
     """
-    require_seed(seed)
+    check_value("seed", seed)
     name = shortened(path.name)
     checkpoint = load_path(path, lambda: corpus, attention_scale=attention_scale)
     _require_vocabulary(checkpoint, corpus, path)

@@ -10,6 +10,7 @@ from typing import Any, Final
 LONGEST_VALUE: Final = 60
 """Characters of a value that a message repeats."""
 _LONGEST_PATH: Final = 160
+_LONGEST_LINE: Final = 300
 _LONGEST_MESSAGE: Final = 600
 # Up to the last @ before a space: a password may hold an @ or a slash that was not written as %40 or %2F.
 _USERINFO: Final = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)(?!/)\S*@")
@@ -42,6 +43,12 @@ def _cut(text: str, longest: int) -> str:
         return text
     head = (longest - 5) * 2 // 3
     return f"{text[:head]} ... {text[-(longest - 5 - head) :]}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what the error says, without secrets, cut to a readable length; its kind if it says nothing."""
+    line = without_secrets((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip())
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 4]} ..."
 
 
 class _Short(reprlib.Repr):

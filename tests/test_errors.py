@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt_experiments.errors import ConfigError, shortened, shown
+from gpt_experiments.errors import ConfigError, first_line, shortened, shown
 
 _SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=300), st.binary(max_size=300), st.dates()
@@ -23,6 +23,19 @@ _VALUES = st.recursive(
 def test_any_value_is_shown_on_one_short_line(value: object) -> None:
     assert shown(value).isprintable()
     assert len(shown(value)) <= 70
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("\n no such thing \nSearch for it"), "no such thing"),
+        (ValueError(), "ValueError"),
+        (ValueError("x" * 301), "x" * 296 + " ..."),
+        (ValueError("cannot reach postgresql://ann:secret@host/db"), "cannot reach postgresql://***@host/db"),
+    ],
+)
+def test_an_error_is_told_by_its_first_line(error: Exception, line: str) -> None:
+    assert first_line(error) == line
 
 
 @pytest.mark.parametrize(

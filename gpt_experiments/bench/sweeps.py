@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 import gpt_experiments
 from gpt_experiments.bench.results import WAYS, OrchestrationTimes, SweepTimes, Way
 from gpt_experiments.bench.steps import excerpt, in_turn
@@ -24,6 +22,7 @@ from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.sweep.staffing import RunOptions, staff
+from gpt_experiments.sweep.yaml_source import dump_yaml
 from gpt_experiments.tracking import Store, names
 
 _ORCHESTRATED: Final = TrainingSetup(steps=1, batch_size=1, eval_interval=1)
@@ -59,7 +58,7 @@ def time_sweeps(
     in_trials = []
     with scratch_folder() as folder:
         (folder / "corpus.txt").write_text(text.text, encoding="utf-8")
-        (folder / "sweep.yaml").write_text(yaml.safe_dump(small.as_dict()), encoding="utf-8")
+        (folder / "sweep.yaml").write_text(dump_yaml(small.as_dict()), encoding="utf-8")
         for number in range(rounds):
             commands: dict[Way, list[str]] = {
                 "plain": ["-m", "gpt_experiments.bench.plain_sweep", "sweep.yaml", "corpus.txt", device, str(scale)],

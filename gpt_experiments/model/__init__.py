@@ -1,7 +1,7 @@
 """The model: its layers, text from it, its files."""
 
 from gpt_experiments.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from gpt_experiments.model.generate import generate, require_seed
+from gpt_experiments.model.generate import generate
 from gpt_experiments.model.gpt import GPT
 from gpt_experiments.model.head_scores import LIFTS, HeadScores, head_scores, head_scores_on
 from gpt_experiments.model.notebook_format import from_notebook_state_dict, load_notebook_file
@@ -17,6 +17,5 @@ __all__ = [
     "head_scores_on",
     "load_checkpoint",
     "load_notebook_file",
-    "require_seed",
     "save_checkpoint",
 ]

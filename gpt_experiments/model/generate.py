@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpt_experiments.config import ModelConfig
+from gpt_experiments.config import ModelConfig, check_value
 from gpt_experiments.errors import CheckpointError, ConfigError, shortened
 from gpt_experiments.model.gpt import GPT, Block
 
@@ -44,7 +44,7 @@ def generate(
             in memory.
         CheckpointError: the model's logits are not finite.
     """
-    require_seed(seed)
+    check_value("seed", seed)
     _check_options(max_new_tokens, temperature, top_k, num_samples)
     _check_memory(model.config, len(prompt), max_new_tokens, num_samples)
     was_training, T, end = model.training, len(prompt), len(prompt) + max_new_tokens
@@ -128,16 +128,6 @@ def _choose(logits: Tensor, temperature: float, top_k: int | None, generator: to
     # Below the largest, and divided in double precision: no temperature, however low, makes an infinite logit of it.
     scaled = ((logits - largest).double() / temperature).float()
     return torch.multinomial(scaled.softmax(dim=-1), 1, generator=generator)
-
-
-def require_seed(seed: Any) -> None:
-    """Make sure that random numbers can be drawn from the seed.
-
-    Raises:
-        ConfigError: it is no whole number from 0 to below 2**63.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise ConfigError(f"seed must be a whole number from 0 to below 2**63, but got {shortened(seed, 40)}; try 1337")
 
 
 def _check_options(max_new_tokens: int, temperature: float, top_k: int | None, num_samples: int) -> None:

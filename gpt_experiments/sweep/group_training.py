@@ -9,7 +9,7 @@ import torch
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import DeviceMemoryError, DivergedError, ExperimentError
+from gpt_experiments.errors import DeviceMemoryError, DivergedError, ExperimentError, first_line
 from gpt_experiments.sweep.messages import Job, JobFailed, Notice
 from gpt_experiments.training import (
     Evaluation,
@@ -102,9 +102,8 @@ def _failure_of_part(error: Exception, part: Sequence[Job], device: torch.device
 
 def reason(error: Exception) -> str:
     """The error in one line; the kind of error where it is not one that is meant for the user."""
-    lines = str(error).strip().splitlines()
-    told = lines[0][:300] if lines else ""
-    return told if isinstance(error, ExperimentError) else f"{type(error).__name__}: {told}".rstrip(": ")
+    kind, line = type(error).__name__, first_line(error)
+    return line if isinstance(error, ExperimentError) or line == kind else f"{kind}: {line}"
 
 
 class _Told:

@@ -12,9 +12,10 @@ import requests
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from gpt_experiments.errors import RunDeletedError, TrackingError, without_secrets
+from gpt_experiments import errors
+from gpt_experiments.errors import RunDeletedError, TrackingError
 
-_LONGEST: Final = 300  # characters of another program's message
+_LONGEST: Final = 300  # characters of another program's message in which its status is looked for
 
 SIGN_IN: Final = (
     "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to what the server accepts"
@@ -92,10 +93,8 @@ def waits_for(error: Exception) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, without passwords, cut to a readable length."""
-    lines = str(error).strip().splitlines()
-    line = without_secrets(lines[0].partition(" Response body: '<")[0]) if lines else type(error).__name__
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 4] + " ..."
+    """The first line of an error's message, without passwords and the web page that a server may have answered with."""
+    return errors.first_line(error).partition(" Response body: '<")[0]
 
 
 def reason_of_silence(error: Exception) -> str:

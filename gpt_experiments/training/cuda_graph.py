@@ -10,7 +10,8 @@ from typing import Final, Protocol
 
 import torch
 
-from gpt_experiments.training.device import SpeedWarning, first_line, is_out_of_memory
+from gpt_experiments.errors import first_line
+from gpt_experiments.training.device import SpeedWarning, is_out_of_memory
 
 Step = Callable[[], None]
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import torch
 
-from gpt_experiments.errors import ConfigError
+from gpt_experiments.errors import ConfigError, first_line
 
 _REPEATABLE_WORKSPACES: Final = (":4096:8", ":16:8")  # with any other, cuBLAS does not promise to repeat its results
 _CONTEXT_BYTES: Final = 2**29  # of a card's memory, about: what CUDA and its libraries take for each process
@@ -184,11 +184,6 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what the error says; the name of its kind where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _processor_name() -> str:
