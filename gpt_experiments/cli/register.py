@@ -29,7 +29,7 @@ def register(reference: str | None, name: str, force: bool, tracking_uri: str | 
     from gpt_experiments.registration import register_model
     from gpt_experiments.tracking import Store
 
-    store = Store.if_present(tracking_uri, experiment)
+    store = Store.if_present(tracking_uri, experiment, repair=True)
     if store is None:
         raise TrackingError(
             f"there is nothing to register: no experiment {experiment!r} in {tracking_uri or 'the tracking store'}; "

@@ -47,7 +47,7 @@ def report(
     from gpt_experiments.report import write_report
     from gpt_experiments.tracking import Store
 
-    store = Store.if_present(tracking_uri, experiment)
+    store = Store.if_present(tracking_uri, experiment, repair=True)
     if store is None:
         raise TrackingError(
             f"there is no experiment {experiment!r} in the store; run a sweep first, or give --tracking-uri or "

@@ -13,20 +13,27 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from gpt_experiments.model.checkpoint import WEIGHTS_FILE
 from gpt_experiments.tracking import names
+from gpt_experiments.tracking.relocation import Move
 
 
-def runs_without_checkpoint(client: MlflowClient, experiment: Experiment, runs: Sequence[Run]) -> set[str]:
+def runs_without_checkpoint(
+    client: MlflowClient, experiment: Experiment, runs: Sequence[Run], move: Move | None = None
+) -> set[str]:
     """The ids of those runs whose checkpoint is gone.
 
     In a folder of this machine the file itself is looked for, which takes microseconds. Behind a server or in a bucket
     each look is a request, and there may be thousands of runs: there one listing of the experiment's own folder shows
     which runs have any files, and only a run that is missing from it is asked for by itself. So a deleted store of
     artifacts, or a run's deleted folder, is noticed; a single file that was deleted far away is not.
+
+    Args:
+        move: how the store was moved, where its database does not say so yet.
     """
     gone: set[str] = set()
     far: list[str] = []
     for run in runs:
-        folder = _local_folder(run.info.artifact_uri or "")
+        uri = run.info.artifact_uri or ""
+        folder = _local_folder(move.corrected(uri) if move else uri)
         if folder is None:
             far.append(run.info.run_id)
         elif not (folder / names.CHECKPOINT_FOLDER / WEIGHTS_FILE).is_file():

@@ -19,7 +19,7 @@ from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.tracking.host_lock import host_lock
 from gpt_experiments.tracking.patience import Patience, patient_client
 from gpt_experiments.tracking.recorder import RunRecorder
-from gpt_experiments.tracking.relocation import artifact_location, repair_moved_store
+from gpt_experiments.tracking.relocation import Move, artifact_location, find_move, repair_moved_store
 from gpt_experiments.tracking.trial_values import problem_of, variant_of
 
 
@@ -63,6 +63,7 @@ class Store:
         experiment: the experiment's name; it is made when missing.
         patience: how long, and with what notices, every call waits for a store that is busy or away; a sweep sets its
             `notice` and `must_stop`.
+        repair: whether the database of a store that was moved is corrected; else it is only read as if it were.
 
     Raises:
         ConfigError: an experiment cannot have that name.
@@ -74,6 +75,8 @@ class Store:
         tracking_uri: str | None = None,
         experiment: str = names.DEFAULT_EXPERIMENT,
         patience: Patience | None = None,
+        *,
+        repair: bool = True,
     ) -> None:
         names.require_name("an experiment's name", experiment)
         self.patience = patience or Patience()
@@ -82,7 +85,7 @@ class Store:
             self.client = patient_client(self.uri, self.patience)
             found = self.client.get_experiment_by_name(experiment)
             self.experiment = found or self._create_experiment(experiment)
-            self._find_artifacts()
+            self._move = self._find_artifacts(repair=repair)
         if self.experiment.lifecycle_stage != "active":
             raise TrackingError(
                 f"experiment {experiment!r} is deleted; restore it with "
@@ -90,7 +93,9 @@ class Store:
             )
 
     @classmethod
-    def if_present(cls, tracking_uri: str | None = None, experiment: str = names.DEFAULT_EXPERIMENT) -> Store | None:
+    def if_present(
+        cls, tracking_uri: str | None = None, experiment: str = names.DEFAULT_EXPERIMENT, *, repair: bool = False
+    ) -> Store | None:
         """The store where it and the experiment exist already; None, with nothing made, where they do not."""
         names.require_name("an experiment's name", experiment)
         patience = Patience()
@@ -100,26 +105,19 @@ class Store:
             return None
         with told_as_tracking_errors(uri), opening_lock(uri, patience):
             found = patient_client(uri, patience).get_experiment_by_name(experiment)
-        return cls(uri, experiment, patience) if found else None
+        return cls(uri, experiment, patience, repair=repair) if found else None
 
     def _create_experiment(self, name: str) -> Experiment:
         location = artifact_location(self.uri, name)
         return self.client.get_experiment(self.client.create_experiment(name, artifact_location=location))
 
-    def _find_artifacts(self) -> None:
-        """Where a SQLite store was moved, correct what its database says of its artifacts' place."""
-        done = self.patience.call(
-            repair_moved_store, self.uri, self.experiment.artifact_location, self._find_written_run
-        )
-        if done is not None:
-            self.experiment = self.client.get_experiment(self.experiment.experiment_id)
-            self.patience.notice(done)
-
-    def _find_written_run(self) -> str | None:
-        """A run that is RUNNING and not certainly abandoned."""
-        for run in self.search("attributes.status = 'RUNNING'"):
-            if not provenance.is_dead(run.data.tags.get(names.OWNER, "")):
-                return run.info.run_id
+    def _find_artifacts(self, *, repair: bool) -> Move | None:
+        """Where a SQLite store was moved, correct what its database says; without `repair`, how it was moved."""
+        move = self.patience.call(find_move, self.uri, self.experiment.artifact_location)
+        if move is None or not repair:
+            return move
+        self.patience.notice(self.patience.call(repair_moved_store, self.uri, move))
+        self.experiment = self.client.get_experiment(self.experiment.experiment_id)
         return None
 
     def finished_trials(self, *, with_checkpoint: bool = True) -> FinishedTrials:
@@ -134,7 +132,7 @@ class Store:
     def finished_among(self, runs: Sequence[Run], *, with_checkpoint: bool = True) -> FinishedTrials:
         """Which cells the runs answer, which are finished and come newest first."""
         with told_as_tracking_errors(self.uri):
-            gone = runs_without_checkpoint(self.client, self.experiment, runs) if with_checkpoint else set()
+            gone = runs_without_checkpoint(self.client, self.experiment, runs, self._move) if with_checkpoint else set()
         trials: dict[str, FinishedTrial] = {}
         lost: set[str] = set()
         for run in runs:

@@ -97,3 +97,74 @@ def test_nothing_is_moved_under_a_run_that_is_written(project: tuple[Path, str],
     with pytest.raises(TrackingError, match=f"mlflow runs delete --run-id {running.run_id}`"):
         Store(uri_of(tmp_path / "copy"))
     running.finish()
+
+
+def keep_artifacts_elsewhere(project: tuple[Path, str], tmp_path: Path) -> tuple[Path, Path, str]:
+    """The folder of the database alone, the folder of the artifacts, and the run."""
+    folder, run_id = project
+    (tmp_path / "alone").mkdir()
+    shutil.move(folder / "mlflow.db", tmp_path / "alone")
+    return tmp_path / "alone", folder / "mlruns", run_id
+
+
+@pytest.mark.parametrize("beside", ["mlruns", "mlruns/gpt-experiments", "mlruns/gpt-experiments/0123/artifacts"])
+def test_artifacts_kept_elsewhere_stay_there_whatever_lies_beside_the_database(
+    project: tuple[Path, str], tmp_path: Path, beside: str
+) -> None:
+    alone, artifacts, run_id = keep_artifacts_elsewhere(project, tmp_path)
+    (alone / beside).mkdir(parents=True)
+    for opened in (Store, Store.if_present):
+        store = opened(uri_of(alone))
+        assert store is not None
+        assert store.experiment.artifact_location == (artifacts / "gpt-experiments").as_uri()
+        assert sample_of(run_id, store) == SAMPLE
+
+
+@pytest.mark.parametrize("beside", [None, "mlruns/gpt-experiments"])
+def test_artifacts_on_a_mount_that_is_away_are_found_when_it_is_back(
+    project: tuple[Path, str], tmp_path: Path, beside: str | None
+) -> None:
+    alone, artifacts, run_id = keep_artifacts_elsewhere(project, tmp_path)
+    if beside:
+        (alone / beside).mkdir(parents=True)
+    artifacts.rename(tmp_path / "unmounted")
+    Store(uri_of(alone))
+    (tmp_path / "unmounted").rename(artifacts)
+    assert sample_of(run_id, Store(uri_of(alone))) == SAMPLE
+
+
+def test_only_experiments_whose_folders_were_moved_are_looked_for_there(
+    project: tuple[Path, str], tmp_path: Path, corpus: Corpus
+) -> None:
+    old, run_id = project
+    staying = add_run(Store(uri_of(old), "staying"), corpus, 2.0)
+    Store(uri_of(old), "unused")
+    new = tmp_path / "new"
+    (new / "mlruns").mkdir(parents=True)
+    shutil.move(old / "mlflow.db", new)
+    shutil.move(old / "mlruns" / "gpt-experiments", new / "mlruns")
+    assert sample_of(run_id, Store(uri_of(new))) == SAMPLE
+    assert sample_of(staying, Store(uri_of(new), "staying")) == SAMPLE
+    assert Store(uri_of(new), "unused").experiment.artifact_location == (new / "mlruns" / "unused").as_uri()
+
+
+def test_nothing_is_moved_under_a_run_of_another_experiment(project: tuple[Path, str], tmp_path: Path) -> None:
+    old, _ = project
+    running = Store(uri_of(old), "other").start_run(kind="trial", run_name="x", params={})
+    shutil.copytree(old, tmp_path / "copy")
+    with pytest.raises(TrackingError, match=f"mlflow runs delete --run-id {running.run_id}`"):
+        Store(uri_of(tmp_path / "copy"))
+    running.finish()
+
+
+def test_looking_at_a_moved_store_writes_nothing_and_finds_its_checkpoints(
+    project: tuple[Path, str], tmp_path: Path
+) -> None:
+    old, run_id = project
+    new = tmp_path / "new"
+    shutil.move(old, new)
+    before = (new / "mlflow.db").read_bytes()
+    store = Store.if_present(uri_of(new))
+    assert store is not None
+    assert [trial.run_id for trial in store.finished_trials().by_cell.values()] == [run_id]
+    assert (new / "mlflow.db").read_bytes() == before
