@@ -115,6 +115,10 @@ class TrackingError(ExperimentError):
         super().__init__(without_secrets(message))
 
 
+class MissingError(TrackingError):
+    """The MLflow store answers, but holds no such run, model or file, or not one that can be used."""
+
+
 class RunDeletedError(TrackingError):
     """A run that is being written was deleted by somebody else."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gpt_experiments.artifacts import SPEAKER_TEXT
-from gpt_experiments.errors import CheckpointError, TrackingError
+from gpt_experiments.errors import CheckpointError, MissingError, TrackingError
 from gpt_experiments.model import load_checkpoint
 from gpt_experiments.model_card import ChosenFrom, bits, model_card
 from gpt_experiments.scratch import scratch_folder
@@ -145,7 +145,7 @@ def _find(reference: str | None, store: Store, folder: Path) -> _Found:
             try:
                 run = find_model_run(store, trial.run_id)
                 checkpoint, vocabulary = _read_checkpoint(run, store, folder)
-            except (CheckpointError, TrackingError) as error:
+            except (CheckpointError, MissingError) as error:
                 unreadable[trial.run_id] = str(error)
                 continue
             run = dataclasses.replace(run, sweep=sweep.name, label=choice.label)
@@ -191,7 +191,7 @@ def _read_checkpoint(run: ModelRun, store: Store, folder: Path) -> tuple[Path, s
     """The run's checkpoint, in a folder of its own below `folder`, and its vocabulary."""
     into = folder / run.run_id
     into.mkdir()
-    checkpoint = model_folder(run.run_id, store.uri, into=into)
+    checkpoint = model_folder(run.run_id, store.uri, into=into, patience=store.patience)
     return checkpoint, load_checkpoint(checkpoint).tokenizer.vocabulary
 
 

@@ -204,7 +204,7 @@ def test_what_cannot_be_registered_is_told_and_leaves_nothing(
     client.delete_run(deleted)
     with pytest.raises(TrackingError, match=f"is deleted; restore it with `mlflow runs restore --run-id {deleted}`"):
         register_model(deleted, store, "m")
-    with pytest.raises(TrackingError, match="checkpoint cannot be read"):
+    with pytest.raises(TrackingError, match="the run has no checkpoint"):
         register_model(add_run(store, corpus, 2.0, checkpoint=False), store, "m")
     foreign = client.create_run(store.experiment.experiment_id).info.run_id
     with pytest.raises(TrackingError, match=r"has no model: its gpt\.kind is None"):
@@ -227,3 +227,16 @@ def test_registering_writes_nothing_into_the_working_directory(
     register_model(run_id, store, "m")
     assert list(Path.cwd().iterdir()) == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_store_that_fails_costs_no_trial_its_place(
+    store: Store, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_sweep(store, corpus, {2: [2.0], 4: [1.5]})
+
+    def fail(*_: object, **__: object) -> None:
+        raise TrackingError("the store is locked")
+
+    monkeypatch.setattr("gpt_experiments.registration.model_folder", fail)
+    with pytest.raises(TrackingError, match=r"^the store is locked$"):
+        register_model("mine", store, "m")

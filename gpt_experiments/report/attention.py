@@ -9,7 +9,7 @@ import torch
 from gpt_experiments.analysis import SweepResults
 from gpt_experiments.artifacts import SPEAKER_TEXT, STUDY_TEXT
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import CheckpointError, CorpusError, TrackingError
+from gpt_experiments.errors import CheckpointError, CorpusError, MissingError
 from gpt_experiments.figures import attention_mean
 from gpt_experiments.model import Checkpoint
 from gpt_experiments.model_source import load_model
@@ -31,7 +31,7 @@ def compared_pictures(results: SweepResults, tracking_uri: str, left_out: LeftOu
     for run_id in compared_runs(results):
         try:
             pictures.append(_picture(len(pictures) + 1, run_id, tracking_uri))
-        except (CheckpointError, TrackingError) as error:
+        except (CheckpointError, MissingError) as error:
             left_out.add("the attention", f"cannot be drawn: {error}", f"run {run_id}")
     return pictures
 

@@ -49,6 +49,7 @@ _CAUSE: Final = re.compile(
 )
 _STATUS: Final = re.compile(r"error code (\d{3})|(\d{3}) (?:client|server) error", re.I)
 _AWAY_STATUSES: Final = frozenset({429, 502, 503, 504})
+_ABSENT: Final = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 _REFUSALS: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"})
 _FULL_NUMBERS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _UNWRITABLE_NUMBERS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -90,6 +91,15 @@ def waits_for(error: Exception) -> str | None:
     if _status(error) in _AWAY_STATUSES or _is_away(error, text):
         return f"it does not answer ({reason_of_silence(error)})"
     return None
+
+
+def is_absent(error: Exception) -> bool:
+    """Whether the store answers that it has no such run, model or file."""
+    if isinstance(error, MlflowException):
+        return error.error_code in _ABSENT
+    return isinstance(error, FileNotFoundError) or (
+        isinstance(error, OSError) and error.errno is None and not isinstance(error, requests.RequestException)
+    )  # an error that MLflow itself makes of a missing file has no number
 
 
 def first_line(error: BaseException) -> str:

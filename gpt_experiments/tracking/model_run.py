@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.utils import mlflow_tags
 
-from gpt_experiments.errors import TrackingError
+from gpt_experiments.errors import MissingError
 from gpt_experiments.tracking import names
-from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.tracking.failures import is_absent, told_as_tracking_errors
 from gpt_experiments.tracking.store import Store
 from gpt_experiments.tracking.sweep_record import restoring
 from gpt_experiments.tracking.trial_values import is_finite
@@ -51,7 +50,7 @@ def kind_of_run(store: Store, run_id: str) -> str | None:
     """What kind of run that is, `sweep`, `trial` or `baseline`; None of a run that another program made.
 
     Raises:
-        TrackingError: there is no such run.
+        MissingError: there is no such run.
     """
     return _get_run(store, run_id).data.tags.get(names.KIND)
 
@@ -60,18 +59,18 @@ def find_model_run(store: Store, run_id: str) -> ModelRun:
     """The run of that id, of whichever experiment, as one that has left a model.
 
     Raises:
-        TrackingError: there is no such run, it is deleted, of another kind, did not finish, or lacks what makes it one.
+        MissingError: there is no such run, it is deleted, of another kind, did not finish, or lacks what makes it one.
     """
     run = _get_run(store, run_id)
     tags = run.data.tags
     kind = tags.get(names.KIND)
     if run.info.lifecycle_stage != "active":
-        raise TrackingError(f"run {run_id} is deleted; restore it with {restoring(run_id)}")
+        raise MissingError(f"run {run_id} is deleted; restore it with {restoring(run_id)}")
     if kind not in ("trial", "baseline"):
-        raise TrackingError(f"run {run_id} has no model: its {names.KIND} is {kind!r}; give a trial's or a baseline's")
+        raise MissingError(f"run {run_id} has no model: its {names.KIND} is {kind!r}; give a trial's or a baseline's")
     if run.info.status != "FINISHED":
         reason = f" ({tags[names.FAILURE].splitlines()[0]})" if tags.get(names.FAILURE) else ""
-        raise TrackingError(f"run {run_id} is {run.info.status}{reason}; only a FINISHED run has a model; train again")
+        raise MissingError(f"run {run_id} is {run.info.status}{reason}; only a FINISHED run has a model; train again")
     return _describe(run, kind)
 
 
@@ -80,9 +79,9 @@ def _get_run(store: Store, run_id: str) -> Run:
         try:
             return store.client.get_run(run_id)
         except MlflowException as error:
-            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            if not is_absent(error):
                 raise
-            raise TrackingError(
+            raise MissingError(
                 f"{store.uri} holds no run {run_id}; give an id that `mlflow ui` shows, or correct --tracking-uri"
             ) from error
 
@@ -91,7 +90,7 @@ def _describe(run: Run, kind: str) -> ModelRun:
     tags, metrics, run_id = run.data.tags, run.data.metrics, run.info.run_id
     for name in (names.N_PARAMS, names.FINAL_TRAIN_LOSS, names.FINAL_VAL_LOSS, names.BEST_VAL_LOSS):
         if not is_finite(metrics.get(name, 0.0)):
-            raise TrackingError(f"run {run_id} has no finite {name}; register another, or train again")
+            raise MissingError(f"run {run_id} has no finite {name}; register another, or train again")
     try:
         return ModelRun(
             run_id=run_id,
@@ -111,6 +110,6 @@ def _describe(run: Run, kind: str) -> ModelRun:
             commit=tags.get(mlflow_tags.MLFLOW_GIT_COMMIT),
         )
     except KeyError as error:
-        raise TrackingError(
+        raise MissingError(
             f"run {run_id} lacks {error}, without which its model cannot be described; register another, or train again"
         ) from error

@@ -5,40 +5,56 @@ from __future__ import annotations
 from pathlib import Path
 
 import mlflow
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from gpt_experiments.errors import TrackingError, shortened
+from gpt_experiments.errors import MissingError, TrackingError, shortened
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.connection import as_default_store, database_file, resolve_uri
-from gpt_experiments.tracking.failures import first_line
+from gpt_experiments.tracking.failures import as_tracking_error, first_line, is_absent
+from gpt_experiments.tracking.patience import Patience
 
 
-def model_folder(location: str, tracking_uri: str | None, *, into: Path) -> Path:
+def model_folder(location: str, tracking_uri: str | None, *, into: Path, patience: Patience | None = None) -> Path:
     """A local folder that holds the checkpoint of a run, or the files of a registered model.
 
     Args:
         location: a run id, or `models:/NAME/VERSION`, or `models:/NAME@ALIAS`.
         into: an existing folder, below which it is put.
+        patience: how long, and with what notices, a store is waited for that is busy or away.
 
     Raises:
-        TrackingError: no such store, run, model, version or alias, or the run has no checkpoint.
+        MissingError: no such run, model, version or alias, or the run has no checkpoint.
+        TrackingError: no such store, or it cannot be read.
     """
-    artifact_uri = location if location.startswith("models:/") else f"runs:/{location}/{names.CHECKPOINT_FOLDER}"
-    return _download(artifact_uri, tracking_uri, into)
-
-
-def _download(artifact_uri: str, tracking_uri: str | None, into: Path) -> Path:
-    uri = resolve_uri(tracking_uri)
+    patience = patience or Patience()
+    uri = resolve_uri(tracking_uri, patience)
     file = database_file(uri)
     if file is not None and not file.exists():
         raise TrackingError(f"no tracking store at {file}; give --tracking-uri, or run where the store is")
+    download = _download_model if location.startswith("models:/") else _download_checkpoint
     try:
-        with as_default_store(uri):
-            return Path(
-                mlflow.artifacts.download_artifacts(artifact_uri=artifact_uri, dst_path=str(into), tracking_uri=uri)
-            )
+        return Path(patience.call(download, location, uri, into))
     except (MlflowException, OSError) as error:
-        raise TrackingError(
-            f"{shortened(artifact_uri)} cannot be read from {uri} ({first_line(error)}); give the id of a finished run "
+        if not is_absent(error):
+            raise as_tracking_error(error, uri) from error
+        raise MissingError(
+            f"{shortened(location)} cannot be read from {uri} ({first_line(error)}); give the id of a finished run "
             "or a registered model, as `mlflow ui` shows them"
         ) from error
+
+
+def _download_model(location: str, uri: str, into: Path) -> str:
+    with as_default_store(uri):
+        return mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(into), tracking_uri=uri)
+
+
+def _download_checkpoint(run_id: str, uri: str, into: Path) -> str:
+    """Not from a `runs:/` address, for which MLflow says of every failure that the path is wrong."""
+    run = MlflowClient(tracking_uri=uri).get_run(run_id)
+    repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
+    if not repository.list_artifacts(names.CHECKPOINT_FOLDER):
+        raise FileNotFoundError(f"the run has no {names.CHECKPOINT_FOLDER}")
+    folder: str = repository.download_artifacts(names.CHECKPOINT_FOLDER, str(into))  # type: ignore[no-untyped-call]
+    return folder

@@ -14,13 +14,12 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from gpt_experiments.tracking.failures import first_line
+from gpt_experiments.tracking.failures import first_line, is_absent
 
 MOST_BYTES: Final = 4_000_000
 """No file of a trial that is read back has more: the explorer, the largest, stays below a megabyte."""
 
 _MOST_NAMED: Final = 3  # runs in one sentence
-_ABSENT: Final = frozenset(["RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"])
 
 
 class UnreadableError(Exception):
@@ -72,12 +71,9 @@ def read_text(run: Run, artifact: str, uri: str, *, most_bytes: int = MOST_BYTES
             return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UnreadableError("is no text in UTF-8") from error
-    except MlflowException as error:
-        problem = "is missing" if error.error_code in _ABSENT else f"cannot be read ({first_line(error)})"
-        raise UnreadableError(problem) from error
-    except OSError as error:
-        absent = isinstance(error, FileNotFoundError) or error.errno is None  # MLflow's own has no number
-        raise UnreadableError("is missing" if absent else f"cannot be read ({error.strerror})") from error
+    except (MlflowException, OSError) as error:
+        why = getattr(error, "strerror", None) or first_line(error)
+        raise UnreadableError("is missing" if is_absent(error) else f"cannot be read ({why})") from error
 
 
 def read_json(run: Run, artifact: str, uri: str, *, most_bytes: int) -> Any:

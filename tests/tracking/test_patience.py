@@ -16,12 +16,15 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
-from gpt_experiments.errors import RunDeletedError, TrackingError
-from gpt_experiments.tracking import Store, names
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import MissingError, RunDeletedError, TrackingError
+from gpt_experiments.model import load_checkpoint
+from gpt_experiments.tracking import Store, model_folder, names
 from gpt_experiments.tracking.failures import as_tracking_error
 from gpt_experiments.tracking.patience import Patience
 from tests.forked import in_child
 from tests.mlflow_server import Server
+from tests.registered import add_run
 
 
 @pytest.fixture(autouse=True)
@@ -230,3 +233,18 @@ def test_a_server_that_stays_away_is_one_short_error(server: Server, capfd: pyte
     with pytest.raises(TrackingError, match=r"failed \(\[Errno 111\] Connection refused\); start it, or wait"):
         recorder.finish()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_is_waited_for_and_a_locked_store_is_no_missing_model(
+    store_uri: str, tmp_path: Path, corpus: Corpus
+) -> None:
+    run_id = add_run(Store(store_uri), corpus, 2.0)
+    thread = locked_for(tmp_path / "mlflow.db", 5.0)
+    with pytest.raises(TrackingError, match="has locked its database") as raised:
+        model_folder(run_id, store_uri, into=tmp_path, patience=Patience(lambda _: None, longest_wait=0.0))
+    assert not isinstance(raised.value, MissingError)
+    notices: list[str] = []
+    folder = model_folder(run_id, store_uri, into=tmp_path, patience=Patience(notices.append))
+    thread.join()
+    load_checkpoint(folder)
+    assert "another program has locked its database" in notices[0]
