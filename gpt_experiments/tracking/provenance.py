@@ -60,7 +60,10 @@ def is_dead(owner: str) -> bool:
     if match is None or match[1] != socket.gethostname():
         return False
     try:
-        started = psutil.Process(int(match[2])).create_time()
+        process = psutil.Process(int(match[2]))
+        if process.status() == psutil.STATUS_ZOMBIE:  # it has ended; only its parent has not asked how
+            return True
+        started = process.create_time()
     except psutil.NoSuchProcess:
         return True
     return abs(started - int(match[3])) > _SECONDS_OF_DOUBT

@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -21,6 +23,7 @@ from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import Store, model_folder, names, provenance
+from gpt_experiments.tracking.provenance import is_dead
 from gpt_experiments.training import Evaluation, TrainingSummary
 
 SUMMARY = TrainingSummary(
@@ -326,3 +329,14 @@ def test_the_cell_of_a_run_is_the_trials(store: Store, corpus: Corpus) -> None:
     trial = Trial(variant=Variant(n_layer=2))
     finished_run(store, trial.cell(corpus.digest), trial.variant)
     assert trial.cell(corpus.digest) in store.finished_trials().by_cell
+
+
+def test_a_process_whose_end_nobody_has_asked_for_is_dead() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        process = psutil.Process(child.pid)
+        owner = f"{socket.gethostname()}|{child.pid}|{process.create_time():.0f}"
+        assert not is_dead(owner)
+        child.kill()
+        while process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert is_dead(owner)
