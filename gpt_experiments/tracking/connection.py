@@ -36,6 +36,7 @@ from gpt_experiments.tracking.failures import (
     is_refusal,
     reason_of_silence,
 )
+from gpt_experiments.tracking.host_lock import remove_and_release
 from gpt_experiments.tracking.patience import Patience
 
 _SECONDS_TO_REACH_A_SERVER: Final = (4, 10)  # the first try, and a second one after a notice
@@ -146,11 +147,13 @@ def opening_lock(uri: str, patience: Patience) -> Iterator[None]:
                     f"another process holds {path} for minutes; end what opens that store, then delete that file"
                 ) from error
             patience.notice(f"waiting for another process that opens the same store (it holds {path})")
+        except PermissionError:  # left by another user, and the system lets nobody else open it
+            yield
+            return
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: who waits for it then looks for it again
-        lock.release()
+        remove_and_release(lock)
 
 
 def _server_address(uri: str) -> str:

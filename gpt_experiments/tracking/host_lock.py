@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -10,7 +11,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Final
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 # Held while some runs are opened. A process that holds it for longer is suspended: to train a trial twice is better
 # than to wait for it.
@@ -24,11 +25,22 @@ def host_lock(uri: str) -> Iterator[None]:
     digest = sha256(f"{user} {uri}".encode()).hexdigest()[:16]
     file = Path(gettempdir()) / f"gpt-experiments-{digest}.claim"
     lock = FileLock(file)
-    with suppress(Timeout):
+    with suppress(Timeout, OSError):  # also where no file can be made there
         lock.acquire(timeout=_SECONDS_TO_WAIT)
     try:
         yield
     finally:
         if lock.is_locked:
-            file.unlink(missing_ok=True)  # while the lock is held: whoever waits for it sees that, and makes it anew
-            lock.release()
+            remove_and_release(lock)
+
+
+def remove_and_release(lock: BaseFileLock) -> None:
+    """End the lock, and remove its file where that is possible.
+
+    It is removed while the lock is held: whoever waits for it sees that, and makes it anew. Windows removes no file
+    that is open; in a folder like the system's temporary one nobody may remove a file that another user has left.
+    """
+    if sys.platform != "win32":
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
+    lock.release()

@@ -235,6 +235,14 @@ def test_a_second_user_of_the_machine_may_open_a_store_too(shared: Path) -> None
     assert [path.name for path in shared.iterdir()] == ["mlflow.db"]
 
 
+def test_a_lock_file_that_another_user_left_in_a_sticky_folder_stops_nobody(shared: Path) -> None:
+    uri = f"sqlite:///{shared}/mlflow.db"
+    shared.chmod(0o1777)
+    (shared / "mlflow.db.lock").touch()
+    (shared / "mlflow.db.lock").chmod(0o666)
+    assert as_somebody_else(lambda: [Store(uri), Store(uri)][1].experiment.name) == "gpt-experiments"
+
+
 def test_a_folder_that_may_not_be_written_is_said_at_once(shared: Path) -> None:
     shared.chmod(0o755)
     answer = as_somebody_else(lambda: Store(f"sqlite:///{shared}/new.db"))
