@@ -12,14 +12,26 @@ LONGEST_VALUE: Final = 60
 _LONGEST_PATH: Final = 160
 _LONGEST_LINE: Final = 300
 _LONGEST_MESSAGE: Final = 600
-# Up to the last @ before a space: a password may hold an @ or a slash that was not written as %40 or %2F.
-_USERINFO: Final = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)(?!/)\S*@")
-_SECRET_IN_QUERY: Final = re.compile(r"(?i)([?&;][\w.-]*(?:password|passwd|pwd|token|secret)=)[^&\s'\"`)]+")
+_SCHEME_END: Final = re.compile(r"(?<=[A-Za-z0-9+.-])://(?!/)")
+# The value of odbc_connect is a whole address of its own, with a password somewhere.
+_SECRET_IN_QUERY: Final = re.compile(
+    r"(?i)((?:[?&;]|%3B)[\w.-]*(?:password|passwd|pwd|token|secret|odbc_connect)(?:=|%3D))[^&\s'\"`)]+"
+)
 
 
 def without_secrets(text: str) -> str:
     """The text as it may be shown or stored: `***` stands for user and password in every address that it holds."""
-    return _SECRET_IN_QUERY.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
+    return _SECRET_IN_QUERY.sub(r"\1***", re.sub(r"\S+", _without_user, text))
+
+
+def _without_user(word: re.Match[str]) -> str:
+    """The word without what stands between `://` and the last @: a password may hold an @ or a slash unescaped.
+
+    It looks at each character a few times only, because texts of other programs may be long.
+    """
+    text = word[0]
+    scheme, end = _SCHEME_END.search(text), text.rfind("@")
+    return text if scheme is None or end < scheme.end() else f"{text[: scheme.end()]}***{text[end:]}"
 
 
 def shown(value: object) -> str:
