@@ -70,13 +70,18 @@ def as_tracking_error(error: Exception, uri: str) -> TrackingError:
     if _RUN_GONE.search(text):
         found = re.search("[0-9a-f]{32}", text)
         run_id = found[0] if found else "ID"
+        restoring = mlflow_command(f"runs restore --run-id {run_id}")
         return RunDeletedError(
-            f"run {run_id} was deleted in MLflow while it was written; `mlflow runs restore --run-id {run_id}` brings "
-            "back what it holds"
+            f"run {run_id} was deleted in MLflow while it was written; {restoring}, brings back what it holds"
         )
     is_silence = _is_tls(error) or status in _AWAY_STATUSES or _is_away(error, text)
     why = reason_of_silence(error) if is_silence else first_line(error)
     return TrackingError(f"the tracking store {uri} failed ({why}); {_remedy(error, text, status, uri)}")
+
+
+def mlflow_command(arguments: str) -> str:
+    """A command of MLflow as a message offers it; the command has no option that names the store."""
+    return f"`mlflow {arguments}`, with MLFLOW_TRACKING_URI naming its store"
 
 
 def waits_for(error: Exception) -> str | None:

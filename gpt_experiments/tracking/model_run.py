@@ -11,9 +11,8 @@ from mlflow.utils import mlflow_tags
 
 from gpt_experiments.errors import MissingError
 from gpt_experiments.tracking import names
-from gpt_experiments.tracking.failures import is_absent, told_as_tracking_errors
+from gpt_experiments.tracking.failures import is_absent, mlflow_command, told_as_tracking_errors
 from gpt_experiments.tracking.store import Store
-from gpt_experiments.tracking.sweep_record import restoring
 from gpt_experiments.tracking.trial_values import is_finite
 
 
@@ -65,7 +64,9 @@ def find_model_run(store: Store, run_id: str) -> ModelRun:
     tags = run.data.tags
     kind = tags.get(names.KIND)
     if run.info.lifecycle_stage != "active":
-        raise MissingError(f"run {run_id} is deleted; restore it with {restoring(run_id)}")
+        raise MissingError(
+            f"run {run_id} is deleted; restore it with {mlflow_command(f'runs restore --run-id {run_id}')}"
+        )
     if kind not in ("trial", "baseline"):
         raise MissingError(f"run {run_id} has no model: its {names.KIND} is {kind!r}; give a trial's or a baseline's")
     if run.info.status != "FINISHED":

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names, provenance
 from gpt_experiments.tracking.connection import database_file
+from gpt_experiments.tracking.failures import mlflow_command
 
 ARTIFACT_ROOT: Final = "mlruns"  # beside the database, as MLflow itself has it by default
 
@@ -102,8 +103,8 @@ def repair_moved_store(uri: str, move: Move) -> str:
         if run_id := _written_run(connection):
             raise TrackingError(
                 f"by its database, the store's artifacts are in {move.old}; it was moved or copied from there, but run "
-                f"{run_id} may still be written; wait until it ends, or, if nothing writes it, "
-                f"`mlflow runs delete --run-id {run_id}`: then the artifacts are looked for in {move.here}"
+                f"{run_id} may still be written; wait until it ends, or, if nothing writes it, type "
+                f"{mlflow_command(f'runs delete --run-id {run_id}')}: then the artifacts are looked for in {move.here}"
             )
         for before, after in move.prefixes():
             _rewrite(connection, before, after)

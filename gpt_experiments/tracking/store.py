@@ -15,7 +15,7 @@ from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import names, provenance
 from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
 from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
-from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.tracking.failures import mlflow_command, told_as_tracking_errors
 from gpt_experiments.tracking.host_lock import host_lock
 from gpt_experiments.tracking.patience import Patience, patient_client
 from gpt_experiments.tracking.recorder import RunRecorder
@@ -89,7 +89,8 @@ class Store:
         if self.experiment.lifecycle_stage != "active":
             raise TrackingError(
                 f"experiment {experiment!r} is deleted; restore it with "
-                f"`mlflow experiments restore -x {self.experiment.experiment_id}`, or choose another --experiment"
+                f"{mlflow_command(f'experiments restore -x {self.experiment.experiment_id}')}, or choose another "
+                "--experiment"
             )
 
     @classmethod

@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.config import HYPERPARAMETERS, Budget, TrainingSetup, Variant, check_value
 from gpt_experiments.errors import ConfigError, TrackingError
 from gpt_experiments.tracking import names
-from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.tracking.failures import mlflow_command, told_as_tracking_errors
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_json, read_text
 from gpt_experiments.tracking.store import Store
 from gpt_experiments.tracking.trial_values import variant_of
@@ -68,7 +68,7 @@ def find_sweep(store: Store, reference: str | None) -> Run:
         newest = deleted[0]
         raise TrackingError(
             f"sweep {newest.data.tags.get(names.SWEEP, '')!r} of experiment {store.experiment.name!r} is deleted; "
-            f"restore its run with {restoring(newest.info.run_id)}"
+            f"restore its run with {mlflow_command(f'runs restore --run-id {newest.info.run_id}')}"
         )
     known = sorted({run.data.tags.get(names.SWEEP, "") for run in sweeps})
     there = f"it holds {', '.join(known)}" if known else "it holds no sweep yet; train one with `sweep quick`"
@@ -93,11 +93,6 @@ def _other_run(store: Store, run_id: str) -> str | None:
         return f"sweep run {run_id} is in experiment {experiment!r}; give --experiment"
     of_sweep = f"; its sweep is {sweep!r}" if sweep else ""
     return f"run {run_id} is no sweep: its {names.KIND} is {kind!r}{of_sweep}"
-
-
-def restoring(run_id: str) -> str:
-    """How a deleted run is brought back."""
-    return f"`mlflow runs restore --run-id {run_id}`, with MLFLOW_TRACKING_URI naming its store"
 
 
 def search_deleted(store: Store, condition: str) -> list[Run]:

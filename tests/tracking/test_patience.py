@@ -183,8 +183,9 @@ def test_a_run_that_is_deleted_while_it_is_written_is_named(store_uri: str) -> N
     store.client.delete_run(recorder.run_id)
     recorder.log_metrics({"a": 1.0})
     for write in (recorder.flush, recorder.finish, lambda: recorder.fail("x"), lambda: recorder.kill("x")):
-        with pytest.raises(RunDeletedError, match=f"run {recorder.run_id} was deleted in MLflow while it was written"):
+        with pytest.raises(RunDeletedError, match="was deleted in MLflow while it was written") as raised:
             write()
+        assert f"`mlflow runs restore --run-id {recorder.run_id}`, with MLFLOW_TRACKING_URI naming" in str(raised.value)
 
 
 @pytest.fixture

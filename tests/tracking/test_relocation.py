@@ -94,7 +94,7 @@ def test_nothing_is_moved_under_a_run_that_is_written(project: tuple[Path, str],
     old, _ = project
     running = Store(uri_of(old)).start_run(kind="trial", run_name="x", params={})
     shutil.copytree(old, tmp_path / "copy")
-    with pytest.raises(TrackingError, match=f"mlflow runs delete --run-id {running.run_id}`"):
+    with pytest.raises(TrackingError, match=f"mlflow runs delete --run-id {running.run_id}`, with MLFLOW_TRACKING"):
         Store(uri_of(tmp_path / "copy"))
     running.finish()
 
@@ -152,7 +152,7 @@ def test_nothing_is_moved_under_a_run_of_another_experiment(project: tuple[Path,
     old, _ = project
     running = Store(uri_of(old), "other").start_run(kind="trial", run_name="x", params={})
     shutil.copytree(old, tmp_path / "copy")
-    with pytest.raises(TrackingError, match=f"mlflow runs delete --run-id {running.run_id}`"):
+    with pytest.raises(TrackingError, match=f"mlflow runs delete --run-id {running.run_id}`, with MLFLOW_TRACKING"):
         Store(uri_of(tmp_path / "copy"))
     running.finish()
 

@@ -311,7 +311,7 @@ def test_stores_that_cannot_serve_are_told_at_once(tmp_path: Path, refusing_serv
 
 def test_a_deleted_experiment_is_told_with_the_way_back(store: Store, client: MlflowClient) -> None:
     client.delete_experiment(store.experiment.experiment_id)
-    with pytest.raises(TrackingError, match="is deleted; restore it with `mlflow experiments restore -x"):
+    with pytest.raises(TrackingError, match=r"`mlflow experiments restore -x \d+`, with MLFLOW_TRACKING_URI naming"):
         Store(store.uri)
 
 
