@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
-# Tests run in as many processes as there are CPU cores, up to four: each takes more than a GiB.
-AT_ONCE := -n logical --maxprocesses 4
+# Tests run in as many processes as there are CPU cores, up to four, as each takes more than a GiB; the tests of one
+# file stay together, since they share what was made for them.
+AT_ONCE := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help sweep ui test test-all bench lint setup

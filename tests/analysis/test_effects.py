@@ -42,6 +42,7 @@ def coverage_and_false_alarms(sweeps: int, seeds: int) -> tuple[float, float]:
     return float(np.mean(covered)), float(np.mean(alarms))
 
 
+@pytest.mark.slow
 def test_intervals_cover_and_false_alarms_are_rare() -> None:
     covered, alarms = coverage_and_false_alarms(sweeps=12, seeds=4)
     assert 0.88 <= covered <= 0.995

@@ -48,7 +48,15 @@ SWEEPS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name in ("one variant, one seed", "eleven variants, wide")
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in SWEEPS
+    ],
+)
 def test_every_figure_of_a_report_is_laid_out(name: str) -> None:
     loss_of = (lambda variant: 2.5) if name == "equal losses" else as_believed
     results = simulate(loss_of, details=True, **SWEEPS[name])

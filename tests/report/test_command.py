@@ -19,6 +19,8 @@ from gpt_experiments.tracking.sweep_reader import read_sweep
 from gpt_experiments.tracking.sweep_record import find_sweep
 from tests.reference.plain_gpt import PlainGPT
 
+pytestmark = pytest.mark.slow
+
 DEFINITION = """
 name: tiny
 method: one-at-a-time

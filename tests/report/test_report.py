@@ -90,6 +90,7 @@ def test_it_says_what_the_numbers_say(page: str, eleven: SweepResults) -> None:
     assert short.count("\n| ") == 12  # ten effects below a head and its rule
 
 
+@pytest.mark.slow
 def test_a_partial_sweep_says_what_is_missing(tmp_path: Path) -> None:
     lost = [("n_head=8", 0), ("n_head=8", 1), ("n_head=8", 2), ("baseline", 1)]
     page = written(simulate(as_believed, lost=lost, details=True), tmp_path)
@@ -101,6 +102,7 @@ def test_a_partial_sweep_says_what_is_missing(tmp_path: Path) -> None:
     assert "nan" not in re.sub(r"loss is nan at step 7", "", page)
 
 
+@pytest.mark.slow
 def test_a_full_grid_is_shown_by_effects_and_interactions(tmp_path: Path) -> None:
     page = written(simulate(as_believed, variants=full_grid(), method="grid", seeds=1, details=True), tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
@@ -113,6 +115,7 @@ def test_a_full_grid_is_shown_by_effects_and_interactions(tmp_path: Path) -> Non
     assert len(pd.read_csv(tmp_path / "summary.csv")) == 243
 
 
+@pytest.mark.slow
 def test_an_unbalanced_set_gets_importances_named_as_what_they_are(tmp_path: Path) -> None:
     some = full_grid()[::7]
     page = written(simulate(as_believed, variants=some, method="random", seeds=1, details=True), tmp_path)
@@ -129,6 +132,7 @@ def test_of_equal_losses_nothing_is_explained() -> None:
     assert "importances" not in [section.anchor for section in document.sections]
 
 
+@pytest.mark.slow
 def test_a_variant_without_a_sample_is_left_out_of_the_samples(tmp_path: Path) -> None:
     results = simulate(as_believed, seeds=2, details=True)
     kept = {run_id: text for run_id, text in results.samples.items() if run_id not in ("baseline 0", "n_head=8 1")}
@@ -147,6 +151,7 @@ def test_an_unfinished_sweep_says_how_many_seeds_it_has_seen() -> None:
     assert document.subtitle == "10 of 11 variants, 1 of 3 seeds, 10 of 33 trials finished, on made-up"
 
 
+@pytest.mark.slow
 def test_one_seed_gets_no_verdict_and_what_users_name_things_is_no_markup(tmp_path: Path) -> None:
     results = simulate(as_believed, seeds=1, details=True)
     samples = dict.fromkeys(results.samples, "<script>alert(1)</script> & `|`")
