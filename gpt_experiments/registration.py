@@ -16,7 +16,7 @@ from gpt_experiments.model_card import ChosenFrom, bits, model_card
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.selection import Choice, choose_best
 from gpt_experiments.tracking import FinishedTrial, ModelRun, Store, model_folder, names
-from gpt_experiments.tracking.model_run import find_model_run, kind_of_run
+from gpt_experiments.tracking.model_run import find_model_run, get_run, kind_of_run
 from gpt_experiments.tracking.registry import ModelRegistry, RegisteredVersion
 from gpt_experiments.tracking.run_files import UnreadableError, read_text
 from gpt_experiments.tracking.sweep_cells import SweepTrials, read_sweep_trials
@@ -198,7 +198,7 @@ def _read_checkpoint(run: ModelRun, store: Store, folder: Path) -> tuple[Path, s
 def _sample(run: ModelRun, store: Store, left_out: list[str]) -> str:
     """What the model wrote; nothing where that cannot be read."""
     try:
-        return read_text(store.client.get_run(run.run_id), names.SAMPLE_FILE, store.uri)
+        return read_text(get_run(store, run.run_id), names.SAMPLE_FILE, store.uri)
     except UnreadableError as error:
         left_out.append(f"{names.SAMPLE_FILE} of run {run.run_id} {error}")
         return ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
@@ -14,6 +15,8 @@ from gpt_experiments.errors import ConfigError, TrackingError
 from gpt_experiments.registration import register_model
 from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking.model_run import get_run
+from gpt_experiments.tracking.sweep_cells import read_sweep_trials
 from tests.registered import BASELINE, add_run, add_sweep
 from tests.sweep.test_runner import ON_CPU, Recorder, define
 
@@ -240,3 +243,22 @@ def test_a_store_that_fails_costs_no_trial_its_place(
     monkeypatch.setattr("gpt_experiments.registration.model_folder", fail)
     with pytest.raises(TrackingError, match=r"^the store is locked$"):
         register_model("mine", store, "m")
+
+
+def test_only_what_the_store_does_not_hold_is_a_lost_run(
+    store: Store, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_sweep(store, corpus, {2: [2.0], 4: ["finished"]})
+    (lost,) = (cell for cell in read_sweep_trials(store, "mine").cells if cell.trial is None)
+    assert lost.problem == "has lost its run"
+
+    def fail(run_id: str) -> None:
+        raise MlflowException("API request failed with error code 500 != 200")
+
+    monkeypatch.setattr(store.client._client, "get_run", fail)  # type: ignore[attr-defined]
+    with pytest.raises(TrackingError, match="error code 500"):
+        read_sweep_trials(store, "mine")
+    with pytest.raises(TrackingError, match="error code 500"):
+        read_sweep_trials(store, "yours")
+    with pytest.raises(TrackingError, match="error code 500"):
+        get_run(store, "0" * 32)

@@ -16,6 +16,7 @@ from gpt_experiments.report.html import render_html
 from gpt_experiments.report.markdown import render_markdown
 from gpt_experiments.sweep.search import importances
 from gpt_experiments.tracking import RunRecorder, Store, names
+from gpt_experiments.tracking.model_run import get_run
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_text
 from gpt_experiments.tracking.sweep_reader import read_pretrained, read_sweep
 
@@ -96,7 +97,7 @@ def _write_explorers(store: Store, results: SweepResults, folder: Path, left_out
     for name, label in (("baseline", "baseline"), ("best", str(results.by_variant["label"].iloc[0]))):
         for run_id in results.runs_of(label)["run_id"].head(1):
             try:
-                page = read_text(store.client.get_run(run_id), names.EXPLORER_FILE, store.uri)
+                page = read_text(get_run(store, run_id), names.EXPLORER_FILE, store.uri)
             except UnreadableError as error:
                 left_out.add(names.EXPLORER_FILE, str(error), label)
                 continue

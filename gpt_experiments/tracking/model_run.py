@@ -51,7 +51,7 @@ def kind_of_run(store: Store, run_id: str) -> str | None:
     Raises:
         MissingError: there is no such run.
     """
-    return _get_run(store, run_id).data.tags.get(names.KIND)
+    return get_run(store, run_id).data.tags.get(names.KIND)
 
 
 def find_model_run(store: Store, run_id: str) -> ModelRun:
@@ -60,7 +60,7 @@ def find_model_run(store: Store, run_id: str) -> ModelRun:
     Raises:
         MissingError: there is no such run, it is deleted, of another kind, did not finish, or lacks what makes it one.
     """
-    run = _get_run(store, run_id)
+    run = get_run(store, run_id)
     tags = run.data.tags
     kind = tags.get(names.KIND)
     if run.info.lifecycle_stage != "active":
@@ -75,7 +75,13 @@ def find_model_run(store: Store, run_id: str) -> ModelRun:
     return _describe(run, kind)
 
 
-def _get_run(store: Store, run_id: str) -> Run:
+def get_run(store: Store, run_id: str) -> Run:
+    """The run of that id, of whichever experiment, deleted or not.
+
+    Raises:
+        MissingError: there is no such run.
+        TrackingError: the store fails.
+    """
     with told_as_tracking_errors(store.uri):
         try:
             return store.client.get_run(run_id)

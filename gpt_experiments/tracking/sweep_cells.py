@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlflow.exceptions import MlflowException
-
 from gpt_experiments.config import ModelConfig
+from gpt_experiments.errors import MissingError
 from gpt_experiments.tracking import names
+from gpt_experiments.tracking.model_run import get_run
 from gpt_experiments.tracking.run_files import LeftOut
 from gpt_experiments.tracking.store import FinishedTrial, Store
 from gpt_experiments.tracking.sweep_record import PlannedRow, SweepRecord, find_sweep
@@ -89,8 +89,8 @@ def _problem(store: Store, row: PlannedRow, failures: Mapping[str, str]) -> str:
 def _lost(store: Store, run_id: str) -> str:
     """Why a run that had finished is no result any more."""
     try:
-        run = store.client.get_run(run_id)
-    except MlflowException:
+        run = get_run(store, run_id)
+    except MissingError:
         return "has lost its run"
     if run.info.lifecycle_stage != "active":
         return f"has lost its run {run_id}, which is deleted"

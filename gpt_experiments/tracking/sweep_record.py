@@ -11,13 +11,13 @@ from typing import Any, Final, get_args
 
 import yaml
 from mlflow.entities import Run, ViewType
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from gpt_experiments.config import HYPERPARAMETERS, Budget, TrainingSetup, Variant, check_value
-from gpt_experiments.errors import ConfigError, TrackingError
+from gpt_experiments.errors import ConfigError, MissingError, TrackingError
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.failures import mlflow_command, told_as_tracking_errors
+from gpt_experiments.tracking.model_run import get_run
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_json, read_text
 from gpt_experiments.tracking.store import Store
 from gpt_experiments.tracking.trial_values import variant_of
@@ -84,10 +84,11 @@ def _is_meant(run: Run, reference: str | None) -> bool:
 def _other_run(store: Store, run_id: str) -> str | None:
     """What is wrong with the id of a run that is no sweep of this experiment; None where there is no such run."""
     try:
-        run = store.client.get_run(run_id)
-        experiment = store.client.get_experiment(run.info.experiment_id).name
-    except MlflowException:
+        run = get_run(store, run_id)
+    except MissingError:
         return None
+    with told_as_tracking_errors(store.uri):
+        experiment = store.client.get_experiment(run.info.experiment_id).name
     kind, sweep = run.data.tags.get(names.KIND), run.data.tags.get(names.SWEEP)
     if kind == "sweep":
         return f"sweep run {run_id} is in experiment {experiment!r}; give --experiment"
