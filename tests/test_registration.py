@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.tracking import Store, names
 from gpt_experiments.tracking.model_run import get_run
 from gpt_experiments.tracking.sweep_cells import read_sweep_trials
+from tests.forked import in_child
 from tests.registered import BASELINE, add_run, add_sweep
 from tests.sweep.test_runner import ON_CPU, Recorder, define
 
@@ -262,3 +265,21 @@ def test_only_what_the_store_does_not_hold_is_a_lost_run(
         read_sweep_trials(store, "yours")
     with pytest.raises(TrackingError, match="error code 500"):
         get_run(store, "0" * 32)
+
+
+def test_a_registration_that_is_killed_leaves_no_folder_that_the_next_one_does_not_remove(
+    store: Store, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    run_id = add_run(store, corpus, 2.0)
+
+    def register_and_die() -> None:
+        monkeypatch.setattr("mlflow.pyfunc.save_model", lambda *_, **__: os._exit(0))
+        register_model(run_id, store, "m")
+
+    assert in_child(register_and_die) == ""
+    assert list(temporary.iterdir())
+    register_model(run_id, store, "m")
+    assert list(temporary.iterdir()) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 import gpt_experiments
+from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import served_model
 
 # What `served_model` needs of this package, and of others; a test loads a model with nothing else of this package.
@@ -26,12 +26,12 @@ def write_model_package(checkpoint: Path, example_prompt: str, folder: Path) -> 
 
     It is a model from code: nothing is pickled, and it loads where this package is not installed.
     """
-    with tempfile.TemporaryDirectory() as temporary:
+    with scratch_folder() as temporary:
         mlflow.pyfunc.save_model(
             folder,
             python_model=served_model.__file__,
             artifacts={served_model.CHECKPOINT_ARTIFACT: str(checkpoint)},
-            code_paths=[str(_copy_sources(Path(temporary)))],
+            code_paths=[str(_copy_sources(temporary))],
             signature=_signature(),
             input_example=(
                 pd.DataFrame({served_model.PROMPT_COLUMN: [example_prompt]}),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -17,6 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import without_secrets
+from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.training.events import Evaluation
@@ -148,8 +148,8 @@ class RunRecorder:
         """An artifact's JSON value, or None where the run has no such artifact."""
         if artifact not in (file.path for file in self._client.list_artifacts(self.run_id)):
             return None
-        with tempfile.TemporaryDirectory() as folder:
-            path = self._client.download_artifacts(self.run_id, artifact, folder)
+        with scratch_folder() as folder:
+            path = self._client.download_artifacts(self.run_id, artifact, str(folder))
             return json.loads(Path(path).read_text(encoding="utf-8"))
 
     @_told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 from mlflow.entities.model_registry import ModelVersion
 
 from gpt_experiments.errors import ConfigError
+from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.tracking.model_package import write_model_package
@@ -81,8 +81,8 @@ class ModelRegistry:
             names.CORPUS_DIGEST: run.corpus_digest,
             names.SCORE: repr(run.val_loss),
         }
-        with told_as_tracking_errors(self.uri), tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / names.MODEL_FOLDER
+        with told_as_tracking_errors(self.uri), scratch_folder() as temporary:
+            folder = temporary / names.MODEL_FOLDER
             write_model_package(checkpoint, example_prompt, folder)
             self._client.log_artifacts(run.run_id, str(folder), names.MODEL_FOLDER)
             if not self._client.search_registered_models(f"name = '{self.name}'"):

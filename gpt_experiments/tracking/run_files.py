@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,9 @@ from typing import Any, Final
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
+from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking.failures import first_line, is_absent
 
 MOST_BYTES: Final = 4_000_000
@@ -62,18 +63,24 @@ def read_text(run: Run, artifact: str, uri: str, *, most_bytes: int = MOST_BYTES
     """
     try:
         repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(repository.download_artifacts(artifact, folder))  # type: ignore[no-untyped-call]
-            if path.is_dir():
-                raise UnreadableError("is a folder")
-            if path.stat().st_size > most_bytes:
-                raise UnreadableError(f"is too large to be what this program wrote ({path.stat().st_size:,} bytes)")
-            return path.read_text(encoding="utf-8")
+        if isinstance(repository, LocalArtifactRepository):  # the file itself, not a copy
+            return _read(repository.download_artifacts(artifact), most_bytes)  # type: ignore[no-untyped-call]
+        with scratch_folder() as folder:
+            return _read(repository.download_artifacts(artifact, str(folder)), most_bytes)  # type: ignore[no-untyped-call]
     except UnicodeDecodeError as error:
         raise UnreadableError("is no text in UTF-8") from error
     except (MlflowException, OSError) as error:
         why = getattr(error, "strerror", None) or first_line(error)
         raise UnreadableError("is missing" if is_absent(error) else f"cannot be read ({why})") from error
+
+
+def _read(file: str, most_bytes: int) -> str:
+    path = Path(file)
+    if path.is_dir():
+        raise UnreadableError("is a folder")
+    if path.stat().st_size > most_bytes:
+        raise UnreadableError(f"is too large to be what this program wrote ({path.stat().st_size:,} bytes)")
+    return path.read_text(encoding="utf-8")
 
 
 def read_json(run: Run, artifact: str, uri: str, *, most_bytes: int) -> Any:
