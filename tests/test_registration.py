@@ -187,7 +187,7 @@ def test_what_cannot_be_registered_is_told_and_leaves_nothing(
         register_model(None, store, "m")
     with pytest.raises(TrackingError, match=f"holds no run {'0' * 32}"):
         register_model("0" * 32, store, "m")
-    with pytest.raises(ConfigError, match="must not be empty or hold / : @ or quotes, but got 'a/b'"):
+    with pytest.raises(ConfigError, match="must not hold / : @ or quotes, but got 'a/b'"):
         register_model(None, store, "a/b")
 
     add_sweep(store, corpus, {2: ["failed"]})
@@ -210,6 +210,8 @@ def test_what_cannot_be_registered_is_told_and_leaves_nothing(
     client.delete_run(deleted)
     with pytest.raises(TrackingError, match=f"is deleted; restore it with `mlflow runs restore --run-id {deleted}`"):
         register_model(deleted, store, "m")
+    with pytest.raises(ConfigError, match="a model's name must have visible characters"):
+        register_model(deleted, store, " ")
     with pytest.raises(TrackingError, match="the run has no checkpoint"):
         register_model(add_run(store, corpus, 2.0, checkpoint=False), store, "m")
     foreign = client.create_run(store.experiment.experiment_id).info.run_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from gpt_experiments.errors import ConfigError
+from gpt_experiments.errors import ConfigError, shown
 
 DEFAULT_EXPERIMENT: Final = "gpt-experiments"
 
@@ -71,8 +71,7 @@ def require_name(what: str, name: str) -> None:
     """
     is_seen = name.isprintable() and name == name.strip()
     if not is_seen or re.fullmatch(r"[.]*", name) or len(name.encode()) > _LONGEST_NAME:
-        shown = name if len(name) <= 40 else name[:40] + "..."
         raise ConfigError(
-            f"{what} must have 1 to {_LONGEST_NAME} visible characters, no space at its ends, and not only dots, but "
-            f"got {shown!r} of {len(name)}; choose another"
+            f"{what} must have visible characters of 1 to {_LONGEST_NAME} bytes, no space at its ends, and not only "
+            f"dots, but got {shown(name)} of {len(name.encode(errors='replace'))} bytes; choose another"
         )

@@ -9,7 +9,7 @@ from typing import Final
 
 from mlflow.entities.model_registry import ModelVersion
 
-from gpt_experiments.errors import ConfigError
+from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import names
 from gpt_experiments.tracking.failures import told_as_tracking_errors
@@ -45,12 +45,12 @@ class ModelRegistry:
     """
 
     def __init__(self, uri: str, name: str) -> None:
-        if not name.strip() or set(name) & set("/:@'\"`"):
+        names.require_name("a model's name", name)
+        if set(name) & set("/:@'\"`"):
             raise ConfigError(
-                f"a model's name must not be empty or hold / : @ or quotes, but got {name!r}; "
+                f"a model's name must not hold / : @ or quotes, but got {shown(name)}; "
                 f"the default is {names.DEFAULT_MODEL}"
             )
-        names.require_name("a model's name", name)
         self.uri, self.name = uri, name
         with told_as_tracking_errors(uri):
             self._client = patient_client(uri, Patience())
