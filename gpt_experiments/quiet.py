@@ -12,29 +12,47 @@ DEBUG_VARIABLE: Final = "GPT_EXPERIMENTS_DEBUG"
 """Where it is set, a developer wants to see tracebacks, warnings and log records."""
 
 _QUIET_VARIABLE: Final = "GPT_EXPERIMENTS_QUIET_LIBRARIES"  # inherited by the processes that this one starts
+_MLFLOW_LEVEL_VARIABLE: Final = "MLFLOW_LOGGING_LEVEL"
 
 
 def wants_debugging() -> bool:
     return bool(os.environ.get(DEBUG_VARIABLE))
 
 
+def wants_log() -> bool:
+    """Whether log records are wanted on the screen: by a developer, or because the user asked MLflow to log."""
+    return wants_debugging() or bool(os.environ.get(_MLFLOW_LEVEL_VARIABLE))
+
+
 def quieten_libraries() -> None:
     """From now on, here and in processes started from here, no library writes to the screen by itself.
 
     What our own parts have to say goes through listeners and exceptions. Warnings that the user asked Python for, with
-    `-W` or PYTHONWARNINGS, are shown.
+    `-W` or PYTHONWARNINGS, are shown, and log records where the user has set MLFLOW_LOGGING_LEVEL.
     """
     if wants_debugging():
         return
     os.environ[_QUIET_VARIABLE] = "1"
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    logging.disable(logging.CRITICAL)
+    _hide_log()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         os.environ["PYTHONWARNINGS"] = "ignore"
 
 
-def quieten_as_parent_did() -> None:
-    """In a process that another one started: what of `quieten_libraries` is not inherited."""
+def quieten_worker() -> None:
+    """In a process that another one started: what of `quieten_libraries` is not inherited.
+
+    Warnings are hidden in every worker, also where the sweep was started from Python, unless somebody asked for them.
+    """
+    if wants_debugging():
+        return
     if os.environ.get(_QUIET_VARIABLE):
+        _hide_log()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def _hide_log() -> None:
+    if not wants_log():
         logging.disable(logging.CRITICAL)

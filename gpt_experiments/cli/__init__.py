@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,6 +47,12 @@ def _brief_misuse() -> Iterator[None]:
         raise
 
 
+def _show_traceback(error: BaseException) -> None:
+    """For a developer, what the one line of the error leaves out."""
+    if wants_debugging():
+        click.echo(without_secrets("".join(traceback.format_exception(error))), err=True)
+
+
 class _Program(click.Group):
     """Prints an error of the user's, or of the system, as one paragraph; status 2 for a wrong value, 1 for failed work.
 
@@ -61,11 +68,14 @@ class _Program(click.Group):
             with _brief_misuse():
                 return super().invoke(ctx)
         except ExperimentError as error:
+            _show_traceback(error)
             told = _Misuse if isinstance(error, ConfigError) else click.ClickException
             raise told(one_line(without_secrets(str(error)))) from error
         except OSError as error:
+            _show_traceback(error)
             raise click.ClickException(one_line(system_fault(error))) from error
         except MemoryError as error:
+            _show_traceback(error)
             raise click.ClickException("there is not enough memory; ask for less at once, or close programs") from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)

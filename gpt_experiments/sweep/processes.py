@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
-import warnings
 from multiprocessing import connection, parent_process
 from multiprocessing.process import BaseProcess
 
-from gpt_experiments.quiet import quieten_as_parent_did
+from gpt_experiments.quiet import quieten_worker
 from gpt_experiments.sweep.signals import leave_to_parent
 
 
 def serve_parent() -> None:
     """Leave Ctrl-C and a closed terminal to the parent, and end at once when it ends, however that happens."""
     leave_to_parent()
-    quieten_as_parent_did()
+    quieten_worker()
     parent = parent_process()
     if parent is None:
         return
@@ -27,15 +25,6 @@ def serve_parent() -> None:
         os._exit(1)  # nobody would hear of its results
 
     threading.Thread(target=wait, daemon=True, name="die-with-parent").start()
-
-
-def hide_warnings() -> None:
-    """Keep warnings, which libraries write for developers, off the user's screen unless somebody asked for them.
-
-    Who asks is `python -W` or $PYTHONWARNINGS, which Python hands on to the processes that it starts.
-    """
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
 
 
 def death(process: BaseProcess, what: str, remedy: str) -> str:

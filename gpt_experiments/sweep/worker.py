@@ -19,7 +19,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.model.fused import KernelWarning
 from gpt_experiments.sweep.group_training import BrokenDeviceError, Trainer, failure, train_jobs
 from gpt_experiments.sweep.messages import Free, Job, Message, Notice, Trained
-from gpt_experiments.sweep.processes import hide_warnings, serve_parent
+from gpt_experiments.sweep.processes import serve_parent
 from gpt_experiments.sweep.writers import FileWriter, Tell, WriteHere, WriterPool
 from gpt_experiments.training import (
     CaptureWarning,
@@ -67,7 +67,6 @@ def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
     be trusted with another group it ends once the files of the last one are written: a fresh one then takes its place.
     """
     serve_parent()
-    hide_warnings()
     sending = threading.Lock()
 
     def tell(key: int, message: Message) -> None:

@@ -24,7 +24,7 @@ from gpt_experiments.artifacts import write_trial_files
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.group_training import reason
 from gpt_experiments.sweep.messages import Job, JobDone, JobFailed, Message
-from gpt_experiments.sweep.processes import death, hide_warnings, serve_parent
+from gpt_experiments.sweep.processes import death, serve_parent
 from gpt_experiments.training import TrainingResult, prepare_process
 
 _MOST_WAITING_BYTES: Final = 2**30  # of trained models in the worker's memory, until a writer takes them
@@ -189,7 +189,6 @@ def write_files(job: Job, result: TrainingResult, corpus: Corpus) -> JobDone | J
 def _write_orders(orders: Connection, corpus: Corpus) -> None:
     """The writer process: one order after another, until the other end is closed."""
     serve_parent()
-    hide_warnings()
     prepare_process(torch.device("cpu"), 1)
     while True:
         try:

@@ -16,7 +16,6 @@ from mlflow.environment_variables import (
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
     MLFLOW_HTTP_REQUEST_TIMEOUT,
-    MLFLOW_LOGGING_LEVEL,
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
 )
 from mlflow.exceptions import MlflowException
@@ -28,6 +27,7 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from gpt_experiments.errors import TrackingError, without_secrets
+from gpt_experiments.quiet import wants_log
 from gpt_experiments.tracking.failures import (
     CERTIFICATE,
     SIGN_IN,
@@ -79,12 +79,12 @@ def resolve_uri(tracking_uri: str | None, patience: Patience | None = None) -> s
 
 
 def _quieten_libraries() -> None:
-    """Leave out what this program says itself, unless the user asked MLflow to log.
+    """Leave out what this program says itself, unless the user asked for log records.
 
     That is a link for each run, a progress bar for each file, and each failed try of a call that is repeated, some with
     a traceback. A try is repeated here, with notices, so MLflow's client shall not repeat it for minutes in silence.
     """
-    if MLFLOW_LOGGING_LEVEL.name not in os.environ:
+    if not wants_log():
         for logger in ("mlflow", "alembic"):
             logging.getLogger(logger).setLevel(logging.WARNING)
         for logger in ("mlflow.store.db.utils", "urllib3.connectionpool"):

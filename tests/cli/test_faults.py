@@ -53,6 +53,15 @@ def test_a_developer_sees_the_traceback(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("body", ["raise TrackingError('x')", "raise OSError(28, 'x')", "raise MemoryError"])
+def test_a_developer_sees_the_traceback_of_an_error_of_one_line_too(tmp_path: Path, body: str) -> None:
+    done = run(f"from gpt_experiments.errors import TrackingError\n    {body}", tmp_path, GPT_EXPERIMENTS_DEBUG="1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "in fail" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
@@ -107,6 +116,24 @@ def test_what_libraries_say_stays_off_the_screen_unless_a_developer_asks(tmp_pat
     assert "a warning" in said
     assert "a record" in said
     assert "a warning" in run(body, tmp_path, PYTHONWARNINGS="default").stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "seen"),
+    [("", ""), ("GPT_EXPERIMENTS_DEBUG", "a warning a record"), ("MLFLOW_LOGGING_LEVEL", "a record")],
+)
+def test_workers_and_stores_show_what_a_developer_asks_for(tmp_path: Path, variable: str, seen: str) -> None:
+    body = (
+        "import logging, warnings\n"
+        "    from gpt_experiments.quiet import quieten_worker\n"
+        "    from gpt_experiments.tracking.connection import resolve_uri\n"
+        f"    resolve_uri('sqlite:///{tmp_path}/mlflow.db')\n"
+        "    quieten_worker()\n"
+        "    logging.getLogger('mlflow').info('a record')\n"
+        "    warnings.warn('a warning', RuntimeWarning)"
+    )
+    said = run(body, tmp_path, **({variable: "INFO"} if variable else {})).stderr
+    assert ["a warning" in said, "a record" in said] == ["a warning" in seen, "a record" in seen]
 
 
 def test_figures_need_no_backend_of_the_environment(tmp_path: Path) -> None:
