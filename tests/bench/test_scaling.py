@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 import pytest
@@ -38,7 +39,16 @@ def _trial(variant: Variant, seed: int, training: TrainingSetup) -> Trial:
 
 
 @pytest.mark.slow
-def test_a_process_that_died_is_named_with_its_own_status_and_not_those_that_were_ended_for_it(corpus: Corpus) -> None:
+def test_a_process_that_died_is_named_with_its_own_status_and_not_those_that_were_ended_for_it(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill = SpawnProcess.kill
+
+    def kill_at_once(process: SpawnProcess) -> None:
+        kill(process)
+        process.join()  # otherwise it is a matter of luck whether its status is there when statuses are read
+
+    monkeypatch.setattr(SpawnProcess, "kill", kill_at_once)
     variant = Variant(n_head=1, n_layer=1, n_embed=8, block_size=8)
     trial = SecondDies(variant=variant, training=TrainingSetup(steps=1, batch_size=2))
     with pytest.raises(BenchmarkError, match="1 of 2 processes that train side by side ended with exit status 3"):
