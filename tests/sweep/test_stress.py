@@ -124,3 +124,26 @@ def test_failures_end_no_more_than_their_own_trial(cores: int, store_uri: str, c
         failed = {seed for seed, report in reports.items() if report.outcome == "failed"}
         assert failed == {trainers.UNLUCKY_SEED, 4}
         assert {seed for seed, report in reports.items() if report.outcome == "finished"} == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers"),
+    [
+        (1, 1),
+        pytest.param(1, 2, marks=thorough),
+        pytest.param(1, 3, marks=thorough),
+        pytest.param(2, 1, marks=thorough),
+        pytest.param(2, 2, marks=thorough),
+        pytest.param(2, 3, marks=thorough),
+    ],
+    indirect=["cores"],
+)
+def test_many_sweeps_of_trials_that_end_at_once_forget_none(
+    cores: int, store_uri: str, corpus: Corpus, workers: int
+) -> None:
+    """The shorter the trials, the more often nothing runs for a moment: ten such sweeps for each of the others."""
+    setup, store = on_cpu(trainer=trainers.all_diverge_at_once), Store(store_uri)
+    for _ in range(10 * ROUNDS if ROUNDS > 1 else 2):
+        source = Groups(corpus, [[1], [2, 3], [4], [5], [6]])
+        reports = run_groups(source, corpus, store, setup, Recorder(), size=workers)
+        assert {seed: report.outcome for seed, report in reports.items()} == dict.fromkeys(range(1, 7), "failed")

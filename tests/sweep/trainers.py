@@ -110,6 +110,12 @@ def unlucky_seed_kills(trials: Sequence[Trial], corpus: Corpus, device: torch.de
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def all_diverge_at_once(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
+    """No trial lives to its first evaluation, so that a sweep takes as long as what is around its training."""
+    return [DivergedError(0, float("nan"), trial.training.learning_rate) for trial in trials]
+    yield  # makes it a generator
+
+
 def bug(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
     """An error that is nobody's to expect."""
     raise ZeroDivisionError("division by zero")
