@@ -15,7 +15,9 @@ from gpt_experiments.cli import program
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.registration import register_model
+from gpt_experiments.report.attention import compared_pictures
 from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking.run_files import LeftOut
 from gpt_experiments.tracking.sweep_reader import read_sweep
 from tests.report.stores import Whole, make_whole
 
@@ -289,3 +291,15 @@ def test_a_trial_that_is_planned_twice_counts_once(whole: Whole) -> None:
     results = read_sweep(Store(whole.uri))
     assert len(results.trials) == 8
     assert results.left_out == ("a second plan of baseline (seed 1337) is left out",)
+
+
+def test_a_store_that_fails_while_attention_is_read_is_no_missing_attention(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise TrackingError("the store is locked")
+
+    results = read_sweep(Store(whole.uri))
+    monkeypatch.setattr("gpt_experiments.report.attention.load_model", fail)
+    with pytest.raises(TrackingError, match=r"^the store is locked$"):
+        compared_pictures(results, whole.uri, LeftOut())
