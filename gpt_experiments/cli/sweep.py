@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     type=click.Choice(["steps", "tokens", "flops"]),
     help="What every variant gets as much of as the baseline, instead of the definition's.",
 )
-@click.option("--workers", type=int, metavar="N", help="Processes at once. Default: one a CPU core, or one a GPU.")
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Processes at once. Default: one for each GPU; without a GPU, one for each CPU core.",
+)
 @click.option(
     "--replicas",
     type=int,
