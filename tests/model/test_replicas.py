@@ -37,7 +37,8 @@ def test_logits_and_gradients_are_those_of_each_model_alone(
     data: st.DataObject,
 ) -> None:  # fmt: skip
     variant = Variant(n_head=n_head, n_layer=n_layer, n_embed=n_head * head_size, dropout=0.0, block_size=block_size)
-    alone = models([0.0] * replicas, variant, vocab_size)
+    # In double precision, because a norm over two features that are nearly equal multiplies what float32 rounds off.
+    alone = [model.double() for model in models([0.0] * replicas, variant, vocab_size)]
     together = ReplicaGPT(alone).train(train)
     length = data.draw(st.integers(1, block_size))
     tokens = torch.randint(vocab_size, (replicas, 3, length + 1))
@@ -51,7 +52,7 @@ def test_logits_and_gradients_are_those_of_each_model_alone(
         F.cross_entropy(expected.flatten(0, 1), tokens[r, :, 1:].flatten(), reduction="sum").backward()
         gradients = {name: p.grad for name, p in model.named_parameters()}
         flat = torch.cat([gradients[name].flatten() for name in together.shapes])
-        torch.testing.assert_close(grad[r, : len(flat)], flat, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(grad[r, : len(flat)], flat, atol=1e-5, rtol=1e-5)
         assert grad[r, len(flat) :].abs().sum() == 0
 
 
