@@ -31,6 +31,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 * ROUNDS)]
 thorough = pytest.mark.skipif(ROUNDS == 1, reason="set GPT_EXPERIMENTS_STRESS to a number above 1 for this one")
 
 
+on_cores_with_workers = pytest.mark.parametrize(
+    ("cores", "workers"),
+    [
+        (1, 1),
+        pytest.param(1, 2, marks=thorough),
+        pytest.param(1, 3, marks=thorough),
+        pytest.param(2, 1, marks=thorough),
+        pytest.param(2, 2, marks=thorough),
+        pytest.param(2, 3, marks=thorough),
+    ],
+    indirect=["cores"],
+)
 TWICE_TWO = dataclasses.replace(SWEEP, seeds=(1, 2))
 
 
@@ -104,18 +116,7 @@ def test_a_search_that_learns_ends_only_when_it_has_no_more(cores: int, store_ur
         assert_finished(store, report.parent_run_id)
 
 
-@pytest.mark.parametrize(
-    ("cores", "workers"),
-    [
-        (1, 1),
-        pytest.param(1, 2, marks=thorough),
-        pytest.param(1, 3, marks=thorough),
-        pytest.param(2, 1, marks=thorough),
-        pytest.param(2, 2, marks=thorough),
-        pytest.param(2, 3, marks=thorough),
-    ],
-    indirect=["cores"],
-)
+@on_cores_with_workers
 def test_failures_end_no_more_than_their_own_trial(cores: int, store_uri: str, corpus: Corpus, workers: int) -> None:
     setup = on_cpu(trainer=trainers.unlucky_seed_kills)
     for _ in range(ROUNDS):
@@ -126,18 +127,7 @@ def test_failures_end_no_more_than_their_own_trial(cores: int, store_uri: str, c
         assert {seed for seed, report in reports.items() if report.outcome == "finished"} == {1, 2, 3}
 
 
-@pytest.mark.parametrize(
-    ("cores", "workers"),
-    [
-        (1, 1),
-        pytest.param(1, 2, marks=thorough),
-        pytest.param(1, 3, marks=thorough),
-        pytest.param(2, 1, marks=thorough),
-        pytest.param(2, 2, marks=thorough),
-        pytest.param(2, 3, marks=thorough),
-    ],
-    indirect=["cores"],
-)
+@on_cores_with_workers
 def test_many_sweeps_of_trials_that_end_at_once_forget_none(
     cores: int, store_uri: str, corpus: Corpus, workers: int
 ) -> None:
