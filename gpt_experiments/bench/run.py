@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from gpt_experiments.bench.machine import describe_machine
 from gpt_experiments.bench.results import BenchResult
@@ -53,6 +54,8 @@ class BenchOptions:
             raise ConfigError(f"scale must be above 0 and at most 1, the whole study, but got {self.scale:g}")
 
 
+_QUICK_LEVELS: Final = {"n_layer": (1,), "n_embed": (32,)}  # two small variants beside the baseline
+
 Progress = str | tuple[BenchResult, str]
 """What is measured next, or everything so far with the part that has just been measured."""
 
@@ -89,16 +92,17 @@ def run_bench(options: BenchOptions, corpus: Corpus) -> Iterator[Progress]:
         )
         result = dataclasses.replace(result, scaling=scaling)
         yield result, "scaling"
+    swept = dataclasses.replace(definition, levels=_QUICK_LEVELS) if options.quick else definition
     if "sweep" in options.parts:
         scale = options.scale or (0.004 if options.quick else 0.02)
-        yield f"{rounds} times two sweeps of eleven variants, {scale:g} of the study"
-        sweep = time_sweeps(definition, corpus, str(device), scale=scale, rounds=rounds, workers=options.workers)
+        yield f"{rounds} times two sweeps of {len(swept.one_at_a_time())} variants, {scale:g} of the study"
+        sweep = time_sweeps(swept, corpus, str(device), scale=scale, rounds=rounds, workers=options.workers)
         result = dataclasses.replace(result, sweep=sweep)
         yield result, "sweep"
     if "orchestration" in options.parts:
-        name = "one-at-a-time" if options.quick else "grid"
         yield "what a sweep costs beside its training"
-        orchestration = time_orchestration(load_definition(name), str(device), workers=options.workers)
+        many = swept if options.quick else load_definition("grid")
+        orchestration = time_orchestration(many, str(device), workers=options.workers)
         yield dataclasses.replace(result, orchestration=orchestration), "orchestration"
 
 

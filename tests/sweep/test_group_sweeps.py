@@ -234,7 +234,7 @@ def test_files_are_written_beside_the_training_and_nothing_is_left_behind(store_
             self.ended_when_evaluated.append((ticket.trial.seed, len(self.ended)))
 
     store, listener = Store(store_uri), Order()
-    before = set(psutil.Process().children(recursive=True))
+    before = psutil.Process().children()
     source = Groups(corpus, [(1, 2), (3, 4)])
     reports = run_groups(source, corpus, store, on_cpu(writers=2), listener)
     assert [report.outcome for report in reports.values()] == ["finished"] * 4
@@ -244,7 +244,7 @@ def test_files_are_written_beside_the_training_and_nothing_is_left_behind(store_
     for run in trial_runs(store).values():
         assert run.info.status == "FINISHED"
         assert {file.path for file in client.list_artifacts(run.info.run_id)} == FILES
-    assert not psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before - trackers(), timeout=10)[1]
+    assert not psutil.wait_procs(started_since(before), timeout=10)[1]
 
 
 @pytest.mark.slow
@@ -255,14 +255,14 @@ def test_an_interrupt_ends_workers_and_their_writers(store_uri: str, corpus: Cor
                 self.notices.append("stop")
 
     store, listener = Store(store_uri), Impatient()
-    before = set(psutil.Process().children(recursive=True))
+    before = psutil.Process().children()
     started = time.monotonic()
     reports = run_groups(Groups(corpus, [(1, 2), (3, 4), (5,)]), corpus, store, on_cpu(writers=1), listener)
     assert time.monotonic() - started < 60
     assert reports[3].outcome == reports[4].outcome == "interrupted"
     assert 5 not in reports
     assert {run.info.status for run in trial_runs(store).values()} <= {"FINISHED", "KILLED"}
-    assert not psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before - trackers(), timeout=10)[1]
+    assert not psutil.wait_procs(started_since(before), timeout=10)[1]
 
 
 @pytest.mark.slow
@@ -286,9 +286,18 @@ def test_when_the_sweep_is_killed_its_workers_and_their_writers_end_too(
     assert store.close_abandoned()
 
 
-def trackers() -> set[psutil.Process]:
-    """Python's own process that watches over shared memory; it stays as long as this process."""
-    return {p for p in psutil.Process().children() if "resource_tracker" in " ".join(p.cmdline())}
+def started_since(before: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """This process's new children and all theirs, but for Python's own that watches over shared memory.
+
+    What older children start is not meant: a browser that another test has left open for the next one starts helpers
+    whenever it likes.
+    """
+    new = [
+        child
+        for child in psutil.Process().children()
+        if child not in before and "resource_tracker" not in " ".join(child.cmdline())
+    ]
+    return [*new, *(below for child in new for below in child.children(recursive=True))]
 
 
 def test_a_dry_run_tells_the_groups(store_uri: str, corpus: Corpus) -> None:
