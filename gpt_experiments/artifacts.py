@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gpt_experiments import names
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus, Tokenizer
 from gpt_experiments.explorer import explorer_page
 from gpt_experiments.figures import attention_heads, attention_mean, head_score_maps, loss_curve, save_png
 from gpt_experiments.model import (
     GPT,
-    LIFTS,
     Checkpoint,
     HeadScores,
     generate,
@@ -45,7 +45,7 @@ def write_trial_files(
     """
     folder.mkdir(parents=True, exist_ok=True)
     figure = loss_curve(result.evaluations, title=label, uniform_loss=math.log(corpus.vocab_size))
-    save_png(figure, folder / "loss_curve.png")
+    save_png(figure, folder / names.LOSS_CURVE_FILE)
     scores_by_head = write_model_files(result.model, corpus, label, result.val, folder, seed=trial.seed)
     provenance = {
         "label": label,
@@ -55,7 +55,7 @@ def write_trial_files(
         "corpus": {"name": corpus.name, "digest": corpus.digest},
     }
     checkpoint = Checkpoint(model=result.model, tokenizer=corpus.tokenizer, provenance=provenance)
-    save_checkpoint(checkpoint, folder / "checkpoint")
+    save_checkpoint(checkpoint, folder / names.CHECKPOINT_FOLDER)
     return scores_by_head
 
 
@@ -71,12 +71,12 @@ def write_model_files(
     Returns the scores as series over heads, layer by layer, named as `entropy_by_head`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sample.txt").write_text(sample_text(model, corpus.tokenizer, seed=seed), encoding="utf-8")
+    (folder / names.SAMPLE_FILE).write_text(sample_text(model, corpus.tokenizer, seed=seed), encoding="utf-8")
     rows = [{"characters_seen": seen, "val_loss": loss} for seen, loss in enumerate(val.by_position, start=1)]
-    _write_csv(rows, folder / "loss_by_position.csv")
+    _write_csv(rows, folder / names.POSITIONS_FILE)
     measured = head_scores(model, corpus)
     for subfolder, text in _shown_texts(corpus).items():
-        shown = folder / "attention" / subfolder
+        shown = folder / names.ATTENTION_FOLDER / subfolder
         write_attention(model, corpus.tokenizer, text, label, shown)
         write_explorer(model, corpus.tokenizer, text, label, shown, scores=measured)
     return _write_head_scores(measured, label, folder)
@@ -84,17 +84,17 @@ def write_model_files(
 
 def _shown_texts(corpus: Corpus) -> dict[str, str]:
     """The texts on which attention is shown, by the subfolder that each goes to."""
-    studied = {"": STUDY_TEXT, "king_henry": SPEAKER_TEXT}
+    studied = {"": STUDY_TEXT, names.SPEAKER_FOLDER: SPEAKER_TEXT}
     known = {where: text for where, text in studied.items() if set(text) <= set(corpus.tokenizer.vocabulary)}
     return known or {"": corpus.tokenizer.decode(corpus.val[:_OWN_TEXT_LENGTH])}
 
 
 def _write_head_scores(measured: HeadScores, label: str, folder: Path) -> dict[str, list[float]]:
     rows = [{"repeat_length": measured.repeat_length} | row for row in measured.rows()]
-    _write_csv(rows, folder / "attention/heads.csv")
+    _write_csv(rows, folder / names.HEADS_FILE)
     maps = {name: tensor.numpy() for name, tensor in measured.scores.items()}
-    save_png(head_score_maps(maps, title=f"{label}: what each head does"), folder / "attention" / "scores.png")
-    return {f"{name}_by_head": values.flatten().tolist() for name, values in maps.items()}
+    save_png(head_score_maps(maps, title=f"{label}: what each head does"), folder / names.HEAD_MAPS_FILE)
+    return {f"{name}{names.BY_HEAD}": values.flatten().tolist() for name, values in maps.items()}
 
 
 def _write_csv(rows: Sequence[Mapping[str, object]], path: Path) -> None:
@@ -153,7 +153,7 @@ def write_explorer(
         head_names=[[measured.name(layer, head) for head in range(maps.shape[1])] for layer in range(maps.shape[0])],
         scores_note=f"Measured on {where}; induction on random characters that are said twice.",
     )
-    path = folder / "explorer.html"
+    path = folder / Path(names.EXPLORER_FILE).name
     path.write_text(page, encoding="utf-8", newline="\n")
     return path
 
@@ -168,4 +168,4 @@ def _attention_maps(model: GPT, tokens: Tensor) -> NDArray[np.floating[Any]]:
 
 
 def _score_title(name: str) -> str:
-    return name.replace("_", " ") + (" (×\N{NO-BREAK SPACE}chance)" if name in LIFTS else "")
+    return name.replace("_", " ") + (" (×\N{NO-BREAK SPACE}chance)" if name in names.MULTIPLES_OF_CHANCE else "")

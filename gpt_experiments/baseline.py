@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import traceback
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from gpt_experiments import names
 from gpt_experiments.artifacts import write_model_files
 from gpt_experiments.config import AttentionScale, Variant, check_value
 from gpt_experiments.corpus import Corpus
@@ -19,7 +19,7 @@ from gpt_experiments.errors import CheckpointError, shortened
 from gpt_experiments.model import Checkpoint, save_checkpoint
 from gpt_experiments.model_source import load_path
 from gpt_experiments.scratch import scratch_folder
-from gpt_experiments.tracking import RunRecorder, Store, names
+from gpt_experiments.tracking import RunRecorder, Store, schema
 from gpt_experiments.training import describe_device, evaluate
 
 
@@ -57,20 +57,9 @@ def run_baseline(
     _require_vocabulary(checkpoint, corpus, path)
     model, notebook = checkpoint.model.to(device), checkpoint.tokenizer is corpus.tokenizer
     corpus.require_context(model.config.variant.block_size)
-    params = dataclasses.asdict(model.config.variant) | {
-        **({"dropout": "not recorded"} if notebook else {}),
-        "attention_scale": model.config.attention_scale,
-        "seed": seed,
-        "device": str(device),
-        "vocab_size": corpus.vocab_size,
-    }
-    tags = {
-        names.VARIANT: name,
-        names.HARDWARE: describe_device(device),
-        names.CORPUS: corpus.name,
-        names.CORPUS_DIGEST: corpus.digest,
-    }
-    recorder = store.start_run(kind="baseline", run_name=name, params=params, tags=tags)
+    params = schema.pretrained_params(model.config, seed=seed, device=str(device), dropout_is_known=not notebook)
+    tags = {names.VARIANT: name, names.HARDWARE: describe_device(device), **schema.corpus_tags(corpus)}
+    recorder = store.start_run(kind="pretrained", run_name=name, params=params, tags=tags)
     with _ended_honestly(recorder), scratch_folder() as folder:
         recorder.log_corpus(corpus)
         started, part = time.perf_counter(), len(corpus.val)
@@ -91,7 +80,7 @@ def run_baseline(
             }
         )
         recorder.log_series(scores_by_head)
-        sample = (folder / "sample.txt").read_text(encoding="utf-8")
+        sample = (folder / names.SAMPLE_FILE).read_text(encoding="utf-8")
     return BaselineReport(
         run_id=recorder.run_id,
         variant=model.config.variant,

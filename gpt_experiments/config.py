@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+from gpt_experiments import names
 from gpt_experiments.errors import ConfigError, shown
 
 TRAINING_VERSION: Final = 3
@@ -301,7 +302,7 @@ class Trial:
     """One variant trained with one seed under one training setup; it becomes one MLflow run."""
 
     variant: Variant
-    seed: int = 1337
+    seed: int = names.DEFAULT_SEED
     training: TrainingSetup = TrainingSetup()
 
     def __post_init__(self) -> None:

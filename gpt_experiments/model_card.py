@@ -113,7 +113,7 @@ def _origin(run: ModelRun, origin: ChosenFrom | None) -> str:
     elif run.sweep:
         lines.append(f"- a trial of sweep {_cut(run.sweep, 200)}")
     details = [("trained on", run.hardware), ("with", run.versions), ("git commit", run.commit)]
-    if run.kind == "baseline":
+    if run.kind == "pretrained":
         details[0] = ("evaluated on", run.hardware)
     lines += [f"- {name} {_cut(value, 300)}" for name, value in details if value]
     return "## Origin\n\n" + "\n".join(lines)

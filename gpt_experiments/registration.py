@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gpt_experiments import names
 from gpt_experiments.artifacts import SPEAKER_TEXT
 from gpt_experiments.errors import CheckpointError, MissingError, TrackingError
 from gpt_experiments.model import load_checkpoint
 from gpt_experiments.model_card import ChosenFrom, bits, model_card
+from gpt_experiments.records import FinishedTrial
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.selection import Choice, choose_best
-from gpt_experiments.tracking import FinishedTrial, ModelRun, Store, model_folder, names
-from gpt_experiments.tracking.model_run import find_model_run, get_run, kind_of_run
+from gpt_experiments.tracking import ModelRun, Store, model_folder
+from gpt_experiments.tracking.reader import SweepTrials, read_sweep_trials
 from gpt_experiments.tracking.registry import ModelRegistry, RegisteredVersion
 from gpt_experiments.tracking.run_files import UnreadableError, read_text
-from gpt_experiments.tracking.sweep_cells import SweepTrials, read_sweep_trials
+from gpt_experiments.tracking.runs import find_model_run, get_run, kind_of_run
 
 _LONGEST_EXAMPLE: Final = 20  # characters
 
@@ -76,7 +78,7 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
     champion = registry.champion()
     wins, why = challenge(version, champion, force=force)
     if wins and (champion is None or champion.version != version.version):
-        registry.crown(version)
+        registry.set_champion(version)
     return Registration(
         version=version,
         is_new=is_new,
@@ -154,21 +156,21 @@ def _find(reference: str | None, store: Store, folder: Path) -> _Found:
                 checkpoint=checkpoint,
                 vocabulary=vocabulary,
                 origin=ChosenFrom(sweep=sweep.name, run_id=sweep.run_id, choice=choice),
-                told=(*_told_of(sweep, choice), _best_of(choice, trial, run), *_state_of(sweep), *choice.noticed),
+                told=(*_told_of(sweep, choice), _best_of(choice, trial, run), *_state_of(sweep), *choice.notices),
                 left_out=(*sweep.left_out, *(f"run {run_id}: {why}" for run_id, why in unreadable.items())),
             )
 
 
 def _choose(sweep: SweepTrials, unreadable: Mapping[str, str]) -> Choice:
     """The best variant among the trials whose models can be read, as far as that is known."""
-    cells = [
-        dataclasses.replace(cell, trial=None, problem="has a model that cannot be read")
-        if cell.trial and cell.trial.run_id in unreadable
-        else cell
-        for cell in sweep.cells
+    trials = [
+        dataclasses.replace(trial, finished=None, reason="its model cannot be read")
+        if trial.run_id in unreadable
+        else trial
+        for trial in sweep.trials
     ]
     try:
-        return choose_best(cells)
+        return choose_best(trials)
     except TrackingError as error:
         known = [*sweep.left_out[:1], *[f"run {run_id}: {why}" for run_id, why in unreadable.items()][:1]]
         raise TrackingError("; ".join([f"sweep {sweep.name!r} has no model to register: {error}", *known])) from error

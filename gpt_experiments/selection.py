@@ -12,10 +12,9 @@ from statistics import fmean
 from typing import Final
 
 from gpt_experiments.errors import TrackingError
-from gpt_experiments.tracking import FinishedTrial
-from gpt_experiments.tracking.sweep_cells import SweepCell
+from gpt_experiments.records import FinishedTrial, StoredTrial
 
-_MOST_TOLD: Final = 5
+_MOST_NAMED: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,7 @@ class Choice:
         mean_val_loss: over the variant's finished seeds, after the last step, nats per character.
         n_seeds: how many those are.
         n_variants: how many variants had a finished trial to be compared with.
-        noticed: what a reader should know of how it was chosen, a sentence each.
+        notices: what a reader should know of how it was chosen, a sentence each.
     """
 
     label: str
@@ -35,7 +34,7 @@ class Choice:
     mean_val_loss: float
     n_seeds: int
     n_variants: int
-    noticed: tuple[str, ...]
+    notices: tuple[str, ...]
 
     @property
     def trial(self) -> FinishedTrial:
@@ -44,24 +43,24 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class _Entrant:
-    """A variant with its finished trials and the cells that have none."""
+class _Candidate:
+    """A variant with its finished trials and those that are not."""
 
     label: str
     n_params: int
     trials: tuple[FinishedTrial, ...]
-    unfinished: tuple[SweepCell, ...]
+    unfinished: tuple[StoredTrial, ...]
 
     @property
     def mean(self) -> float:
-        return fmean(trial.final_val_loss for trial in self.trials)
+        return fmean(trial.summary.final_val_loss for trial in self.trials)
 
     @property
     def mean_best(self) -> float:
-        return fmean(trial.best_val_loss for trial in self.trials)
+        return fmean(trial.summary.best_val_loss for trial in self.trials)
 
 
-def choose_best(cells: Sequence[SweepCell]) -> Choice:
+def choose_best(trials: Sequence[StoredTrial]) -> Choice:
     """The variant with the lowest mean final validation loss over seeds, and its trial with the lowest.
 
     A variant of which a seed is not finished cannot win over one that is complete; where none is complete, the most
@@ -70,78 +69,86 @@ def choose_best(cells: Sequence[SweepCell]) -> Choice:
     Raises:
         TrackingError: no trial is finished.
     """
-    entrants = _entrants(cells)
-    ranked = sorted((e for e in entrants if e.trials), key=_rank)
+    candidates = _candidates(trials)
+    ranked = sorted((e for e in candidates if e.trials), key=_rank)
     if not ranked:
-        raise TrackingError(f"none of the {len(cells)} trials is finished ({_reasons(entrants)}); run the sweep again")
+        raise TrackingError(
+            f"none of the {len(trials)} trials is finished ({_reasons(candidates)}); run the sweep again"
+        )
     winner = ranked[0]
-    complete = [entrant for entrant in ranked if not entrant.unfinished]
-    noticed = _incomplete(entrants, winner) + _ties(ranked) + _lower_on_the_way(complete, winner)
+    complete = [candidate for candidate in ranked if not candidate.unfinished]
+    notices = _incomplete(candidates, winner) + _ties(ranked) + _lower_on_the_way(complete, winner)
     return Choice(
         label=winner.label,
-        trials=tuple(sorted(winner.trials, key=lambda trial: (trial.final_val_loss, trial.seed))),
+        trials=tuple(sorted(winner.trials, key=lambda trial: (trial.summary.final_val_loss, trial.seed))),
         mean_val_loss=winner.mean,
         n_seeds=len(winner.trials),
         n_variants=len(ranked),
-        noticed=tuple(noticed),
+        notices=tuple(notices),
     )
 
 
-def _entrants(cells: Sequence[SweepCell]) -> list[_Entrant]:
-    by_label: dict[str, list[SweepCell]] = {}
-    for cell in cells:
-        by_label.setdefault(cell.label, []).append(cell)
+def _candidates(trials: Sequence[StoredTrial]) -> list[_Candidate]:
+    by_label: dict[str, list[StoredTrial]] = {}
+    for trial in trials:
+        by_label.setdefault(trial.label, []).append(trial)
     return [
-        _Entrant(
+        _Candidate(
             label=label,
             n_params=group[0].n_params,
-            trials=tuple(cell.trial for cell in group if cell.trial),
-            unfinished=tuple(cell for cell in group if cell.trial is None),
+            trials=tuple(trial.finished for trial in group if trial.finished),
+            unfinished=tuple(trial for trial in group if not trial.finished),
         )
         for label, group in by_label.items()
     ]
 
 
-def _rank(entrant: _Entrant) -> tuple[bool, int, float, int, str]:
-    incomplete = bool(entrant.unfinished)
-    return incomplete, -len(entrant.trials) if incomplete else 0, entrant.mean, entrant.n_params, entrant.label
+def _rank(candidate: _Candidate) -> tuple[bool, int, float, int, str]:
+    incomplete = bool(candidate.unfinished)
+    return incomplete, -len(candidate.trials) if incomplete else 0, candidate.mean, candidate.n_params, candidate.label
 
 
-def _incomplete(entrants: Sequence[_Entrant], winner: _Entrant) -> list[str]:
+def _incomplete(candidates: Sequence[_Candidate], winner: _Candidate) -> list[str]:
     """What is said of variants that lack a seed: those that would have won come first."""
-    lacking = [entrant for entrant in entrants if entrant.unfinished and entrant is not winner]
-    lacking.sort(key=lambda entrant: entrant.mean if entrant.trials else float("inf"))
+    lacking = [candidate for candidate in candidates if candidate.unfinished and candidate is not winner]
+    lacking.sort(key=lambda candidate: candidate.mean if candidate.trials else float("inf"))
     sentences = []
     if winner.unfinished:
         sentences.append(f"no variant is complete; of {winner.label} {_unfinished(winner)}")
-    for entrant in lacking[:_MOST_TOLD]:
-        lower = entrant.trials and entrant.mean < winner.mean
-        means = f" with a lower mean of {entrant.mean:.4f} so far" if lower else ""
-        sentences.append(f"{entrant.label}{means} cannot win: {_unfinished(entrant)}")
-    if len(lacking) > _MOST_TOLD:
-        sentences.append(f"{len(lacking) - _MOST_TOLD} more variants lack a seed and cannot win")
+    for candidate in lacking[:_MOST_NAMED]:
+        lower = candidate.trials and candidate.mean < winner.mean
+        means = f" with a lower mean of {candidate.mean:.4f} so far" if lower else ""
+        sentences.append(f"{candidate.label}{means} cannot win: {_unfinished(candidate)}")
+    if len(lacking) > _MOST_NAMED:
+        sentences.append(f"{len(lacking) - _MOST_NAMED} more variants lack a seed and cannot win")
     return sentences
 
 
-def _unfinished(entrant: _Entrant) -> str:
-    return ", ".join(f"seed {cell.seed} {cell.problem}" for cell in entrant.unfinished)
+def _unfinished(candidate: _Candidate) -> str:
+    return ", ".join(f"seed {trial.seed} {_state(trial)}" for trial in candidate.unfinished)
 
 
-def _ties(ranked: Sequence[_Entrant]) -> list[str]:
+def _state(trial: StoredTrial) -> str:
+    if trial.has_failed:
+        return f"failed ({trial.reason})" if trial.reason else "failed"
+    return f"has no result ({trial.reason})" if trial.reason else "is not trained yet"
+
+
+def _ties(ranked: Sequence[_Candidate]) -> list[str]:
     winner, *others = ranked
     tied = [e for e in others if (e.mean, _rank(e)[:2]) == (winner.mean, _rank(winner)[:2])]
     if not tied:
         return []
-    fewer = all(entrant.n_params > winner.n_params for entrant in tied)
+    fewer = all(candidate.n_params > winner.n_params for candidate in tied)
     why = f"has the fewest parameters, {winner.n_params:,}" if fewer else "has no more parameters, and sorts first"
-    labels = ", ".join(entrant.label for entrant in tied[:_MOST_TOLD])
-    more = f" and {len(tied) - _MOST_TOLD} more" if len(tied) > _MOST_TOLD else ""
+    labels = ", ".join(candidate.label for candidate in tied[:_MOST_NAMED])
+    more = f" and {len(tied) - _MOST_NAMED} more" if len(tied) > _MOST_NAMED else ""
     return [f"{winner.label} ties with {labels}{more}; it wins because it {why}"]
 
 
-def _lower_on_the_way(complete: Sequence[_Entrant], winner: _Entrant) -> list[str]:
+def _lower_on_the_way(complete: Sequence[_Candidate], winner: _Candidate) -> list[str]:
     """What is said where the lowest losses on the way would have chosen another variant."""
-    rival = min(complete, key=lambda entrant: entrant.mean_best, default=winner)
+    rival = min(complete, key=lambda candidate: candidate.mean_best, default=winner)
     if rival is winner or rival.mean_best >= winner.mean_best:
         return []
     return [
@@ -150,6 +157,6 @@ def _lower_on_the_way(complete: Sequence[_Entrant], winner: _Entrant) -> list[st
     ]
 
 
-def _reasons(entrants: Sequence[_Entrant]) -> str:
-    first = [f"{entrant.label}: {_unfinished(entrant)}" for entrant in entrants[:_MOST_TOLD]]
+def _reasons(candidates: Sequence[_Candidate]) -> str:
+    first = [f"{candidate.label}: {_unfinished(candidate)}" for candidate in candidates[:_MOST_NAMED]]
     return "; ".join(first) if first else "its plan is empty"

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
+from gpt_experiments import names
 from gpt_experiments.config import ModelConfig, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import GPT, Checkpoint, save_checkpoint
-from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking import Store, schema
 from gpt_experiments.training import TrainingSummary
 
 BASELINE = Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
@@ -61,7 +62,7 @@ def add_run(
         eval_seconds=1.0,
         tokens_per_second=1.0,
     )
-    recorder.log_metrics(dataclasses.asdict(summary))
+    recorder.log_metrics(schema.summary_metrics(summary))
     recorder.finish()
     return recorder.run_id
 

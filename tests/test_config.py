@@ -11,7 +11,7 @@ import pytest
 
 from gpt_experiments.config import ModelConfig, TrainingSetup, Trial, Variant, setup_at_budget
 from gpt_experiments.errors import ConfigError
-from gpt_experiments.sweep.staffing import RunOptions
+from gpt_experiments.sweep.resources import RunOptions
 
 BOUNDS: list[tuple[Callable[..., Any], str, Any, Any]] = [
     (Variant, "n_head", 1, None),  # as a divisor of n_embed

@@ -34,7 +34,7 @@ import sys
 for name in ("mlflow", "optuna", "platformdirs"):
     sys.modules[name] = None
 import gpt_experiments.config, gpt_experiments.corpus, gpt_experiments.training, gpt_experiments.training.loop
-import gpt_experiments.sweep.group_training, gpt_experiments.sweep.worker
+import gpt_experiments.execution.group_training, gpt_experiments.execution.worker
 print(gpt_experiments.corpus.Corpus.from_text("to be or not to be", name="x").vocab_size)
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -55,7 +55,7 @@ def test_a_run_that_was_named_claims_no_choice() -> None:
     card = model_card(RUN, vocabulary="ab", sample="", origin=None)
     assert "chosen among" not in card
     assert "a trial of sweep quick" in card
-    baseline = dataclasses.replace(RUN, kind="baseline", cell=None, sweep=None, hardware=None, commit=None)
+    baseline = dataclasses.replace(RUN, kind="pretrained", cell=None, sweep=None, hardware=None, commit=None)
     card = model_card(baseline, vocabulary="ab", sample="", origin=None)
     assert "after the last step" not in card
     assert "trained on an abacus" not in card

@@ -11,14 +11,15 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from gpt_experiments import names
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, TrackingError
 from gpt_experiments.registration import register_model
 from gpt_experiments.sweep.runner import run_sweep
-from gpt_experiments.tracking import Store, names
-from gpt_experiments.tracking.model_run import get_run
-from gpt_experiments.tracking.sweep_cells import read_sweep_trials
+from gpt_experiments.tracking import Store
+from gpt_experiments.tracking.reader import read_sweep_trials
+from gpt_experiments.tracking.runs import get_run
 from tests.forked import in_child
 from tests.registered import BASELINE, add_run, add_sweep
 from tests.sweep.test_runner import ON_CPU, Recorder, define
@@ -79,7 +80,7 @@ def test_a_sweep_that_was_really_trained_is_read_as_its_runner_wrote_it(
 ) -> None:
     report = run_sweep(define(tmp_path), corpus, store, ON_CPU, Recorder())
     done = register_model(None, store, "m")
-    losses = {trial.run_id: trial.final_val_loss for trial in report.trials}
+    losses = {trial.run_id: trial.summary.final_val_loss for trial in report.trials}
     assert done.version.run_id in losses
     assert done.version.val_loss == min(loss for loss in losses.values() if loss is not None)
     files = {file.path for file in client.list_artifacts(done.version.run_id, names.MODEL_FOLDER)}
@@ -108,7 +109,7 @@ def test_a_cell_that_another_sweep_trained_counts_and_one_that_is_planned_does_n
 def test_a_trial_and_a_baseline_are_registered_by_their_run_ids(
     store: Store, client: MlflowClient, corpus: Corpus
 ) -> None:
-    trial, baseline = add_run(store, corpus, 2.0), add_run(store, corpus, 1.5, kind="baseline")
+    trial, baseline = add_run(store, corpus, 2.0), add_run(store, corpus, 1.5, kind="pretrained")
     assert register_model(trial, store, "m").version.run_id == trial
     done = register_model(baseline, store, "m")
     assert (done.version.version, done.is_champion) == ("2", True)
@@ -254,8 +255,8 @@ def test_only_what_the_store_does_not_hold_is_a_lost_run(
     store: Store, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_sweep(store, corpus, {2: [2.0], 4: ["finished"]})
-    (lost,) = (cell for cell in read_sweep_trials(store, "mine").cells if cell.trial is None)
-    assert lost.problem == "has lost its run"
+    (lost,) = (trial for trial in read_sweep_trials(store, "mine").trials if trial.finished is None)
+    assert lost.reason.endswith("is gone")
 
     def fail(run_id: str) -> None:
         raise MlflowException("API request failed with error code 500 != 200")

@@ -93,7 +93,7 @@ import signal, sys
 sys.modules["fcntl"] = None
 del signal.SIGHUP, signal.pthread_sigmask
 from gpt_experiments.scratch import scratch_folder
-from gpt_experiments.sweep.signals import StopRequest, deferred_signals
+from gpt_experiments.signals import StopRequest, deferred_signals
 with StopRequest() as stop, deferred_signals(), scratch_folder() as folder:
     signal.raise_signal(signal.SIGINT)
     print(folder.is_dir(), stop.requested)

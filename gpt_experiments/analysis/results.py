@@ -89,6 +89,12 @@ class SweepResults:
         return len(counts) == len(combinations) and counts.nunique() == 1
 
     @cached_property
+    def varies_one_at_a_time(self) -> bool:
+        """Whether no finished variant differs from the baseline in more than one hyperparameter."""
+        baseline = pd.Series({name: self.base_level(name) for name in HYPERPARAMETERS})
+        return bool((self.finished[list(HYPERPARAMETERS)].ne(baseline).sum(axis=1) <= 1).all())
+
+    @cached_property
     def by_variant(self) -> pd.DataFrame:
         """One row a variant with finished trials, best first: means over its seeds, and `n_seeds`, `loss_sd`.
 

@@ -8,9 +8,9 @@ from typing import Final
 
 import torch
 
+from gpt_experiments import names
 from gpt_experiments.bench.results import Machine
-from gpt_experiments.sweep.staffing import usable_cores
-from gpt_experiments.tracking import names
+from gpt_experiments.sweep.resources import usable_cores
 from gpt_experiments.tracking.provenance import git_commit, source_tags
 from gpt_experiments.training import describe_device
 

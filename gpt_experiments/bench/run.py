@@ -18,7 +18,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition
-from gpt_experiments.sweep.staffing import usable_cores
+from gpt_experiments.sweep.resources import usable_cores
 from gpt_experiments.training import resolve_device, set_cublas_workspace
 
 

@@ -20,9 +20,9 @@ from gpt_experiments.bench.steps import PART_OF_CORPUS, WARM_UP, excerpt, prepar
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import BenchmarkError
-from gpt_experiments.sweep.group_training import reason
-from gpt_experiments.sweep.processes import serve_parent
-from gpt_experiments.sweep.signals import deferred_signals
+from gpt_experiments.execution.group_training import reason
+from gpt_experiments.execution.processes import serve_parent
+from gpt_experiments.signals import deferred_signals
 from gpt_experiments.training import Progress, devices_of, prepare_process, train, train_group
 
 

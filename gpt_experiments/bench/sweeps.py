@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import gpt_experiments
+from gpt_experiments import names
 from gpt_experiments.bench.results import WAYS, OrchestrationTimes, SweepTimes, Way
 from gpt_experiments.bench.steps import excerpt, in_turn
 from gpt_experiments.config import TrainingSetup
@@ -20,10 +21,10 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import BenchmarkError
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.sweep.definition import SweepDefinition
+from gpt_experiments.sweep.resources import RunOptions, find_hardware
 from gpt_experiments.sweep.runner import run_sweep
-from gpt_experiments.sweep.staffing import RunOptions, staff
 from gpt_experiments.sweep.yaml_source import dump_yaml
-from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking import Store
 
 _ORCHESTRATED: Final = TrainingSetup(steps=1, batch_size=1, eval_interval=1)
 _SMALL_CORPUS: Final = 6_000  # characters: enough for a context of 256 in both splits
@@ -72,7 +73,7 @@ def time_sweeps(
         variants=trials,
         steps=small.training.steps,
         scale=scale,
-        workers=staff(RunOptions(device=device, workers=workers), trials).workers,
+        workers=find_hardware(RunOptions(device=device, workers=workers), trials).workers,
         seconds=seconds,
         in_trials=in_trials,
     )
@@ -149,7 +150,7 @@ def time_orchestration(definition: SweepDefinition, device: str, *, workers: int
         training, evaluation = _in_trials(store)
     return OrchestrationTimes(
         trials=len(report.trials),
-        workers=staff(options, len(report.trials)).workers,
+        workers=find_hardware(options, len(report.trials)).workers,
         wall=wall,
         parent=parent,
         training=training,

@@ -26,7 +26,7 @@ from gpt_experiments.cli.sweep import sweep
 from gpt_experiments.cli.train import train
 from gpt_experiments.errors import ConfigError, ExperimentError, one_line, without_secrets
 from gpt_experiments.quiet import quieten_libraries, wants_debugging
-from gpt_experiments.sweep.signals import interrupt_on_termination
+from gpt_experiments.signals import interrupt_on_termination
 
 
 class _Misuse(click.ClickException):

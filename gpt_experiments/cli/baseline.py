@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpt_experiments import names
 from gpt_experiments.cli.options import (
     attention_scale_option,
     data_option,
@@ -18,7 +19,7 @@ from gpt_experiments.cli.options import (
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @attention_scale_option
-@click.option("--seed", default=1337, show_default=True, help="Of the sample.")
+@click.option("--seed", default=names.DEFAULT_SEED, show_default=True, help="Of the sample.")
 @device_option
 @data_option
 @tracking_options

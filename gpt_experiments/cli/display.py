@@ -9,12 +9,12 @@ from rich.console import Console
 
 from gpt_experiments.cli.console import standard_console
 from gpt_experiments.cli.live import LiveDisplay
-from gpt_experiments.cli.messages import NextCommands, print_ending, result, start_lines, summary, trial_name
+from gpt_experiments.cli.messages import NextCommands, print_ending, result, start_lines, summary_line, trial_name
 from gpt_experiments.cli.scoreboard import Scoreboard
 from gpt_experiments.cli.tables import UNBROKEN, about, literal
 
 if TYPE_CHECKING:
-    from gpt_experiments.sweep.listener import SweepReport, SweepStart, TrialReport, TrialTicket
+    from gpt_experiments.records import PlannedTrial, SweepStart, SweepSummary, TrialRecord
     from gpt_experiments.training.events import Evaluation, Progress
 
 
@@ -33,24 +33,24 @@ class QuietDisplay:
     def sweep_started(self, start: SweepStart) -> None:
         """Not worth a line here."""
 
-    def trial_started(self, ticket: TrialTicket) -> None:
+    def trial_started(self, planned: PlannedTrial) -> None:
         """Not worth a line here."""
 
-    def trial_progress(self, ticket: TrialTicket, progress: Progress) -> None:
+    def trial_progress(self, planned: PlannedTrial, progress: Progress) -> None:
         """Not worth a line here."""
 
-    def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
+    def trial_evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
         """Not worth a line here."""
 
-    def trial_ended(self, report: TrialReport) -> None:
-        if report.outcome == "failed":
-            self._print(f"failed {trial_name(report.ticket, with_seed=True)}: {result(report)}")
+    def trial_ended(self, record: TrialRecord) -> None:
+        if record.outcome == "failed":
+            self._print(f"failed {trial_name(record.planned, with_seed=True)}: {result(record)}")
 
     def notice(self, text: str) -> None:
         """Not worth a line here."""
 
-    def sweep_ended(self, report: SweepReport) -> None:
-        self._print(summary(report))
+    def sweep_ended(self, summary: SweepSummary) -> None:
+        self._print(summary_line(summary))
 
     def _print(self, text: str) -> None:
         self._console.print(literal(text))
@@ -74,32 +74,32 @@ class PlainDisplay:
         for word, text in start_lines(start):
             self._print(f"{word} {text}")
 
-    def trial_started(self, ticket: TrialTicket) -> None:
-        self._known.trial_started(ticket)
-        self._print(f"started {trial_name(ticket, with_seed=True)}: {ticket.n_params:,} parameters")
+    def trial_started(self, planned: PlannedTrial) -> None:
+        self._known.trial_started(planned)
+        self._print(f"started {trial_name(planned, with_seed=True)}: {planned.n_params:,} parameters")
 
-    def trial_progress(self, ticket: TrialTicket, progress: Progress) -> None:
-        self._known.trial_progress(ticket, progress)
+    def trial_progress(self, planned: PlannedTrial, progress: Progress) -> None:
+        self._known.trial_progress(planned, progress)
 
-    def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
-        self._known.trial_evaluated(ticket, evaluation)
-        name, steps = trial_name(ticket, with_seed=True), ticket.trial.training.steps
+    def trial_evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
+        self._known.trial_evaluated(planned, evaluation)
+        name, steps = trial_name(planned, with_seed=True), planned.trial.training.steps
         losses = f"train loss {evaluation.train_loss:.4f}, val loss {evaluation.val_loss:.4f}"
         self._print(f"evaluated {name}: step {evaluation.step:,} of {steps:,}, {losses}")
 
-    def trial_ended(self, report: TrialReport) -> None:
-        trial = self._known.trial_ended(report)
-        told = result(report, trial)
-        left = "" if report.outcome == "interrupted" else about(self._known.seconds_left())
+    def trial_ended(self, record: TrialRecord) -> None:
+        trial = self._known.trial_ended(record)
+        told = result(record, trial)
+        left = "" if record.outcome == "interrupted" else about(self._known.seconds_left())
         ahead = f", {left} left" if left else ""
-        name = trial_name(report.ticket, with_seed=True)
-        self._print(f"{report.outcome} {name}: {told} [{self._known.ended} of {self._known.total}{ahead}]")
+        name = trial_name(record.planned, with_seed=True)
+        self._print(f"{record.outcome} {name}: {told} [{self._known.ended} of {self._known.total}{ahead}]")
 
     def notice(self, text: str) -> None:
         self._print(f"notice: {text}")
 
-    def sweep_ended(self, report: SweepReport) -> None:
-        print_ending(self._console, report, self._next_commands)
+    def sweep_ended(self, summary: SweepSummary) -> None:
+        print_ending(self._console, summary, self._next_commands)
 
     @property
     def _known(self) -> Scoreboard:
@@ -116,14 +116,14 @@ Display = LiveDisplay | PlainDisplay | QuietDisplay
 def make_display(
     *,
     quiet: bool,
-    next_commands: NextCommands = lambda report: (),
+    next_commands: NextCommands = lambda summary: (),
     console: Console | None = None,
 ) -> Display:
     """The display that fits where the output goes; a sweep listener, to be used as a context manager.
 
     Args:
         quiet: only failures and the final line.
-        next_commands: returns, of the sweep's report, the commands to type next, each with what it does.
+        next_commands: returns, of the sweep's summary, the commands to type next, each with what it does.
         console: where to print; None takes standard output.
     """
     screen = console or standard_console()

@@ -11,53 +11,55 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gpt_experiments import names
 from gpt_experiments.errors import without_secrets
 
 if TYPE_CHECKING:
-    from gpt_experiments.sweep.listener import SweepReport
+    from gpt_experiments.records import SweepSummary
     from gpt_experiments.tracking import Store
 
 INTERRUPTED: Final = 130  # what a shell reports of a program that Ctrl-C ended
-DEFAULT_EXPERIMENT: Final = "gpt-experiments"
 # What `mlflow ui` can open: a database, or a folder.
 _ADDRESS_OF_DATABASE: Final = re.compile(r"(?:sqlite|postgresql|mysql|mssql|file)\b|(?!databricks|[a-z+-]+:)")
 
 
-def exit_status(report: SweepReport) -> int:
+def exit_status(summary: SweepSummary) -> int:
     """0 where every trial has a result, 130 interrupted, 1 where a trial failed or was not started."""
-    if report.interrupted:
+    if summary.interrupted:
         return INTERRUPTED
-    return 0 if report.is_complete else 1
+    return 0 if summary.is_complete else 1
 
 
-def next_commands(report: SweepReport, *, store: Store, tracking_uri: str | None) -> list[tuple[str, str]]:
+def next_commands(summary: SweepSummary, *, store: Store, tracking_uri: str | None) -> list[tuple[str, str]]:
     """Commands that fit what has just happened, each with what it does.
 
     Args:
         tracking_uri: the address that the user gave, which the commands then need too; None where there is none.
     """
+    from gpt_experiments.cli.tables import best_first  # not earlier: help needs no tables
+
     python = _python()
     program = f"{python} -m gpt_experiments"
     where = _tracking_option(tracking_uri)
     experiment = store.experiment.name
-    there = where + (f" --experiment {shlex.quote(experiment)}" if experiment != DEFAULT_EXPERIMENT else "")
+    there = where + (f" --experiment {shlex.quote(experiment)}" if experiment != names.DEFAULT_EXPERIMENT else "")
     commands = []
-    if not report.is_complete:
+    if not summary.is_complete:
         # --force would train again what is done, and nobody is left to take the sweep over from.
         again = [argument for argument in sys.argv[1:] if argument not in ("--force", "--take-over")]
         typed = shlex.join(map(without_secrets, again))
         commands.append((f"{program} {typed}", "go on: train only what is missing"))
     if _ADDRESS_OF_DATABASE.match(store.uri):
         commands.append((f"{python} -m mlflow ui{_backend_option(store.uri)}", "see every run in the browser"))
-    scored = [trial for trial in report.trials if trial.best_val_loss is not None]
-    if report.parent_run_id is not None and scored:
-        commands.append((f"{program} report {report.parent_run_id}{there}", "what differed, and how sure we are"))
+    scored = best_first(summary.trials)
+    if summary.parent_run_id is not None and scored:
+        commands.append((f"{program} report {summary.parent_run_id}{there}", "what differed, and how sure we are"))
     if scored:
-        best = min(scored, key=lambda trial: trial.best_val_loss or 0.0).run_id
+        best = scored[0][0].run_id
         commands.append((f"{program} generate {best}{where}", "text from the best model"))
         commands.append((f"{program} attention {best}{where}", "where its heads look"))
-    if report.parent_run_id is not None and len(scored) > 1:
-        command = f"{program} register {report.parent_run_id}{there}"
+    if summary.parent_run_id is not None and len(scored) > 1:
+        command = f"{program} register {summary.parent_run_id}{there}"
         commands.append((command, "put the best one into the model registry"))
     return commands
 

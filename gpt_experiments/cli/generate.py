@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gpt_experiments import names
 from gpt_experiments.cli.options import data_option, device_option, open_corpus, tracking_uri_option
 from gpt_experiments.cli.typed_text import typed_text
 
@@ -17,7 +18,7 @@ from gpt_experiments.cli.typed_text import typed_text
 @click.option("--temperature", default=1.0, show_default=True, help="0 takes the likeliest character every time.")
 @click.option("--top-k", type=int, metavar="K", help="Sample among the K likeliest characters; 0: among all.")
 @click.option("--num-samples", default=1, show_default=True, help="Samples to draw at once.")
-@click.option("--seed", default=1337, show_default=True, help="Equal seeds give equal text.")
+@click.option("--seed", default=names.DEFAULT_SEED, show_default=True, help="Equal seeds give equal text.")
 @device_option
 @data_option
 @tracking_uri_option

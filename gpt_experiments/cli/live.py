@@ -18,7 +18,7 @@ from gpt_experiments.cli.scoreboard import RunningTrial, Scoreboard
 from gpt_experiments.cli.tables import OUTCOME_STYLES, Column, about, aligned, format_seconds, literal, number_column
 
 if TYPE_CHECKING:
-    from gpt_experiments.sweep.listener import SweepReport, SweepStart, TrialReport, TrialTicket
+    from gpt_experiments.records import PlannedTrial, SweepStart, SweepSummary, TrialRecord
     from gpt_experiments.training.events import Evaluation, Progress
 
 _REFRESHES_PER_SECOND: Final = 4
@@ -58,40 +58,40 @@ class LiveDisplay:
             Live(self, console=self._console, refresh_per_second=_REFRESHES_PER_SECOND, transient=True)
         )
 
-    def trial_started(self, ticket: TrialTicket) -> None:
+    def trial_started(self, planned: PlannedTrial) -> None:
         with self._lock:
-            self._known.trial_started(ticket)
+            self._known.trial_started(planned)
 
-    def trial_progress(self, ticket: TrialTicket, progress: Progress) -> None:
+    def trial_progress(self, planned: PlannedTrial, progress: Progress) -> None:
         with self._lock:
-            self._known.trial_progress(ticket, progress)
+            self._known.trial_progress(planned, progress)
 
-    def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
+    def trial_evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
         with self._lock:
-            self._known.trial_evaluated(ticket, evaluation)
+            self._known.trial_evaluated(planned, evaluation)
 
-    def trial_ended(self, report: TrialReport) -> None:
+    def trial_ended(self, record: TrialRecord) -> None:
         with self._lock:
-            trial = self._known.trial_ended(report)
-        if report.outcome == "reused":
+            trial = self._known.trial_ended(record)
+        if record.outcome == "reused":
             return  # the bar counts it
-        name = trial_name(report.ticket, with_seed=len(self._known.seeds) > 1)
-        line = literal(f"{report.outcome:{len('finished')}}  ", OUTCOME_STYLES[report.outcome])
-        if report.best_val_loss is None:
-            line.append_text(literal(f"{name}: {result(report, trial)}", OUTCOME_STYLES[report.outcome]))
+        name = trial_name(record.planned, with_seed=len(self._known.seeds) > 1)
+        line = literal(f"{record.outcome:{len('finished')}}  ", OUTCOME_STYLES[record.outcome])
+        if record.summary is None:
+            line.append_text(literal(f"{name}: {result(record, trial)}", OUTCOME_STYLES[record.outcome]))
             self._console.print(line, no_wrap=True, overflow="ellipsis")  # the ending has the whole reason
             return
-        time = "" if report.train_seconds is None else format_seconds(report.train_seconds)
+        time = format_seconds(record.summary.train_seconds)
         # The label comes last: it may be long, and the numbers stay below one another.
-        line.append_text(literal(f"best val {report.best_val_loss:.4f}  {time:>6}  {name}"))
+        line.append_text(literal(f"best val {record.summary.best_val_loss:.4f}  {time:>6}  {name}"))
         self._console.print(line)
 
     def notice(self, text: str) -> None:
         self._console.print(literal(text, "yellow"))
 
-    def sweep_ended(self, report: SweepReport) -> None:
+    def sweep_ended(self, summary: SweepSummary) -> None:
         self._drawing.close()
-        print_ending(self._console, report, self._next_commands)
+        print_ending(self._console, summary, self._next_commands)
 
     @property
     def _known(self) -> Scoreboard:
@@ -134,10 +134,10 @@ def _rows(board: Scoreboard, width: int, height: int) -> list[Text]:
 
 def _columns(board: Scoreboard, trials: Sequence[RunningTrial]) -> list[Column]:
     """In the order of the screen; what tells two trials apart never gives way."""
-    labels = [trial.ticket.label for trial in trials]
+    labels = [trial.planned.label for trial in trials]
     columns = [Column(header="running", cells=labels, at_least=board.label_width, left=True)]
     if len(board.seeds) > 1:
-        columns.append(Column(header="seed", cells=[str(trial.ticket.trial.seed) for trial in trials]))
+        columns.append(Column(header="seed", cells=[str(trial.planned.trial.seed) for trial in trials]))
     bars = [_bar(trial.step / trial.steps, _BAR_WIDTH) for trial in trials]
     return [
         *columns,

@@ -11,22 +11,23 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 
+from gpt_experiments import names
 from gpt_experiments.cli.tables import best_first, format_seconds, literal, results_table, several_seeds
 
 if TYPE_CHECKING:
     from gpt_experiments.cli.scoreboard import RunningTrial
     from gpt_experiments.config import Budget
-    from gpt_experiments.sweep.listener import SweepReport, SweepStart, TrialReport, TrialTicket
+    from gpt_experiments.records import PlannedTrial, SweepStart, SweepSummary, TrialRecord
 
-NextCommands = Callable[["SweepReport"], Sequence[tuple[str, str]]]
+NextCommands = Callable[["SweepSummary"], Sequence[tuple[str, str]]]
 
 _MOST_FAILURES: Final = 10
 _MOST_LEFT_OUT: Final = 20
 
 
-def trial_name(ticket: TrialTicket, *, with_seed: bool) -> str:
+def trial_name(planned: PlannedTrial, *, with_seed: bool) -> str:
     """`n_head=8`, or `n_head=8 (seed 1337)`, which is also its MLflow run's name."""
-    return f"{ticket.label} (seed {ticket.trial.seed})" if with_seed else ticket.label
+    return planned.name if with_seed else planned.label
 
 
 def start_lines(start: SweepStart) -> list[tuple[str, str]]:
@@ -66,38 +67,39 @@ def told_groups(groups: Sequence[int]) -> str:
     return f"{counted(len(groups), 'group')}, each training as one model: {told}"
 
 
-def result(report: TrialReport, trial: RunningTrial | None = None) -> str:
+def result(record: TrialRecord, trial: RunningTrial | None = None) -> str:
     """How a trial ended, after its name; `trial` says how far it was."""
-    if report.reason is not None:
-        return report.reason
-    if report.best_val_loss is None:
+    if record.reason is not None:
+        return record.reason
+    if record.summary is None:
         return f"at step {trial.step:,} of {trial.steps:,}" if trial else "before its first step"
-    time = "" if report.outcome == "reused" or report.train_seconds is None else format_seconds(report.train_seconds)
-    return f"best val loss {report.best_val_loss:.4f}" + (f", {time}" if time else "")
+    time = "" if record.outcome == "reused" else format_seconds(record.summary.train_seconds)
+    return f"best val loss {record.summary.best_val_loss:.4f}" + (f", {time}" if time else "")
 
 
-def summary(report: SweepReport) -> str:
+def summary_line(summary: SweepSummary) -> str:
     """The sweep in one line."""
-    cut_short = report.interrupted or report.timed_out
-    outcomes = Counter(trial.outcome for trial in report.trials)
+    cut_short = summary.interrupted or summary.timed_out
+    outcomes: Counter[str] = Counter(trial.outcome for trial in summary.trials)
     counts = [
         (outcomes["finished"], "trained"),
         (outcomes["reused"], "reused"),
         (outcomes["failed"], "failed"),
         (outcomes["interrupted"], "interrupted"),
-        (report.total - len(report.trials), "not started"),
+        (summary.total - len(summary.trials), "not started"),
     ]
     told = ", ".join(f"{count} {what}" for count, what in counts if count) or "no trials"
-    time = format_seconds(report.seconds)
+    time = format_seconds(summary.seconds)
     if cut_short:
-        text = f"{report.name}: {'interrupted' if report.interrupted else 'out of time'} after {time}: {told}"
+        text = f"{summary.name}: {'interrupted' if summary.interrupted else 'out of time'} after {time}: {told}"
     else:
-        text = f"{report.name}: {told} in {time}"
-    scored = best_first(report.trials)
+        text = f"{summary.name}: {told} in {time}"
+    scored = best_first(summary.trials)
     if not scored:
         return text
-    name = trial_name(scored[0].ticket, with_seed=several_seeds(report.trials))
-    return f"{text}; best val loss {scored[0].best_val_loss:.4f} nats/char: {name}"
+    best, loss = scored[0]
+    name = trial_name(best.planned, with_seed=several_seeds(summary.trials))
+    return f"{text}; best val loss {loss:.4f} nats/char: {name}"
 
 
 def print_left_out(sentences: Sequence[str]) -> None:
@@ -109,29 +111,29 @@ def print_left_out(sentences: Sequence[str]) -> None:
         click.echo(f"  ... and {len(sentences) - _MOST_LEFT_OUT} more", err=True)
 
 
-def print_ending(console: Console, report: SweepReport, next_commands: NextCommands) -> None:
+def print_ending(console: Console, summary: SweepSummary, next_commands: NextCommands) -> None:
     """The table of results, failures with their reasons, the summary, and what to type next."""
     console.print()
-    if report.trials:
-        console.print(results_table(report.trials, console.width))
+    if summary.trials:
+        console.print(results_table(summary.trials, console.width))
         console.print()
-    if report.failed:
-        _print_failures(console, report)
-    console.print(literal(summary(report), "bold"))
-    commands = next_commands(report)
+    if summary.failed:
+        _print_failures(console, summary)
+    console.print(literal(summary_line(summary), "bold"))
+    commands = next_commands(summary)
     if commands:
         print_commands(console, commands)
 
 
-def _print_failures(console: Console, report: SweepReport) -> None:
-    with_seed = several_seeds(report.trials)
+def _print_failures(console: Console, summary: SweepSummary) -> None:
+    with_seed = several_seeds(summary.trials)
     console.print(literal("Failed:", "red"))
-    for trial in report.failed[:_MOST_FAILURES]:
-        text = f"{trial_name(trial.ticket, with_seed=with_seed)}: {result(trial)}"
+    for trial in summary.failed[:_MOST_FAILURES]:
+        text = f"{trial_name(trial.planned, with_seed=with_seed)}: {result(trial)}"
         console.print(Padding(literal(text), (0, 0, 0, 2), expand=False))
-    left_out = len(report.failed) - _MOST_FAILURES
+    left_out = len(summary.failed) - _MOST_FAILURES
     if left_out > 0:
-        console.print(literal(f"  ... {left_out} more; the tag gpt.failure of each MLflow run has its reason"))
+        console.print(literal(f"  ... {left_out} more; the tag {names.FAILURE} of each MLflow run has its reason"))
     console.print()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gpt_experiments.cli.ending import DEFAULT_EXPERIMENT
+from gpt_experiments import names
 from gpt_experiments.cli.progress import DownloadBar
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def tracking_uri_option(command: _Command) -> _Command:
 def tracking_options(command: _Command) -> _Command:
     """The store and the experiment in it."""
     experiment = click.option(
-        "--experiment", default=DEFAULT_EXPERIMENT, show_default=True, metavar="NAME", help="MLflow experiment."
+        "--experiment", default=names.DEFAULT_EXPERIMENT, show_default=True, metavar="NAME", help="MLflow experiment."
     )
     return tracking_uri_option(experiment(command))
 

@@ -6,12 +6,13 @@ import sys
 
 import click
 
+from gpt_experiments import names
 from gpt_experiments.cli.options import tracking_options
 
 
 @click.command()
 @click.argument("reference", metavar="[SWEEP | RUN]", required=False)
-@click.option("--name", default="gpt-experiments", show_default=True, metavar="NAME", help="Of the registered model.")
+@click.option("--name", default=names.DEFAULT_MODEL, show_default=True, metavar="NAME", help="Of the registered model.")
 @click.option("--force", is_flag=True, help="Make it the champion even if it is not better than the present one.")
 @tracking_options
 def register(reference: str | None, name: str, force: bool, tracking_uri: str | None, experiment: str) -> None:

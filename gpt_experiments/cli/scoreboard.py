@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 if TYPE_CHECKING:
-    from gpt_experiments.sweep.listener import SweepStart, TrialReport, TrialTicket
+    from gpt_experiments.records import PlannedTrial, SweepStart, TrialRecord
     from gpt_experiments.training.events import Evaluation, Progress
 
 
@@ -25,7 +25,7 @@ class RunningTrial:
         batch_loss, train_loss, val_loss: the latest, nats per character; None until known.
     """
 
-    ticket: TrialTicket
+    planned: PlannedTrial
     started_at: float
     step: int = 0
     heard_at: float | None = None
@@ -38,7 +38,7 @@ class RunningTrial:
 
     @property
     def steps(self) -> int:
-        return self.ticket.trial.training.steps
+        return self.planned.trial.training.steps
 
     @property
     def phase(self) -> str:
@@ -63,14 +63,14 @@ class Scoreboard:
         clock: returns seconds; only differences count.
 
     Attributes:
-        running: trials under way, by number, in the order of starting.
+        running: trials under way, by cell, in the order of starting.
         seeds: of the trials seen so far.
         label_width: cells of the longest label that has started, or of the longest that names one hyperparameter.
     """
 
     def __init__(self, start: SweepStart, clock: Callable[[], float]) -> None:
         self.start, self._clock = start, clock
-        self.running: dict[int, RunningTrial] = {}
+        self.running: dict[str, RunningTrial] = {}
         self.outcomes: Counter[str] = Counter()
         self.seeds: set[int] = set()
         self.label_width = len("block_size=256")
@@ -102,30 +102,30 @@ class Scoreboard:
         """Since the sweep began."""
         return self.now - self._started_at
 
-    def trial_started(self, ticket: TrialTicket) -> None:
-        self.seeds.add(ticket.trial.seed)
-        self.label_width = max(self.label_width, cell_len(ticket.label))
-        self.running[ticket.number] = RunningTrial(ticket=ticket, started_at=self.now)
+    def trial_started(self, planned: PlannedTrial) -> None:
+        self.seeds.add(planned.trial.seed)
+        self.label_width = max(self.label_width, cell_len(planned.label))
+        self.running[planned.cell] = RunningTrial(planned=planned, started_at=self.now)
         training = sum(trial.phase != "saving" for trial in self.running.values())
         self._at_once = max(self.start.workers, training)
 
-    def trial_progress(self, ticket: TrialTicket, progress: Progress) -> None:
-        trial = self._hear(ticket, progress.step)
+    def trial_progress(self, planned: PlannedTrial, progress: Progress) -> None:
+        trial = self._hear(planned, progress.step)
         trial.batch_loss, trial.tokens_per_second = progress.batch_loss, progress.tokens_per_second
         if trial.paced_from is None:
             trial.paced_from = self.now, progress.step
 
-    def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
-        trial = self._hear(ticket, evaluation.step)
+    def trial_evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
+        trial = self._hear(planned, evaluation.step)
         trial.train_loss, trial.val_loss = evaluation.train_loss, evaluation.val_loss
         trial.evaluated_step = evaluation.step
 
-    def trial_ended(self, report: TrialReport) -> RunningTrial | None:
+    def trial_ended(self, record: TrialRecord) -> RunningTrial | None:
         """Note the end; returns how far the trial was, None for one that never ran."""
-        self.outcomes[report.outcome] += 1
-        self.seeds.add(report.ticket.trial.seed)
-        trial = self.running.pop(report.ticket.number, None)
-        if trial is not None and report.outcome == "finished":
+        self.outcomes[record.outcome] += 1
+        self.seeds.add(record.planned.trial.seed)
+        trial = self.running.pop(record.planned.cell, None)
+        if trial is not None and record.outcome == "finished":
             # Where others write the files, its worker has long gone on.
             free_at = trial.heard_at if self.start.writers and trial.heard_at is not None else self.now
             self._durations.append(free_at - trial.started_at)
@@ -145,7 +145,7 @@ class Scoreboard:
         work = unknown * mean + sum(left for _, left in known)
         return max(longest, work / min(self._at_once, waiting + len(self.running)))
 
-    def _hear(self, ticket: TrialTicket, step: int) -> RunningTrial:
-        trial = self.running[ticket.number]
+    def _hear(self, planned: PlannedTrial, step: int) -> RunningTrial:
+        trial = self.running[planned.cell]
         trial.step, trial.heard_at = step, self.now
         return trial

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from gpt_experiments import names
 from gpt_experiments.cli.options import data_option, device_option, open_corpus, quiet_option, tracking_options
 
 if TYPE_CHECKING:
     from gpt_experiments.corpus import Corpus
     from gpt_experiments.sweep.definition import SweepDefinition
-    from gpt_experiments.sweep.staffing import RunOptions
+    from gpt_experiments.sweep.resources import RunOptions
     from gpt_experiments.tracking import Store
 
 
@@ -74,7 +75,9 @@ def sweep(
 
     wanted = load_definition(definition).with_overrides(steps=steps, seeds=seeds, trials=trials, budget=budget)
 
-    from gpt_experiments.sweep.staffing import RunOptions  # not earlier: a mistyped name is told before torch is loaded
+    from gpt_experiments.sweep.resources import (
+        RunOptions,  # not earlier: a mistyped name is told before torch is loaded
+    )
 
     options = RunOptions(
         device=device, workers=workers, timeout=timeout, force=force, replicas=replicas, take_over=take_over
@@ -92,12 +95,12 @@ def sweep(
     store = Store(tracking_uri, experiment)
     what_next = partial(next_commands, store=store, tracking_uri=tracking_uri)
     with make_display(quiet=quiet, next_commands=what_next) as display:
-        report = run_sweep(wanted, corpus, store, options, display)
-    if not report.interrupted and any(trial.best_val_loss is not None for trial in report.trials):
-        assert report.parent_run_id is not None
-        is_reported = _leave_report(store, report.parent_run_id, quiet=quiet)
-        sys.exit(exit_status(report) or (0 if is_reported else 1))
-    sys.exit(exit_status(report))
+        summary = run_sweep(wanted, corpus, store, options, display)
+    if not summary.interrupted and any(record.summary is not None for record in summary.trials):
+        assert summary.parent_run_id is not None
+        is_reported = _leave_report(store, summary.parent_run_id, quiet=quiet)
+        sys.exit(exit_status(summary) or (0 if is_reported else 1))
+    sys.exit(exit_status(summary))
 
 
 def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> bool:
@@ -118,7 +121,7 @@ def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> bool:
     if written.left_out:
         print_left_out(written.left_out)
     if not quiet:
-        click.echo(f"It is artifact report/report.html of run {parent_run_id}.")
+        click.echo(f"It is artifact {names.REPORT_PAGE} of run {parent_run_id}.")
     return not written.left_out
 
 
@@ -157,6 +160,6 @@ def _print_plan(
     if plan.note:
         console.print(plan.note)
     console.print(
-        f"about {format_seconds(plan.seconds)} with {counted(plan.staffing.workers, 'worker')} of "
-        f"{counted(plan.staffing.threads, 'thread')} on {plan.staffing.hardware}"
+        f"about {format_seconds(plan.seconds)} with {counted(plan.hardware.workers, 'worker')} of "
+        f"{counted(plan.hardware.threads, 'thread')} on {plan.hardware.name}"
     )

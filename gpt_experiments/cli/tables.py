@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from gpt_experiments.sweep.listener import TrialReport
+    from gpt_experiments.records import TrialRecord
 
 OUTCOME_STYLES: Final = {"finished": "green", "reused": "cyan", "failed": "red", "interrupted": "yellow"}
 
@@ -165,17 +165,17 @@ def plan_table(rows: Sequence[PlanRow]) -> Table:
     return _make_table(columns, styles, {len(first): left_out})
 
 
-def best_first(reports: Sequence[TrialReport]) -> list[TrialReport]:
-    """The trials that have a validation loss, by the best that each reached."""
-    scored = [(report.best_val_loss, report) for report in reports if report.best_val_loss is not None]
-    return [report for _, report in sorted(scored, key=lambda pair: pair[0])]
+def best_first(records: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:
+    """The trials that have a result, each with the best validation loss that it reached, the lowest first."""
+    scored = [(record, record.summary.best_val_loss) for record in records if record.summary is not None]
+    return sorted(scored, key=lambda pair: pair[1])
 
 
-def several_seeds(reports: Sequence[TrialReport]) -> bool:
-    return len({report.ticket.trial.seed for report in reports}) > 1
+def several_seeds(records: Sequence[TrialRecord]) -> bool:
+    return len({record.planned.trial.seed for record in records}) > 1
 
 
-def results_table(reports: Sequence[TrialReport], width: int) -> Table:
+def results_table(records: Sequence[TrialRecord], width: int) -> Table:
     """Trials by their best validation loss, the failed and the interrupted below.
 
     Of more than 30, the best 20 and the worst 3 of those that have a loss, and the first 5 of the others.
@@ -183,24 +183,24 @@ def results_table(reports: Sequence[TrialReport], width: int) -> Table:
     Args:
         width: cells that there are for it; where they are few, columns of less importance are left out.
     """
-    scored = best_first(reports)
-    others = sorted((r for r in reports if r.best_val_loss is None), key=lambda r: r.outcome != "failed")
-    many = len(reports) > 30
+    scored = [record for record, _ in best_first(records)]
+    others = sorted((r for r in records if r.summary is None), key=lambda r: r.outcome != "failed")
+    many = len(records) > 30
     best, scored_out, worst = _shortened(
         list(enumerate(scored, start=1)), most=23 if many else len(scored), first=20, last=3
     )
     unscored, unscored_out, _ = _shortened(others, most=5 if many else len(others), first=5, last=0)
     ranked = [*best, *worst]
-    shown = [*(report for _, report in ranked), *unscored]
+    shown = [*(record for _, record in ranked), *unscored]
     ranks = [*(str(rank) for rank, _ in ranked), *("" for _ in unscored)]
-    styles = ["" if report.best_val_loss is not None else OUTCOME_STYLES[report.outcome] for report in shown]
+    styles = ["" if record.summary is not None else OUTCOME_STYLES[record.outcome] for record in shown]
     if scored:
         styles[0] = "bold green"
     columns = _result_columns(
         shown,
         ranks,
-        with_seed=several_seeds(reports),
-        with_outcome=any(report.outcome != "finished" for report in reports),
+        with_seed=several_seeds(records),
+        with_outcome=any(record.outcome != "finished" for record in records),
     )
     label_width = next(column.width for column in columns if column.left)
     room = width + max(0, label_width - _WIDEST_LABEL)
@@ -208,21 +208,25 @@ def results_table(reports: Sequence[TrialReport], width: int) -> Table:
 
 
 def _result_columns(
-    shown: Sequence[TrialReport], ranks: Sequence[str], *, with_seed: bool, with_outcome: bool
+    shown: Sequence[TrialRecord], ranks: Sequence[str], *, with_seed: bool, with_outcome: bool
 ) -> list[Column]:
+
+    def of_each(name: str) -> list[float | None]:
+        return [None if r.summary is None else getattr(r.summary, name) for r in shown]
+
     columns = [
         Column(header="#", cells=ranks),
-        Column(header="variant", cells=[r.ticket.label for r in shown], left=True),
+        Column(header="variant", cells=[r.planned.label for r in shown], left=True),
     ]
     if with_seed:
-        columns.append(Column(header="seed", cells=[str(r.ticket.trial.seed) for r in shown]))
+        columns.append(Column(header="seed", cells=[str(r.planned.trial.seed) for r in shown]))
     columns += [
-        number_column("params", [r.ticket.n_params for r in shown], ",", expendable=1),
-        number_column("train loss\nnats/char", [r.final_train_loss for r in shown], ".4f", expendable=3),
-        number_column("val loss\nnats/char", [r.final_val_loss for r in shown], ".4f", expendable=2),
-        number_column("best val\nnats/char", [r.best_val_loss for r in shown], ".4f"),
-        number_column("time\ns", [r.train_seconds for r in shown], ",.1f", expendable=4),
-        number_column("tokens/s", [r.tokens_per_second for r in shown], ",.0f", expendable=5),
+        number_column("params", [r.planned.n_params for r in shown], ",", expendable=1),
+        number_column("train loss\nnats/char", of_each("final_train_loss"), ".4f", expendable=3),
+        number_column("val loss\nnats/char", of_each("final_val_loss"), ".4f", expendable=2),
+        number_column("best val\nnats/char", of_each("best_val_loss"), ".4f"),
+        number_column("time\ns", of_each("train_seconds"), ",.1f", expendable=4),
+        number_column("tokens/s", of_each("tokens_per_second"), ",.0f", expendable=5),
     ]
     if with_outcome:
         columns.append(Column(header="outcome", cells=[r.outcome for r in shown], left=True))

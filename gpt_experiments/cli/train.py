@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from gpt_experiments import names
 from gpt_experiments.cli.options import (
     attention_scale_option,
     data_option,
@@ -27,7 +28,7 @@ _VARIANT, _SETUP = Variant(), TrainingSetup()
 @click.option("--n-embed", default=_VARIANT.n_embed, show_default=True, help="Width; divisible by n-head.")
 @click.option("--dropout", default=_VARIANT.dropout, show_default=True, help="Probability of dropping.")
 @click.option("--block-size", default=_VARIANT.block_size, show_default=True, help="Context, characters.")
-@click.option("--seed", default=1337, show_default=True, help="Of weights, batches and dropout.")
+@click.option("--seed", default=names.DEFAULT_SEED, show_default=True, help="Of weights, batches and dropout.")
 @click.option("--steps", default=_SETUP.steps, show_default=True, help="Optimisation steps.")
 @click.option("--batch-size", default=_SETUP.batch_size, show_default=True, help="Windows a batch.")
 @click.option("--learning-rate", default=_SETUP.learning_rate, show_default=True, help="AdamW's.")
@@ -81,8 +82,8 @@ def train(
 
     from gpt_experiments.cli.display import make_display
     from gpt_experiments.cli.ending import exit_status, next_commands
+    from gpt_experiments.sweep.resources import RunOptions
     from gpt_experiments.sweep.runner import run_single
-    from gpt_experiments.sweep.staffing import RunOptions
     from gpt_experiments.tracking import Store
 
     options = RunOptions(device=device, force=force)
@@ -90,5 +91,5 @@ def train(
     store = Store(tracking_uri, experiment)
     what_next = partial(next_commands, store=store, tracking_uri=tracking_uri)
     with make_display(quiet=quiet, next_commands=what_next) as display:
-        report = run_single(trial, corpus, store, options, display)
-    sys.exit(exit_status(report))
+        summary = run_single(trial, corpus, store, options, display)
+    sys.exit(exit_status(summary))

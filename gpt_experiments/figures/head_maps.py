@@ -11,6 +11,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from gpt_experiments import names
 from gpt_experiments.figures import characters, style
 
 _CELL_WIDTH: Final = 44  # pixels, as all sizes here; room for a number such as 0.53
@@ -19,7 +20,6 @@ _LEAST_WIDTH: Final = 4 * _CELL_WIDTH  # of a panel; its name has to fit
 _GAP: Final = 56
 _ACROSS: Final = 3
 _CMAP: Final = matplotlib.colormaps["viridis"].with_extremes(bad=style.FAINT)
-_LIFTS: Final = ("same_character", "induction")  # against chance, which is 1; without an upper end
 
 
 def head_score_maps(scores: Mapping[str, NDArray[np.floating[Any]]], *, title: str) -> Figure:
@@ -54,7 +54,7 @@ def _draw_map(
     # Not in axes, as in a panel grid: six of them would take most of the time of drawing the figure.
     (n_layer, n_head), (left, bottom), pixels = values.shape, corner, style.pixels(figure)
     top, middle = bottom + n_layer * _CELL_HEIGHT, left + n_head * cell_width / 2
-    lift = name in _LIFTS
+    lift = name in names.MULTIPLES_OF_CHANCE
     finite = values[np.isfinite(values)]
     highest = max(2.0, float(finite.max(initial=0.0))) if lift else 1.0
     edges = np.meshgrid(left + np.arange(n_head + 1) * cell_width, top - np.arange(n_layer + 1) * _CELL_HEIGHT)

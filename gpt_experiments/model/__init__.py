@@ -3,12 +3,11 @@
 from gpt_experiments.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from gpt_experiments.model.generate import generate
 from gpt_experiments.model.gpt import GPT
-from gpt_experiments.model.head_scores import LIFTS, HeadScores, head_scores, head_scores_on
+from gpt_experiments.model.head_scores import HeadScores, head_scores, head_scores_on
 from gpt_experiments.model.notebook_format import from_notebook_state_dict, load_notebook_file
 
 __all__ = [
     "GPT",
-    "LIFTS",
     "Checkpoint",
     "HeadScores",
     "from_notebook_state_dict",

@@ -25,12 +25,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from gpt_experiments import names
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model.gpt import GPT
-
-SCORES: Final = ("previous_position", "first_position", "entropy", "same_word", "same_character", "induction")
-LIFTS: Final = ("same_character", "induction")
-"""Scores in multiples of chance; the others run from 0 to 1."""
 
 REPEAT_LENGTH: Final = 64
 """Random characters that are said twice, where the context has room for it."""
@@ -45,7 +42,7 @@ class HeadScores:
     """The scores of every head of a model.
 
     Attributes:
-        scores: for each name in SCORES a tensor (n_layer, n_head); NaN where the context is too short to measure it.
+        scores: for each of names.HEAD_SCORES a tensor (n_layer, n_head); NaN where the context is too short for it.
         repeat_length: how many random characters were said twice for the induction score; less than REPEAT_LENGTH
             where twice that exceeds the context, 0 where there is no room at all.
     """
@@ -63,10 +60,10 @@ class HeadScores:
 
     def rows(self) -> list[dict[str, object]]:
         """One row a head: `layer` and `head`, counted from 1, each score, and the name."""
-        n_layer, n_head = self.scores[SCORES[0]].shape
+        n_layer, n_head = self.scores[names.HEAD_SCORES[0]].shape
         return [
             {"layer": layer + 1, "head": head + 1}
-            | {score: float(self.scores[score][layer, head]) for score in SCORES}
+            | {score: float(self.scores[score][layer, head]) for score in names.HEAD_SCORES}
             | {"name": self.name(layer, head)}
             for layer in range(n_layer)
             for head in range(n_head)

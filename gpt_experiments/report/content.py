@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gpt_experiments import names
 from gpt_experiments.analysis import Effect, Pretrained, SweepResults, beliefs, effects, findings
 from gpt_experiments.report import pictures, tables
 from gpt_experiments.report.document import (
@@ -90,7 +91,7 @@ def conclusions(document: Document, results: SweepResults) -> str:
     found = effects(results)
     if found and len(found) <= 20:
         parts.append(markdown_table(tables.effects_table(found).shown, ["level", "against", "verdict"]))
-    parts.append("The whole report is the artifact `report/report.html`.")
+    parts.append(f"The whole report is the artifact `{names.REPORT_PAGE}`.")
     return "\n\n".join(parts)
 
 
@@ -160,7 +161,7 @@ def _attention(results: SweepResults, extras: Extras) -> Section:
     best = str(results.by_variant["label"].iloc[0])
     heads = [tables.heads_table(results, label) for label in dict.fromkeys(["baseline", best])]
     pictures_of = [SideBySide(pictures=extras.attention)] if extras.attention else []
-    where = "To look into single heads open attention/explorer.html of any run."
+    where = f"To look into single heads open {names.EXPLORER_FILE} of any run."
     if extras.explorers:
         beside = " and ".join(f"{file} ({label})" for file, label in extras.explorers.items())
         where += f" Beside this page {'lie' if len(extras.explorers) > 1 else 'lies'} {beside}."

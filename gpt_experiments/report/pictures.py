@@ -70,7 +70,7 @@ def curves(results: SweepResults, name: str) -> Picture | None:
     joined = results.curves.merge(trials, on="run_id")
     if joined.empty:
         return None
-    over = "" if results.method == "one-at-a-time" else ", over all settings of the others"
+    over = "" if results.varies_one_at_a_time else ", over all settings of the others"
     return Picture(
         name=f"curves-{name}",
         caption=f"Mean loss over seeds{over}; bands reach from the lowest to the highest seed.",
@@ -146,7 +146,7 @@ def factorial(results: SweepResults) -> list[Picture]:
 def _comparable(results: SweepResults, name: str) -> pd.DataFrame | None:
     """`run_id`, `seed` and `level` of the trials whose levels of one hyperparameter can be set side by side."""
     rows = results.finished
-    if not (results.is_factorial and results.method != "one-at-a-time"):
+    if not results.is_factorial:
         for other in HYPERPARAMETERS:
             if other != name:
                 rows = rows[rows[other] == results.base_level(other)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt_experiments import names
 from gpt_experiments.analysis import LOSS, SweepResults
 from gpt_experiments.config import HYPERPARAMETERS
 from gpt_experiments.figures import save_png, save_svg
@@ -14,11 +15,11 @@ from gpt_experiments.report.content import Extras, conclusions, make_document
 from gpt_experiments.report.document import Document
 from gpt_experiments.report.html import render_html
 from gpt_experiments.report.markdown import render_markdown
-from gpt_experiments.sweep.search import importances
-from gpt_experiments.tracking import RunRecorder, Store, names
-from gpt_experiments.tracking.model_run import get_run
+from gpt_experiments.sweep.methods.importances import importances
+from gpt_experiments.tracking import RunRecorder, Store
+from gpt_experiments.tracking.reader import read_pretrained, read_sweep
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_text
-from gpt_experiments.tracking.sweep_reader import read_pretrained, read_sweep
+from gpt_experiments.tracking.runs import get_run
 
 _FEWEST_FOR_IMPORTANCES = 10  # trials; a forest of fewer says nothing
 _LEAST_SPREAD = 1e-9  # nats per character; of equal losses there is no variance to explain
@@ -112,7 +113,7 @@ def importances_of(results: SweepResults) -> dict[str, float] | None:
     rows = results.finished
     if float(rows[LOSS].max() - rows[LOSS].min()) < _LEAST_SPREAD:
         return None
-    exact = results.is_factorial or results.method == "one-at-a-time"
+    exact = results.is_factorial or results.varies_one_at_a_time
     if exact or len(rows) < _FEWEST_FOR_IMPORTANCES or not results.varied:
         return None
     varied = [name for name in HYPERPARAMETERS if name in results.varied]

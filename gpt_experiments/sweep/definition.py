@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
+from gpt_experiments import names
 from gpt_experiments.config import (
     HYPERPARAMETERS,
     Budget,
@@ -20,15 +20,22 @@ from gpt_experiments.config import (
     setup_at_budget,
 )
 from gpt_experiments.errors import ConfigError, shown
-from gpt_experiments.sweep.levels import Level, Range, check_divisible, check_levels, dividing_pairs
+from gpt_experiments.sweep import levels as level_rules
+from gpt_experiments.sweep.levels import Level, Range, check_divisible, dividing_pairs
+from gpt_experiments.sweep.methods import METHODS
+from gpt_experiments.sweep.methods.base import Method
 
-__all__ = ["Level", "Range", "SweepDefinition", "check_seeds", "first_seeds"]  # levels are part of what a definition is
+__all__ = [
+    "Level",
+    "Range",
+    "SweepDefinition",
+    "check_levels",
+    "check_seeds",
+    "first_seeds",
+]  # levels are part of what a definition is
 
-Method = Literal["one-at-a-time", "grid", "random", "tpe"]
-METHODS: Final[tuple[Method, ...]] = get_args(Method)
 BUDGETS: Final[tuple[Budget, ...]] = get_args(Budget)
 
-DEFAULT_SEED: Final = 1337
 MOST_SEEDS: Final = 1_000
 MOST_VARIANTS: Final = 5_000
 MOST_CELLS: Final = 100_000
@@ -58,31 +65,40 @@ class SweepDefinition:
     """
 
     name: str
-    method: Method
+    method: str
     levels: Mapping[str, tuple[Level, ...] | Range]
     description: str = ""
     baseline: Variant = field(default_factory=Variant)
     training: TrainingSetup = field(default_factory=TrainingSetup)
     budget: Budget = "steps"
-    seeds: tuple[int, ...] = (DEFAULT_SEED,)
+    seeds: tuple[int, ...] = (names.DEFAULT_SEED,)
     trials: int | None = None
     skip_indivisible: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", check_seeds(self.seeds))
         _check_texts(self)
+        if self.method not in METHODS:
+            known = ", ".join(METHODS)
+            raise ConfigError(f"method must be one of {known}, but got {shown(self.method)}", field="method")
         _check_trials(self)
         for name, levels in self.levels.items():
             if name not in HYPERPARAMETERS:
                 raise ConfigError(f"levels are of {', '.join(HYPERPARAMETERS)}, but got {shown(name)}")
-            check_levels(name, levels, self.method)
+            check_levels(name, levels, self.rules)
         self._check_combinations()
         self._check_size()
 
     @property
-    def learns(self) -> bool:
-        """Whether the variants depend on the results of those before them."""
-        return self.method == "tpe"
+    def rules(self) -> type[Method]:
+        """The method, as it is before it chooses."""
+        return METHODS[self.method]
+
+    @property
+    def variants_to_try(self) -> int:
+        """How many, of a method that needs to know."""
+        assert self.trials is not None
+        return self.trials
 
     @property
     def longest_context(self) -> int:
@@ -158,23 +174,16 @@ class SweepDefinition:
         Raises:
             ConfigError: one does.
         """
-        smallest = self.one_at_a_time() if self.method == "one-at-a-time" else [self._smallest()]
+        smallest = [self._smallest()] if self.rules.combines_levels else self.one_at_a_time()
         for variant in smallest:
             setup_at_budget(self.training, variant, self.baseline, vocab_size=vocab_size, budget=self.budget)
 
-    def count_dividing(self, cells: int) -> int:
-        """How many cells of a full grid have a width that is divisible by their number of heads."""
-        if not self.skip_indivisible or self.method != "grid":
-            return cells
-        heads, widths = self._values("n_head"), self._values("n_embed")
-        return cells // (len(heads) * len(widths)) * dividing_pairs(heads, widths)
-
     def _smallest(self) -> Variant:
         """The variant that would cost least, if its heads divided its width."""
-        least = {name: min(self._values(name)) for name in ("n_layer", "n_embed", "block_size")}
+        least = {name: min(self.whole_numbers(name)) for name in ("n_layer", "n_embed", "block_size")}
         return dataclasses.replace(self.baseline, n_head=1, **least)
 
-    def _values(self, name: str) -> Sequence[int]:
+    def whole_numbers(self, name: str) -> Sequence[int]:
         """What a hyperparameter that is a whole number can be."""
         levels = self.levels.get(name)
         if levels is None:
@@ -183,33 +192,23 @@ class SweepDefinition:
 
     def _check_combinations(self) -> None:
         """Every width must be divisible by every number of heads that it can meet, and no variant be too large."""
-        heads, widths, layers = (self._values(name) for name in ("n_head", "n_embed", "n_layer"))
-        if self.method == "one-at-a-time":
-            check_divisible(heads, [self.baseline.n_embed], self.method)
-            check_divisible([self.baseline.n_head], widths, self.method)
+        heads, widths, layers = (self.whole_numbers(name) for name in ("n_head", "n_embed", "n_layer"))
+        if not self.rules.combines_levels:
+            check_divisible(heads, [self.baseline.n_embed], self.method, may_skip=False)
+            check_divisible([self.baseline.n_head], widths, self.method, may_skip=False)
             check_weights(max(layers), self.baseline.n_embed)
             check_weights(self.baseline.n_layer, max(widths))
         else:
             if not self.skip_indivisible:
-                check_divisible(heads, widths, self.method)
+                check_divisible(heads, widths, self.method, may_skip=True)
             elif not dividing_pairs(heads, widths):
                 raise ConfigError("no n_embed is divisible by any n_head; change one of the two", field="levels")
             check_weights(max(layers), max(widths))
         check_batch(self.training.batch_size, self.longest_context)
 
-    def _count_cells(self) -> int:
-        """How many variants there are to choose from; of a random or tpe sweep: how many are tried at most."""
-        if self.method in ("random", "tpe"):
-            assert self.trials is not None
-            return self.trials
-        levels = {name: given for name, given in self.levels.items() if not isinstance(given, Range)}
-        if self.method == "one-at-a-time":
-            return 1 + sum(level != getattr(self.baseline, name) for name, given in levels.items() for level in given)
-        return math.prod(len(given) for given in levels.values())
-
     def _check_size(self) -> None:
         """A plan must be of a size that can be run, and be so before anything as long as it is made."""
-        cells = self._count_cells()
+        cells = self.rules.count(self)
         most = MOST_VARIANTS if self.trials is None else MOST_CELLS
         if cells > most:
             raise ConfigError(
@@ -217,13 +216,21 @@ class SweepDefinition:
                 "choose the method random, which draws as many variants as `trials` says",
                 field="levels",
             )
-        variants = min(self.count_dividing(cells), self.trials or cells)
+        variants = min(self.rules.count_valid(self), self.trials or cells)
         if variants * len(self.seeds) > MOST_TRIALS:
             raise ConfigError(
                 f"{variants:,} variants with {len(self.seeds):,} seeds are {variants * len(self.seeds):,} trials, but "
                 f"a sweep may have at most {MOST_TRIALS:,}; take fewer seeds or fewer variants",
                 field="seeds",
             )
+
+
+def check_levels(name: str, levels: tuple[Level, ...] | Range, method: type[Method]) -> None:
+    """Raise a ConfigError for a level that no variant can have, a repeated one, or a range that does not fit."""
+    if isinstance(levels, Range) and not method.accepts_ranges:
+        fitting = " and ".join(known.name for known in METHODS.values() if known.accepts_ranges)
+        raise ConfigError(f"a range goes with the methods {fitting}; {method.name} needs a list of levels")
+    level_rules.check_levels(name, levels)
 
 
 def first_seeds(count: int) -> tuple[int, ...]:
@@ -238,7 +245,7 @@ def first_seeds(count: int) -> tuple[int, ...]:
 def _so_many_seeds(given: Sequence[int], count: int) -> tuple[int, ...]:
     """The first `count` of the given seeds, then as many others from 1337 on as are missing."""
     _check_count("seeds", count, MOST_SEEDS)
-    others = (seed for seed in itertools.count(DEFAULT_SEED) if seed not in given)
+    others = (seed for seed in itertools.count(names.DEFAULT_SEED) if seed not in given)
     return tuple(itertools.islice(itertools.chain(given, others), count))
 
 
@@ -284,15 +291,16 @@ def _check_trials(definition: SweepDefinition) -> None:
             f"skip_indivisible must be true or false, but got {shown(definition.skip_indivisible)}",
             field="skip_indivisible",
         )
-    if definition.method == "one-at-a-time":
-        for name in ("trials", "skip_indivisible"):
-            if getattr(definition, name):
-                raise ConfigError(
-                    f"{name} goes with grid, random and tpe; one-at-a-time always takes every level", field=name
-                )
+    method = definition.rules
+    for name, fits in (("trials", method.takes_trials), ("skip_indivisible", method.combines_levels)):
+        if getattr(definition, name) and not fits:
+            *most, last = (known.name for known in METHODS.values() if known.takes_trials)
+            raise ConfigError(
+                f"{name} goes with {', '.join(most)} and {last}; {method.name} always takes every level", field=name
+            )
     if definition.trials is not None:
         _check_count("trials", definition.trials, MOST_VARIANTS)
-    elif definition.method in ("random", "tpe"):
+    elif method.needs_trials:
         raise ConfigError(f"trials is missing; {definition.method} needs the number of variants to try", field="method")
 
 

@@ -13,13 +13,13 @@ from gpt_experiments.config import HYPERPARAMETERS, TrainingSetup, Variant, chec
 from gpt_experiments.errors import LONGEST_VALUE, ConfigError, shown
 from gpt_experiments.sweep.definition import (
     BUDGETS,
-    METHODS,
-    Method,
     SweepDefinition,
+    check_levels,
     check_seeds,
     first_seeds,
 )
-from gpt_experiments.sweep.levels import Level, Range, check_levels
+from gpt_experiments.sweep.levels import Level, Range
+from gpt_experiments.sweep.methods import METHODS, Method
 from gpt_experiments.sweep.yaml_source import FieldPath, YamlSource, read_yaml
 
 _FIELDS = (
@@ -80,14 +80,14 @@ class _Reader:
         for name in _REQUIRED:
             if name not in self._fields:
                 raise self._source.error((), f"the field {name!r} is missing; it is required")
-        method = self._choice("method", METHODS)
+        method = self._choice("method", tuple(METHODS))
         values: dict[str, Any] = {
             "name": self._text("name"),
             "method": method,
             "description": self._text("description") if "description" in self._fields else "",
             "baseline": self._settings("baseline", Variant),
             "training": self._settings("training", TrainingSetup),
-            "levels": self._levels(method),
+            "levels": self._levels(METHODS[method]),
         }
         if "budget" in self._fields:
             values["budget"] = self._choice("budget", BUDGETS)
@@ -121,7 +121,7 @@ class _Reader:
             self._told((name, key), partial(check_value, key, value))  # alone first: an error names the one field
         return self._told((name,), partial(made_of, **given))
 
-    def _levels(self, method: Method) -> dict[str, tuple[Level, ...] | Range]:
+    def _levels(self, method: type[Method]) -> dict[str, tuple[Level, ...] | Range]:
         levels: dict[str, tuple[Level, ...] | Range] = {}
         given = self._mapping(("levels",), HYPERPARAMETERS)
         for name in HYPERPARAMETERS:

@@ -9,11 +9,13 @@ import torch
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.execution import Hardware
+from gpt_experiments.records import PlannedTrial
 from gpt_experiments.sweep.cost import estimate_seconds
 from gpt_experiments.sweep.definition import SweepDefinition
-from gpt_experiments.sweep.groups import form_groups
-from gpt_experiments.sweep.plan import PlannedTrial, lost_notice, make_schedule, sweep_key
-from gpt_experiments.sweep.staffing import RunOptions, Staffing, staff
+from gpt_experiments.sweep.grouping import form_groups
+from gpt_experiments.sweep.plan import lost_notice, make_schedule, sweep_key
+from gpt_experiments.sweep.resources import RunOptions, find_hardware, group_limit
 from gpt_experiments.tracking import FinishedTrials, Store
 from gpt_experiments.training import prepare_process
 
@@ -45,7 +47,7 @@ class DryRun:
     rows: tuple[PlannedRow, ...]
     seconds: float
     groups: tuple[int, ...]
-    staffing: Staffing
+    hardware: Hardware
     note: str
 
 
@@ -61,21 +63,22 @@ def dry_run(
     definition.require_steps(corpus.vocab_size)
     store = Store.if_present(tracking_uri, experiment)
     finished = store.finished_trials() if store and not options.force else FinishedTrials()
-    earlier_plan = store.earlier_plan(sweep_key(definition, corpus)) if store and definition.learns else None
+    earlier_plan = store.earlier_plan(sweep_key(definition, corpus)) if store and definition.rules.is_adaptive else None
     schedule = make_schedule(definition, corpus, finished.by_cell, earlier_plan)
-    unknown = schedule.total - len(schedule.planned)  # trials that a search will choose
+    unknown = schedule.total - len(schedule.planned)  # trials that the method will choose
     to_train = unknown + sum(p.done is None for p in schedule.planned)
-    staffing = staff(options, max(1, to_train))
-    limit = staffing.packing(options, corpus.vocab_size).limit
-    schedule.form_groups(limit, staffing.workers)
+    hardware = find_hardware(options, max(1, to_train))
+    limit = group_limit(options, hardware, corpus.vocab_size)
+    schedule.form_groups(limit, hardware.workers)
     planned = [group for group in schedule.groups if group[0].done is None]
     timed, notes = [tuple(p.trial for p in group) for group in planned], lost_notice(schedule.planned, finished)
     if unknown:
-        timed += _groups_of_a_search(definition, unknown, limit)
+        timed += _groups_of_adaptive(definition, unknown, limit)
         more = "more " if schedule.planned else ""
-        notes += [f"tpe chooses up to {unknown} {more}trials as results come in; the baseline's time stands for each"]
-    device = torch.device(staffing.device)
-    prepare_process(device, staffing.threads)
+        chooses = f"{definition.method} chooses up to {unknown} {more}trials as results come in"
+        notes += [f"{chooses}; the baseline's time stands for each"]
+    device = torch.device(hardware.device)
+    prepare_process(device, hardware.threads)
     seconds = estimate_seconds(timed, corpus, device)
     in_group = {p.cell: number for number, group in enumerate(planned, start=1) for p in group}
     shares = {p.cell: s / len(group) for group, s in zip(planned, seconds, strict=False) for p in group}
@@ -83,16 +86,16 @@ def dry_run(
         rows=tuple(
             PlannedRow(planned=p, seconds=shares.get(p.cell), group=in_group.get(p.cell)) for p in schedule.planned
         ),
-        seconds=max(sum(seconds) / staffing.workers, max(seconds, default=0.0)),
+        seconds=max(sum(seconds) / hardware.workers, max(seconds, default=0.0)),
         groups=tuple(len(group) for group in timed),
-        staffing=staffing,
+        hardware=hardware,
         note="\n".join(notes),
     )
 
 
-def _groups_of_a_search(
+def _groups_of_adaptive(
     definition: SweepDefinition, trials: int, limit: Callable[[Trial], int]
 ) -> list[tuple[Trial, ...]]:
-    """Stand-ins for the groups of a search that learns: the baseline's seeds, as often as variants will be tried."""
+    """Stand-ins for the groups of an adaptive method: the baseline's seeds, as often as variants will be tried."""
     seeds = [Trial(variant=definition.baseline, seed=seed, training=definition.training) for seed in definition.seeds]
     return form_groups(seeds, limit) * (trials // len(seeds))

@@ -1,31 +1,17 @@
-"""What a search that learns begins with: the variants that its sweep has already, and what is known of its space."""
+"""What an adaptive method begins with: the variants that its sweep has already, and what is known of its space."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from gpt_experiments.config import HYPERPARAMETERS, Trial, Variant, setup_at_budget
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError
+from gpt_experiments.records import FinishedTrial, Outcome
 from gpt_experiments.sweep.definition import SweepDefinition
-from gpt_experiments.sweep.search import Space
-from gpt_experiments.tracking import FinishedTrial
-
-
-@dataclass(frozen=True, kw_only=True)
-class History:
-    """What was there before a search is asked for the first time.
-
-    Attributes:
-        variants: those that the sweep consists of already, at most as many as it is to try.
-        values: mean best validation loss, nats per character, of every variant of the space whose trials are all
-            finished, whoever trained them.
-    """
-
-    variants: tuple[Variant, ...] = ()
-    values: Mapping[Variant, float] = field(default_factory=dict)
+from gpt_experiments.sweep.methods import History
+from gpt_experiments.sweep.methods.space import Space
 
 
 def trials_of(definition: SweepDefinition, corpus: Corpus, variant: Variant) -> list[Trial]:
@@ -43,7 +29,7 @@ def trials_of(definition: SweepDefinition, corpus: Corpus, variant: Variant) -> 
 def read_history(
     definition: SweepDefinition, corpus: Corpus, finished: Mapping[str, FinishedTrial], earlier_plan: Any
 ) -> History:
-    """The history of a sweep whose search learns; an empty one for the other methods, which do not depend on it.
+    """The history of a sweep whose method is adaptive; an empty one for the other methods, which do not need it.
 
     The sweep consists first of the variants of its earlier plan, so that it names the same ones whenever it is run
     again, and goes on with those that were begun; then of others that are finished, those that were trained first
@@ -53,7 +39,7 @@ def read_history(
         finished: finished runs by cell, newest first.
         earlier_plan: the rows of the plan that the sweep has left, as JSON; None where there is none.
     """
-    if not definition.learns:
+    if not definition.rules.is_adaptive:
         return History()
     space = Space(definition)
     found = dict.fromkeys(trial.variant for trial in reversed(list(finished.values())))
@@ -61,7 +47,7 @@ def read_history(
     for variant in filter(space.holds, found):
         cells = [trial.cell(corpus.digest) for trial in trials_of(definition, corpus, variant)]
         if all(cell in finished for cell in cells):
-            values[variant] = sum(finished[cell].best_val_loss for cell in cells) / len(cells)
+            values[variant] = sum(finished[cell].summary.best_val_loss for cell in cells) / len(cells)
     begun = filter(space.holds, _variants_of(earlier_plan))
     return History(variants=tuple(dict.fromkeys([*begun, *values]))[: definition.trials], values=values)
 
@@ -72,7 +58,7 @@ def _variants_of(plan: Any) -> Iterable[Variant]:
     for row in plan if isinstance(plan, list) else []:
         try:
             variant = Variant(**{name: row[name] for name in HYPERPARAMETERS if name in row})
-            if row.get("outcome") != "failed":
+            if row.get("outcome") != Outcome.FAILED:
                 variants[variant] = None
         except (AttributeError, TypeError, ConfigError):
             continue

@@ -51,11 +51,9 @@ class Range:
         return range(int(self.low), int(self.high) + 1, int(self.step or 1))
 
 
-def check_levels(name: str, levels: tuple[Level, ...] | Range, method: str) -> None:
+def check_levels(name: str, levels: tuple[Level, ...] | Range) -> None:
     """Raise a ConfigError for a level that no variant can have, a repeated one, or a range that does not fit."""
     if isinstance(levels, Range):
-        if method not in ("random", "tpe"):
-            raise ConfigError(f"a range goes with the methods random and tpe; {method} needs a list of levels")
         for bound in ("low", "high", "step"):
             if name != "dropout" and isinstance(getattr(levels, bound), float):
                 raise ConfigError(f"{bound} must be a whole number, but got {shown(getattr(levels, bound))}")
@@ -74,8 +72,12 @@ def check_levels(name: str, levels: tuple[Level, ...] | Range, method: str) -> N
         seen.add(level)
 
 
-def check_divisible(heads: Sequence[int], widths: Sequence[int], method: str) -> None:
-    """Raise a ConfigError that says which widths cannot be split over which numbers of heads, if any of them meet."""
+def check_divisible(heads: Sequence[int], widths: Sequence[int], method: str, *, may_skip: bool) -> None:
+    """Raise a ConfigError that says which widths cannot be split over which numbers of heads, if any of them meet.
+
+    Args:
+        may_skip: whether the user can have such pairs left out.
+    """
     common = math.lcm(*heads)
     wrong = []
     for width in widths:
@@ -87,7 +89,7 @@ def check_divisible(heads: Sequence[int], widths: Sequence[int], method: str) ->
         return
     fitting = [h for h in heads if math.gcd(*widths) % h == 0]
     remedy = f"keep n_head={_listed(fitting)}" if fitting else "change one of the two"
-    skip = "" if method == "one-at-a-time" else ", or set skip_indivisible: true to leave such pairs out"
+    skip = ", or set skip_indivisible: true to leave such pairs out" if may_skip else ""
     raise ConfigError(f"{', '.join(wrong)}, and {method} lets them meet; {remedy}{skip}", field="levels")
 
 

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gpt_experiments.config import Trial, Variant, identity, identity_fields
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.records import FinishedTrial, PlannedTrial
 from gpt_experiments.sweep.cost import rough_cost
 from gpt_experiments.sweep.definition import SweepDefinition
-from gpt_experiments.sweep.groups import form_groups
-from gpt_experiments.sweep.history import History, read_history, trials_of
-from gpt_experiments.sweep.search import Search, make_search
-from gpt_experiments.tracking import FinishedTrial, FinishedTrials
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedTrial:
-    """A trial of a sweep, and the finished run that answers it, if there is one."""
-
-    trial: Trial
-    label: str
-    cell: str
-    n_params: int
-    done: FinishedTrial | None
+from gpt_experiments.sweep.grouping import form_groups
+from gpt_experiments.sweep.history import read_history, trials_of
+from gpt_experiments.sweep.methods import History, Method, make_method
+from gpt_experiments.tracking import FinishedTrials
+from gpt_experiments.training.events import Evaluation
 
 
 def sweep_key(definition: SweepDefinition, corpus: Corpus) -> str:
@@ -55,20 +45,19 @@ def make_schedule(
         earlier_plan: the rows of the plan that the sweep has left, as JSON; None where there is none.
     """
     history = read_history(definition, corpus, finished, earlier_plan)
-    search = make_search(definition, history.values, history.variants)
-    return Schedule(definition, corpus, finished, search, history)
+    return Schedule(definition, corpus, finished, make_method(definition, history), history)
 
 
 class Schedule:
-    """Hands out a sweep's trials in groups that train as one, and tells the search how each variant did.
+    """Hands out a sweep's trials in groups that train as one, and lets the method know how each variant did.
 
-    A search that does not learn from results is asked for everything at once: what is done comes first, then the most
-    expensive groups, so that no long one is left to run alone at the end. One that learns is asked variant by variant,
-    and a group is of one variant's seeds.
+    A method that is not adaptive is asked for everything at once: what is done comes first, then the groups that take
+    longest, so that none of these is left to run alone at the end. An adaptive one is asked variant by variant, and a
+    group is of one variant's seeds.
 
     Args:
         finished: finished runs by cell.
-        history: what the search has been told already, and does not give again.
+        history: what the method knows already, and does not suggest again.
     """
 
     def __init__(
@@ -76,24 +65,24 @@ class Schedule:
         definition: SweepDefinition,
         corpus: Corpus,
         finished: Mapping[str, FinishedTrial],
-        search: Search,
+        method: Method,
         history: History | None = None,
     ) -> None:
-        self._definition, self._corpus, self._finished, self._search = definition, corpus, finished, search
+        self._definition, self._corpus, self._finished, self._method = definition, corpus, finished, method
         self._values: dict[Variant, list[float | None]] = {}  # of variants under way, one for each seed that ended
         self._queue: list[PlannedTrial] = []  # of what is in no group yet
         self._groups: deque[tuple[PlannedTrial, ...]] = deque()
         self._limit: Callable[[Trial], int] = lambda trial: 1
         self._workers = 1
         self.planned: list[PlannedTrial] = []
-        self._is_exhausted = False  # whether the search has no further variant
+        self._is_exhausted = False  # whether the method has no further variant
         if history is not None:
             for variant in history.variants:
                 if variant not in history.values:
                     self._values[variant] = []
                 self._plan(variant)
-        self._at_most = len(self.planned) + search.planned * len(definition.seeds)
-        if not definition.learns:
+        self._at_most = len(self.planned) + method.planned * len(definition.seeds)
+        if not method.is_adaptive:
             while self._ask():
                 pass
 
@@ -107,7 +96,7 @@ class Schedule:
 
     @property
     def total(self) -> int:
-        """Trials in all; of a search that learns and may give more: at most."""
+        """Trials in all; of an adaptive method, which may suggest more: at most."""
         return len(self.planned) if self._is_exhausted else self._at_most
 
     @property
@@ -118,23 +107,23 @@ class Schedule:
     @property
     def largest_group(self) -> int:
         """How many trials will train as one, at most."""
-        if self._definition.learns:
+        if self._method.is_adaptive:
             baseline = Trial(variant=self._definition.baseline, training=self._definition.training)
             return min(len(self._definition.seeds), self._limit(baseline))
         return max((len(group) for group in self._groups), default=1)
 
     def next_group(self) -> tuple[PlannedTrial, ...] | None:
         """Trials that train as one, or one that is done, or None when all have been handed out."""
-        if not self._groups and self._definition.learns:
+        if not self._groups and self._method.is_adaptive:
             self._ask()
         self._groups.extend(self._grouped())
         return self._groups.popleft() if self._groups else None
 
     def _grouped(self) -> list[tuple[PlannedTrial, ...]]:
-        """What is in no group yet, in groups: those that are done, then the dearest ones first."""
+        """What is in no group yet, in groups: those that are done, then those that take longest."""
         queued, self._queue = self._queue, []
         waiting = {planned.trial: planned for planned in queued if planned.done is None}
-        workers = 1 if self._definition.learns else self._workers  # while this variant trains the others try more
+        workers = 1 if self._method.is_adaptive else self._workers  # while this variant trains the others try more
         groups = form_groups(list(waiting), self._limit, workers=workers)
         groups.sort(key=lambda group: -sum(rough_cost(trial, self._corpus.vocab_size) for trial in group))
         return [
@@ -142,20 +131,24 @@ class Schedule:
             *(tuple(waiting[trial] for trial in group) for group in groups),
         ]
 
+    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
+        """Whether the trial shall go on after those losses."""
+        return self._method.goes_on(planned.trial.variant, planned.trial.seed, evaluation)
+
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
         """Note a trial's best validation loss, None if it failed; a variant's value is the mean over its seeds."""
         variant = planned.trial.variant
         values = self._values.get(variant)
-        if values is None:  # the search knew it before
+        if values is None:  # the method knew it before
             return
         values.append(best_val_loss)
         if len(values) == len(self._definition.seeds):
             known = [value for value in values if value is not None]
-            self._search.tell(variant, sum(known) / len(known) if len(known) == len(values) else None)
+            self._method.update(variant, sum(known) / len(known) if len(known) == len(values) else None)
             del self._values[variant]
 
     def _ask(self) -> bool:
-        variant = self._search.ask()
+        variant = self._method.suggest()
         if variant is None:
             self._is_exhausted = True
             return False

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from gpt_experiments import names
 from gpt_experiments.config import Budget, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError, without_secrets
+from gpt_experiments.execution import Hardware, make_executor
 from gpt_experiments.model.fused import has_cpu_kernels
+from gpt_experiments.records import PlannedTrial, SweepListener, SweepStart, SweepSummary, TrialRecord
+from gpt_experiments.signals import StopRequest
+from gpt_experiments.sweep.coordinator import Coordinator, RunContext, TrialSource, deadline
 from gpt_experiments.sweep.definition import SweepDefinition
-from gpt_experiments.sweep.listener import SweepListener, SweepReport, SweepStart, TrialReport
-from gpt_experiments.sweep.plan import PlannedTrial, Schedule, lost_notice, make_schedule, plan_trial, sweep_key
-from gpt_experiments.sweep.pool import WorkerPool
-from gpt_experiments.sweep.signals import StopRequest
-from gpt_experiments.sweep.staffing import RunOptions, Staffing, staff
-from gpt_experiments.sweep.trial_runner import RunContext, TrialRunner, TrialSource, deadline
+from gpt_experiments.sweep.plan import Schedule, lost_notice, make_schedule, plan_trial, sweep_key
+from gpt_experiments.sweep.resources import RunOptions, find_hardware, group_limit
 from gpt_experiments.sweep.yaml_source import dump_yaml
-from gpt_experiments.tracking import Claims, FinishedTrials, RunRecorder, Store, names
+from gpt_experiments.tracking import Claims, FinishedTrials, RunRecorder, Store, schema
+from gpt_experiments.training import Evaluation
 
 
 def run_sweep(
     definition: SweepDefinition, corpus: Corpus, store: Store, options: RunOptions, listener: SweepListener
-) -> SweepReport:
+) -> SweepSummary:
     """Train every trial of the sweep that no finished run answers; each is a child of the sweep's parent run.
 
     Raises:
@@ -34,16 +35,23 @@ def run_sweep(
     """
     corpus.require_context(definition.longest_context)
     definition.require_steps(corpus.vocab_size)
-    staff(options, 1)  # a device that is not there is told before a run is opened
+    find_hardware(options, 1)  # a device that is not there is an error before a run is opened
     _close_abandoned(store, listener)
     key = sweep_key(definition, corpus)
-    earlier_plan = store.earlier_plan(key) if definition.learns else None
+    earlier_plan = store.earlier_plan(key) if definition.rules.is_adaptive else None
     with StopRequest() as stop:
         parent = store.open_sweep(
             definition.name,
             key,
-            params=_sweep_params(definition, corpus),
-            notes={names.CORPUS: corpus.name, names.CORPUS_DIGEST: corpus.digest},
+            params=schema.sweep_params(
+                method=definition.method,
+                baseline=definition.baseline,
+                budget=definition.budget,
+                is_adaptive=definition.rules.is_adaptive,
+                training=definition.training,
+                vocab_size=corpus.vocab_size,
+            ),
+            notes=schema.corpus_tags(corpus),
             take_over=options.take_over,
         )
         try:
@@ -54,11 +62,11 @@ def run_sweep(
             parent.log_text(dump_yaml(definition.as_dict()), names.DEFINITION_FILE)
             _write_plan(parent, schedule.planned, [])
             to_train = schedule.total - sum(planned.done is not None for planned in schedule.planned)
-            staffing = staff(options, to_train)
-            schedule.form_groups(staffing.packing(options, corpus.vocab_size).limit, staffing.workers)
-            session = _Session(corpus, store, options, staffing, listener, stop, claims, parent.run_id, definition.name)
+            hardware = find_hardware(options, to_train)
+            schedule.form_groups(group_limit(options, hardware, corpus.vocab_size), hardware.workers)
+            session = _Session(corpus, store, options, hardware, listener, stop, claims, parent.run_id, definition.name)
             source, most = _GrowingPlan(schedule, parent), schedule.largest_group
-            report = session.run(source, to_train, definition.training.steps, most, definition.budget)
+            summary = session.run(source, to_train, definition.training.steps, most, definition.budget)
         except KeyboardInterrupt:
             _end_anyhow(partial(parent.kill, "interrupted twice"), listener)
             raise
@@ -66,11 +74,11 @@ def run_sweep(
             _end_anyhow(partial(parent.fail, f"{type(error).__name__}: {error}"), listener)
             raise
         try:
-            _write_plan(parent, schedule.planned, report.trials)
-            _close_parent(parent, report)
+            _write_plan(parent, schedule.planned, summary.trials)
+            _close_parent(parent, summary)
         finally:  # the trials are done, whatever becomes of the sweep's own run
-            listener.sweep_ended(report)
-    return report
+            listener.sweep_ended(summary)
+    return summary
 
 
 def _end_anyhow(end: Callable[[], None], listener: SweepListener) -> None:
@@ -81,24 +89,26 @@ def _end_anyhow(end: Callable[[], None], listener: SweepListener) -> None:
         listener.notice(f"the sweep's run stays RUNNING until the sweep is run again: {error}")
 
 
-def run_single(trial: Trial, corpus: Corpus, store: Store, options: RunOptions, listener: SweepListener) -> SweepReport:
+def run_single(
+    trial: Trial, corpus: Corpus, store: Store, options: RunOptions, listener: SweepListener
+) -> SweepSummary:
     """Train one trial as a run of its own, unless a finished run answers it; named after what differs from the study.
 
     Raises:
         ExperimentError: before anything starts, if the device, the corpus or the store cannot serve the trial.
     """
     corpus.require_context(trial.variant.block_size)
-    staffing = staff(options, 1)
+    hardware = find_hardware(options, 1)
     _close_abandoned(store, listener)
     claims, finished = _look(store, options)
     planned = plan_trial(trial, trial.variant.label(Variant()), corpus, finished.by_cell)
     for notice in lost_notice([planned], finished):
         listener.notice(notice)
     with StopRequest() as stop:
-        session = _Session(corpus, store, options, staffing, listener, stop, claims, None, None)
-        report = session.run(_One(planned), int(planned.done is None), trial.training.steps, 1)
-    listener.sweep_ended(report)
-    return report
+        session = _Session(corpus, store, options, hardware, listener, stop, claims, None, None)
+        summary = session.run(_One(planned), int(planned.done is None), trial.training.steps, 1)
+    listener.sweep_ended(summary)
+    return summary
 
 
 class _One:
@@ -112,12 +122,15 @@ class _One:
     def next_group(self) -> tuple[PlannedTrial] | None:
         return (self._waiting.pop(),) if self._waiting else None
 
+    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
+        return True
+
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
         """Nobody asks for the value."""
 
 
 class _GrowingPlan:
-    """A sweep's schedule, which also writes its plan whenever a search has chosen further trials, before they train.
+    """A sweep's schedule, which also writes its plan whenever the method has chosen further trials, before they train.
 
     So a report can be made of a sweep that still runs, or that was killed.
     """
@@ -137,6 +150,9 @@ class _GrowingPlan:
             self._written = len(self._schedule.planned)
         return group
 
+    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
+        return self._schedule.evaluated(planned, evaluation)
+
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
         self._schedule.ended(planned, best_val_loss)
 
@@ -148,7 +164,7 @@ class _Session:
     corpus: Corpus
     store: Store
     options: RunOptions
-    staffing: Staffing
+    hardware: Hardware
     listener: SweepListener
     stop: StopRequest
     claims: Claims | None
@@ -157,19 +173,19 @@ class _Session:
 
     def run(
         self, source: TrialSource, to_train: int, steps: int, replicas: int, budget: Budget = "steps"
-    ) -> SweepReport:
-        started, staffing = time.monotonic(), self.staffing
+    ) -> SweepSummary:
+        started, hardware = time.monotonic(), self.hardware
         self.listener.sweep_started(
             SweepStart(
                 name=self.sweep or "train",
                 total=source.total,
                 to_train=to_train,
-                workers=staffing.workers,
-                threads=staffing.threads,
-                writers=staffing.writers,
+                workers=hardware.workers,
+                threads=hardware.threads,
+                writers=hardware.writers,
                 replicas=replicas,
-                device=staffing.device,
-                hardware=staffing.hardware,
+                device=hardware.device,
+                hardware=hardware.name,
                 corpus=self.corpus.name,
                 steps=steps,
                 budget=budget,
@@ -177,18 +193,15 @@ class _Session:
                 experiment=self.store.experiment.name,
             )
         )
-        if staffing.device == "cpu" and to_train and not has_cpu_kernels():
+        if hardware.device == "cpu" and to_train and not has_cpu_kernels():
             self.listener.notice(
                 "Numba is not installed, so PyTorch's own attention trains, which is slower; `pip install numba`"
             )
-        pool = WorkerPool(self.corpus, staffing.worker, size=staffing.workers)
         may_start = deadline(self.options.timeout)
         context = RunContext(
             corpus=self.corpus,
             store=self.store,
             listener=self.listener,
-            device=staffing.device,
-            hardware=staffing.hardware,
             must_stop=lambda: self.stop.requested,
             may_start=may_start,
             parent_run_id=self.parent_run_id,
@@ -196,15 +209,16 @@ class _Session:
             claims=self.claims,
         )
         with self.store.patience.during_sweep(self.listener.notice, context.must_stop):
-            reports = TrialRunner(context, pool).run(source)
-        return SweepReport(
+            executor = make_executor(self.options.executor, self.corpus, hardware)
+            records = Coordinator(context, executor).run(source)
+        return SweepSummary(
             name=self.sweep or "train",
             parent_run_id=self.parent_run_id,
-            trials=tuple(reports),
+            trials=tuple(records),
             total=source.total,
             seconds=time.monotonic() - started,
             interrupted=self.stop.requested,
-            timed_out=not may_start() and len(reports) < source.total,
+            timed_out=not may_start() and len(records) < source.total,
         )
 
 
@@ -222,44 +236,24 @@ def _close_abandoned(store: Store, listener: SweepListener) -> None:
         listener.notice(f"closed {len(abandoned)} runs as KILLED that a process left RUNNING when it died")
 
 
-def _sweep_params(definition: SweepDefinition, corpus: Corpus) -> dict[str, object]:
-    baseline = " ".join(f"{name}={value:g}" for name, value in dataclasses.asdict(definition.baseline).items())
-    return {
-        "method": definition.method,
-        "baseline": baseline,
-        "budget": definition.budget,
-        **dataclasses.asdict(definition.training),
-        "vocab_size": corpus.vocab_size,
-    }
-
-
-def _write_plan(parent: RunRecorder, planned: Iterable[PlannedTrial], reports: Iterable[TrialReport]) -> None:
+def _write_plan(parent: RunRecorder, planned: Iterable[PlannedTrial], records: Iterable[TrialRecord]) -> None:
     """Which trials the sweep consists of, and the run of each, as an artifact of its parent run."""
-    ended = {report.ticket.cell: report for report in reports}
-    rows = []
-    for p in planned:
-        run_id, outcome = (p.done.run_id, "reused") if p.done else (None, None)
-        if p.cell in ended:
-            run_id, outcome = ended[p.cell].run_id, ended[p.cell].outcome
-        variant = dataclasses.asdict(p.trial.variant)
-        rows.append(
-            {"cell": p.cell, "label": p.label, "seed": p.trial.seed, **variant, "run_id": run_id, "outcome": outcome}
-        )
+    rows = [row.as_json() for row in schema.plan_rows(planned, records)]
     parent.log_text(json.dumps(rows, indent=1), names.PLAN_FILE)
 
 
-def _close_parent(parent: RunRecorder, report: SweepReport) -> None:
+def _close_parent(parent: RunRecorder, summary: SweepSummary) -> None:
     """End the sweep's run: FINISHED only if every trial has a result; else with a tag that says what is missing."""
-    losses = [trial.best_val_loss for trial in report.trials if trial.best_val_loss is not None]
+    losses = [record.summary.best_val_loss for record in summary.trials if record.summary is not None]
     if losses:
         parent.log_metrics({names.BEST_VAL_LOSS: min(losses)})
-    if report.is_complete:
+    if summary.is_complete:
         parent.finish()
-    elif report.interrupted:
-        parent.kill(f"interrupted with {report.done} of {report.total} trials done")
-    elif report.timed_out:
-        parent.kill(f"out of time with {report.done} of {report.total} trials done")
-    elif report.failed:
-        parent.fail(f"{len(report.failed)} of {report.total} trials failed")
+    elif summary.interrupted:
+        parent.kill(f"interrupted with {summary.done} of {summary.total} trials done")
+    elif summary.timed_out:
+        parent.kill(f"out of time with {summary.done} of {summary.total} trials done")
+    elif summary.failed:
+        parent.fail(f"{len(summary.failed)} of {summary.total} trials failed")
     else:
-        parent.fail(f"only {report.done} of {report.total} trials have a result; run the sweep again")
+        parent.fail(f"only {summary.done} of {summary.total} trials have a result; run the sweep again")

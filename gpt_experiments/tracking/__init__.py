@@ -1,20 +1,17 @@
-"""The one part that knows MLflow: what a run is called, how it is written, how it is found again."""
+"""The one part that knows MLflow: how a run is written, how it is found again, what it says."""
 
-from gpt_experiments.tracking import names
 from gpt_experiments.tracking.claims import Claims, Others
-from gpt_experiments.tracking.model_run import ModelRun
 from gpt_experiments.tracking.models import model_folder
 from gpt_experiments.tracking.recorder import RunRecorder
-from gpt_experiments.tracking.store import FinishedTrial, FinishedTrials, Store
+from gpt_experiments.tracking.schema import ModelRun
+from gpt_experiments.tracking.store import FinishedTrials, Store
 
 __all__ = [
     "Claims",
-    "FinishedTrial",
     "FinishedTrials",
     "ModelRun",
     "Others",
     "RunRecorder",
     "Store",
     "model_folder",
-    "names",
 ]

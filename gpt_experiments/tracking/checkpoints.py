@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from gpt_experiments import names
 from gpt_experiments.model.checkpoint import WEIGHTS_FILE
-from gpt_experiments.tracking import names
 from gpt_experiments.tracking.relocation import Move
 
 

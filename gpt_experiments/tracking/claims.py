@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from gpt_experiments.tracking import names, provenance
+from gpt_experiments import names
+from gpt_experiments.records import FinishedTrial
+from gpt_experiments.tracking import provenance
 from gpt_experiments.tracking.host_lock import host_lock
-from gpt_experiments.tracking.store import FinishedTrial, Store
+from gpt_experiments.tracking.store import Store
 
 _MILLISECONDS_OF_DOUBT: Final = 60_000  # between clocks, and between a run's end as it is dated and as it is written
 

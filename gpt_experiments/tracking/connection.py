@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from gpt_experiments.errors import TrackingError, without_secrets
+from gpt_experiments.errors import ConfigError, TrackingError, shown, without_secrets
 from gpt_experiments.quiet import wants_log
 from gpt_experiments.tracking.failures import (
     CERTIFICATE,
@@ -44,6 +45,7 @@ _SECONDS_FOR_THE_LOCK: Final = (5, 295)  # likewise
 _SECONDS_TO_CONNECT: Final = 10  # to a database; a firewall that drops packets would be waited for for minutes
 _WITH_TIMEOUT: Final = ("psycopg", "psycopg2", "pymysql", "mysqldb")  # drivers that can be told so
 _LONGEST_ADDRESS: Final = 1000  # characters
+_LONGEST_NAME: Final = 150  # bytes; the experiment's folder has that name, and MLflow allows a run's whole path 200
 _SQLITE: Final = "sqlite:///"
 _EXAMPLES: Final = "give sqlite:///FOLDER/mlflow.db, http://HOST:5000, or another address that MLflow takes"
 
@@ -259,3 +261,20 @@ def _sqlite_address(database: str | None, uri: str) -> str:
     # SQLAlchemy decodes an address; only what would mislead it is encoded, because MLflow takes the rest as it is.
     query = uri.partition("?")[2]
     return _SQLITE + str(file).replace("%", "%25").replace("?", "%3F") + (f"?{query}" if query else "")
+
+
+def require_name(what: str, name: str) -> None:
+    """Refuse a name that MLflow, a folder or a person could not tell from another.
+
+    Args:
+        what: what is named, as in `an experiment's name`.
+
+    Raises:
+        ConfigError: the name is empty, too long, only dots, or holds what cannot be seen.
+    """
+    is_seen = name.isprintable() and name == name.strip()
+    if not is_seen or re.fullmatch(r"[.]*", name) or len(name.encode()) > _LONGEST_NAME:
+        raise ConfigError(
+            f"{what} must have visible characters of 1 to {_LONGEST_NAME} bytes, no space at its ends, and not only "
+            f"dots, but got {shown(name)} of {len(name.encode(errors='replace'))} bytes; choose another"
+        )

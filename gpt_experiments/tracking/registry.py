@@ -9,13 +9,14 @@ from typing import Final
 
 from mlflow.entities.model_registry import ModelVersion
 
+from gpt_experiments import names
 from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.scratch import scratch_folder
-from gpt_experiments.tracking import names
+from gpt_experiments.tracking.connection import require_name
 from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.tracking.model_package import write_model_package
-from gpt_experiments.tracking.model_run import ModelRun
 from gpt_experiments.tracking.patience import Patience, patient_client
+from gpt_experiments.tracking.schema import ModelRun
 
 _DESCRIPTION_LENGTH: Final = 5000  # MLflow's column in every database
 _ABOUT: Final = "Character-level GPTs, each the best of a sweep. Every version's description is its model card."
@@ -45,7 +46,7 @@ class ModelRegistry:
     """
 
     def __init__(self, uri: str, name: str) -> None:
-        names.require_name("a model's name", name)
+        require_name("a model's name", name)
         if set(name) & set("/:@'\"`"):
             raise ConfigError(
                 f"a model's name must not hold / : @ or quotes, but got {shown(name)}; "
@@ -96,7 +97,7 @@ class ModelRegistry:
             )
         return _read_version(version)
 
-    def crown(self, version: RegisteredVersion) -> None:
+    def set_champion(self, version: RegisteredVersion) -> None:
         """Give the version the alias `champion`, taking it from the one that has it."""
         with told_as_tracking_errors(self.uri):
             self._client.set_registered_model_alias(self.name, names.CHAMPION, version.version)

@@ -13,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection
 
+from gpt_experiments import names
 from gpt_experiments.errors import TrackingError
-from gpt_experiments.tracking import names, provenance
+from gpt_experiments.tracking import provenance
 from gpt_experiments.tracking.connection import database_file
 from gpt_experiments.tracking.failures import mlflow_command
 

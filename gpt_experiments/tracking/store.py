@@ -10,33 +10,18 @@ from typing import Any
 from mlflow.entities import Experiment, Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from gpt_experiments.config import Variant
+from gpt_experiments import names
 from gpt_experiments.errors import TrackingError
-from gpt_experiments.tracking import names, provenance
+from gpt_experiments.records import FinishedTrial
+from gpt_experiments.tracking import provenance
 from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
-from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
+from gpt_experiments.tracking.connection import database_file, opening_lock, require_name, resolve_uri
 from gpt_experiments.tracking.failures import mlflow_command, told_as_tracking_errors
 from gpt_experiments.tracking.host_lock import host_lock
 from gpt_experiments.tracking.patience import Patience, patient_client
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.relocation import Move, artifact_location, find_move, repair_moved_store
-from gpt_experiments.tracking.trial_values import problem_of, variant_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinishedTrial:
-    """A finished run of one cell: losses in nats per character, parent_run_id of the sweep that trained it."""
-
-    run_id: str
-    parent_run_id: str | None
-    cell: str
-    variant: Variant
-    seed: int
-    final_train_loss: float
-    final_val_loss: float
-    best_val_loss: float
-    train_seconds: float
-    tokens_per_second: float
+from gpt_experiments.tracking.schema import finished_trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +63,7 @@ class Store:
         *,
         repair: bool = True,
     ) -> None:
-        names.require_name("an experiment's name", experiment)
+        require_name("an experiment's name", experiment)
         self.patience = patience or Patience()
         self.uri = resolve_uri(tracking_uri, self.patience)
         with told_as_tracking_errors(self.uri), opening_lock(self.uri, self.patience):
@@ -98,7 +83,7 @@ class Store:
         cls, tracking_uri: str | None = None, experiment: str = names.DEFAULT_EXPERIMENT, *, repair: bool = False
     ) -> Store | None:
         """The store where it and the experiment exist already; None, with nothing made, where they do not."""
-        names.require_name("an experiment's name", experiment)
+        require_name("an experiment's name", experiment)
         patience = Patience()
         uri = resolve_uri(tracking_uri, patience)
         file = database_file(uri)
@@ -137,7 +122,7 @@ class Store:
         trials: dict[str, FinishedTrial] = {}
         lost: set[str] = set()
         for run in runs:
-            trial = _finished_trial(run)
+            trial = finished_trial(run)
             if trial is not None and run.info.run_id in gone:
                 lost.add(trial.cell)
             elif trial is not None:
@@ -264,25 +249,3 @@ def _require_leave(name: str, run: Run, owner: str, *, take_over: bool) -> None:
             f"{running}. Whether it still lives cannot be seen from here: if it has ended, type the same command with "
             "--take-over; what is finished stays, and the rest is trained"
         )
-
-
-def _finished_trial(run: Run) -> FinishedTrial | None:
-    """The run as a finished trial; None where somebody's edit in MLflow took away what makes it one."""
-    if problem_of(run) is not None:
-        return None
-    tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
-    try:
-        return FinishedTrial(
-            run_id=run.info.run_id,
-            parent_run_id=tags.get(MLFLOW_PARENT_RUN_ID),
-            cell=tags[names.CELL],
-            variant=variant_of(params),
-            seed=int(params["seed"]),
-            final_train_loss=metrics[names.FINAL_TRAIN_LOSS],
-            final_val_loss=metrics[names.FINAL_VAL_LOSS],
-            best_val_loss=metrics[names.BEST_VAL_LOSS],
-            train_seconds=metrics[names.TRAIN_SECONDS],
-            tokens_per_second=metrics[names.TOKENS_PER_SECOND],
-        )
-    except (KeyError, ValueError):
-        return None

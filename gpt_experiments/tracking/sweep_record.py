@@ -13,33 +13,17 @@ import yaml
 from mlflow.entities import Run, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from gpt_experiments.config import HYPERPARAMETERS, Budget, TrainingSetup, Variant, check_value
+from gpt_experiments import names
+from gpt_experiments.config import Budget, TrainingSetup, Variant, check_value
 from gpt_experiments.errors import ConfigError, MissingError, TrackingError
-from gpt_experiments.tracking import names
 from gpt_experiments.tracking.failures import mlflow_command, told_as_tracking_errors
-from gpt_experiments.tracking.model_run import get_run
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_json, read_text
+from gpt_experiments.tracking.runs import get_run
+from gpt_experiments.tracking.schema import PlanRow, baseline_of, is_adaptive, kind_of, variant_of
 from gpt_experiments.tracking.store import Store
-from gpt_experiments.tracking.trial_values import variant_of
 
 _MOST_PLAN_BYTES: Final = 200_000_000  # a trial takes some 300
 _DAMAGED: Final = (UnreadableError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedRow:
-    """One trial as the plan has it; `run_id` and `outcome` are those of the plan's writing, None before it ended."""
-
-    cell: str
-    variant: Variant
-    label: str
-    seed: int
-    run_id: str | None
-    outcome: str | None
-
-    @property
-    def name(self) -> str:
-        return f"{self.label} (seed {self.seed})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +73,7 @@ def _other_run(store: Store, run_id: str) -> str | None:
         return None
     with told_as_tracking_errors(store.uri):
         experiment = store.client.get_experiment(run.info.experiment_id).name
-    kind, sweep = run.data.tags.get(names.KIND), run.data.tags.get(names.SWEEP)
+    kind, sweep = kind_of(run), run.data.tags.get(names.SWEEP)
     if kind == "sweep":
         return f"sweep run {run_id} is in experiment {experiment!r}; give --experiment"
     of_sweep = f"; its sweep is {sweep!r}" if sweep else ""
@@ -145,16 +129,16 @@ class SweepRecord:
             "again, which trains only what is missing"
         )
 
-    def rows(self) -> list[PlannedRow]:
+    def rows(self) -> list[PlanRow]:
         """The planned trials; where the plan is not yet written, or cannot be read, those that the sweep trained."""
         rows = self._planned()
-        plan_grows = self._parent.data.params.get("method") == "tpe" and self._parent.info.status != "FINISHED"
+        plan_grows = is_adaptive(self._parent.data.params) and self._parent.info.status != "FINISHED"
         if not rows or plan_grows:
             cells = {row.cell for row in rows}
             rows += [row for row in self._trained() if row.cell not in cells]
         return self._without_repeats(rows)
 
-    def _planned(self) -> list[PlannedRow]:
+    def _planned(self) -> list[PlanRow]:
         try:
             given = read_json(self._parent, names.PLAN_FILE, self._store.uri, most_bytes=_MOST_PLAN_BYTES)
             if not isinstance(given, list):
@@ -165,16 +149,16 @@ class SweepRecord:
         rows = []
         for number, row in enumerate(given, start=1):
             try:
-                rows.append(_planned_row(row))
+                rows.append(PlanRow.from_json(row))
             except (KeyError, TypeError, ValueError):
                 self._left_out.add(f"row {number} of {names.PLAN_FILE}", "is no trial", f"sweep {self.name}")
         return rows
 
-    def _trained(self) -> Iterable[PlannedRow]:
+    def _trained(self) -> Iterable[PlanRow]:
         for run in reversed(self._children):
             params, tags = run.data.params, run.data.tags
             try:
-                yield PlannedRow(
+                yield PlanRow(
                     cell=tags[names.CELL],
                     variant=variant_of(params),
                     label=tags[names.VARIANT],
@@ -185,14 +169,14 @@ class SweepRecord:
             except (KeyError, ValueError):
                 self._left_out.add("the run", "does not say which trial it is", run.info.run_id)
 
-    def _without_repeats(self, rows: list[PlannedRow]) -> list[PlannedRow]:
-        found: dict[tuple[Variant, int], PlannedRow] = {}
+    def _without_repeats(self, rows: list[PlanRow]) -> list[PlanRow]:
+        found: dict[tuple[Variant, int], PlanRow] = {}
         for row in rows:
             if found.setdefault((row.variant, row.seed), row).cell != row.cell:
                 self._left_out.add("a second plan", "is left out", row.name)
         return list(found.values())
 
-    def setup(self, rows: Iterable[PlannedRow]) -> SweepSetup:
+    def setup(self, rows: Iterable[PlanRow]) -> SweepSetup:
         """The definition, or as much of it as the run's parameters and the planned `rows` say.
 
         Raises:
@@ -209,16 +193,15 @@ class SweepRecord:
         return SweepSetup(
             method=params.get("method", "unknown"),
             budget=next((budget for budget in get_args(Budget) if budget == params.get("budget")), "steps"),
-            baseline=self._baseline(params.get("baseline", ""), rows),
+            baseline=self._baseline(params, rows),
             training={name: params[name] for name in fields if name in params},
             variants=None,
         )
 
-    def _baseline(self, text: str, rows: Iterable[PlannedRow]) -> Variant:
+    def _baseline(self, params: Mapping[str, str], rows: Iterable[PlanRow]) -> Variant:
         """From `n_head=4 n_layer=4 ...`, as the sweep's run has it, or from a planned trial of it."""
         try:
-            values = dict(word.split("=") for word in text.split())
-            return variant_of(values)
+            return baseline_of(params)
         except (KeyError, ValueError):
             planned = next((row.variant for row in rows if row.label == "baseline"), None)
         if planned is None:
@@ -241,19 +224,6 @@ def _vocab_size(text: str) -> int | None:
     except ValueError:  # as a ConfigError is; int refuses thousands of digits, too
         return None
     return size
-
-
-def _planned_row(row: Mapping[str, Any]) -> PlannedRow:
-    """Raises KeyError, TypeError or ValueError (as a ConfigError is) for what is no planned trial."""
-    texts, optional, seed = (row["cell"], row["label"]), (row.get("run_id"), row.get("outcome")), row["seed"]
-    if not all(isinstance(text, str) for text in texts) or isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError("a text and a whole number are needed")
-    if not all(value is None or isinstance(value, str) for value in optional):
-        raise TypeError("run_id and outcome are texts")
-    variant = Variant(**{name: row[name] for name in HYPERPARAMETERS})
-    return PlannedRow(
-        cell=texts[0], variant=variant, label=texts[1], seed=seed, run_id=optional[0], outcome=optional[1]
-    )
 
 
 def _setup(given: Any) -> SweepSetup:

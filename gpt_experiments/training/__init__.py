@@ -1,4 +1,4 @@
-"""Training: batches, the loop, exact losses, and the events in which it tells of itself."""
+"""Training: batches, the loop, exact losses, and the events that it yields."""
 
 from gpt_experiments.training.cuda_graph import CaptureWarning
 from gpt_experiments.training.device import (
@@ -15,9 +15,9 @@ from gpt_experiments.training.device import (
     set_cublas_workspace,
 )
 from gpt_experiments.training.evaluation import SplitLoss, evaluate
-from gpt_experiments.training.events import Evaluation, Progress, TrainingSummary
+from gpt_experiments.training.events import Evaluation, Progress, Stop, Stopped, TrainingSummary
 from gpt_experiments.training.groups import group_key
-from gpt_experiments.training.loop import TrainingResult, train, train_group
+from gpt_experiments.training.loop import Training, TrainingResult, train, train_group
 from gpt_experiments.training.timing import time_group, time_trial
 
 __all__ = [
@@ -26,6 +26,9 @@ __all__ = [
     "Progress",
     "SpeedWarning",
     "SplitLoss",
+    "Stop",
+    "Stopped",
+    "Training",
     "TrainingResult",
     "TrainingSummary",
     "breaks_device",

@@ -1,4 +1,4 @@
-"""What training tells its caller while it runs: plain values that cross a process boundary."""
+"""What training and its caller say to each other while it runs: plain values that cross a process boundary."""
 
 from __future__ import annotations
 
@@ -28,6 +28,20 @@ class Evaluation:
     step: int
     train_loss: float
     val_loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """A request of the caller: the trial of that index is to end early. It takes no further part."""
+
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """How a trial ends that was asked to stop: after `step` optimisation steps, without a result."""
+
+    step: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from gpt_experiments.model.gpt import GPT
 from gpt_experiments.training.cuda_graph import GraphCapturer
 from gpt_experiments.training.device import warn_of_slow_precision
 from gpt_experiments.training.evaluation import SplitLoss
-from gpt_experiments.training.events import Evaluation, Progress, TrainingSummary
+from gpt_experiments.training.events import Evaluation, Progress, Stop, Stopped, TrainingSummary
 from gpt_experiments.training.groups import require_one_group
 from gpt_experiments.training.learners import Learner, SoloLearner
 from gpt_experiments.training.replica_learner import ReplicaLearner
@@ -33,6 +33,10 @@ class TrainingResult:
     evaluations: tuple[Evaluation, ...]
     val: SplitLoss
     summary: TrainingSummary
+
+
+Training = Generator[tuple[int, Progress | Evaluation], Stop | None, list["TrainingResult | Stopped | DivergedError"]]
+"""Trials that train together: events with the index of their trial; takes requests; returns how each trial ended."""
 
 
 def train(trial: Trial, corpus: Corpus, device: torch.device) -> Generator[Progress | Evaluation, None, TrainingResult]:
@@ -56,18 +60,18 @@ def train(trial: Trial, corpus: Corpus, device: torch.device) -> Generator[Progr
         yield event
     if isinstance(ended, DivergedError):
         raise ended
+    assert isinstance(ended, TrainingResult)  # nobody has asked it to stop
     return ended
 
 
-def train_group(
-    trials: Sequence[Trial], corpus: Corpus, device: torch.device
-) -> Generator[tuple[int, Progress | Evaluation], None, list[TrainingResult | DivergedError]]:
+def train_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
     """Train trials that share everything but seed, dropout and learning_rate as one, yielding events with their index.
 
     Each trial has the initial weights and the batches that it has alone, so without dropout it trains to the same
     losses within float error; dropout draws other masks in another group. A trial whose loss is no longer finite yields
     no more events, its error stands in its place in the list that the generator returns, and the others go on
-    untouched. For the rest see `train`.
+    untouched. So it is with a trial that is asked to stop: `send` the generator a Stop in answer to any event. For the
+    rest see `train`.
 
     Raises:
         ConfigError: no trials, or trials that cannot train together.
@@ -86,15 +90,16 @@ def train_group(
                 losses = learner.take(stop - step)
             step = stop
             group.end_diverged(step, losses)
-            for index in group.going:
-                yield index, Progress(step=step, batch_loss=losses[index], tokens_per_second=group.speed(step))
+            for index in filter(group.goes_on, group.going):
+                progress = Progress(step=step, batch_loss=losses[index], tokens_per_second=group.speed(step))
+                group.heed((yield index, progress), step)
         if not group.going:
             break
         with group.evaluating.running():
             found = learner.evaluate()
         group.end_diverged(step, [train_loss + val.mean for train_loss, val in found])
-        for index in group.going:
-            yield index, group.evaluated(index, step, *found[index])
+        for index in filter(group.goes_on, group.going):
+            group.heed((yield index, group.evaluated(index, step, *found[index])), step)
     return group.results(learner.models())
 
 
@@ -110,22 +115,33 @@ class _Group:
     """What is known of each trial of a group while it trains."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
-        self._trials, self._diverged = trials, dict[int, DivergedError]()
+        self._trials, self._ended_early = trials, dict[int, DivergedError | Stopped]()
         self._evaluations: list[list[Evaluation]] = [[] for _ in trials]
         self._val: list[SplitLoss | None] = [None for _ in trials]
         self.training, self.evaluating = _Stopwatch(), _Stopwatch()
 
     @property
     def going(self) -> list[int]:
-        """The indices of the trials that have not diverged."""
-        return [index for index in range(len(self._trials)) if index not in self._diverged]
+        """The indices of the trials that have neither diverged nor been stopped."""
+        return [index for index in range(len(self._trials)) if self.goes_on(index)]
+
+    def goes_on(self, index: int) -> bool:
+        return index not in self._ended_early
+
+    def heed(self, request: Stop | None, step: int) -> None:
+        """Do what the caller asks for; a trial that has had its last evaluation has ended, and cannot stop any more."""
+        if request is None:
+            return
+        evaluations = self._evaluations[request.index]
+        if not evaluations or evaluations[-1].step < self._trials[request.index].training.steps:
+            self._ended_early.setdefault(request.index, Stopped(step=step))
 
     def end_diverged(self, step: int, losses: Sequence[float]) -> None:
         """Note each trial whose loss is not finite for the first time."""
         for index in self.going:
             if not math.isfinite(losses[index]):
                 rate = self._trials[index].training.learning_rate
-                self._diverged[index] = DivergedError(step, losses[index], rate)
+                self._ended_early[index] = DivergedError(step, losses[index], rate)
 
     def evaluated(self, index: int, step: int, train_loss: float, val: SplitLoss) -> Evaluation:
         evaluation = Evaluation(step=step, train_loss=train_loss, val_loss=val.mean)
@@ -139,8 +155,8 @@ class _Group:
         tokens = steps * trial.training.batch_size * trial.variant.block_size
         return tokens * len(self._trials) / self.training.seconds
 
-    def results(self, models: Sequence[GPT]) -> list[TrainingResult | DivergedError]:
-        return [self._diverged.get(index) or self._result(index, model) for index, model in enumerate(models)]
+    def results(self, models: Sequence[GPT]) -> list[TrainingResult | Stopped | DivergedError]:
+        return [self._ended_early.get(index) or self._result(index, model) for index, model in enumerate(models)]
 
     def _result(self, index: int, model: GPT) -> TrainingResult:
         evaluations, val = self._evaluations[index], self._val[index]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpt_experiments.config import TrainingSetup, Trial, Variant
-from gpt_experiments.sweep.listener import SweepReport, SweepStart, TrialReport, TrialTicket
-from gpt_experiments.training import Evaluation, Progress
+from gpt_experiments.records import PlannedTrial, SweepStart, SweepSummary, TrialRecord
+from gpt_experiments.training import Evaluation, Progress, TrainingSummary
 
 STEPS = 1000
 REASON = "diverged: the loss is nan at step 12; a loss must stay finite; lower learning_rate (now 0.3)"
@@ -32,11 +32,9 @@ def start(total: int, to_train: int | None = None, **changes: Any) -> SweepStart
     return SweepStart(**values | changes)
 
 
-def ticket(number: int, label: str = "", *, seed: int = 1337, n_params: int = 215_873) -> TrialTicket:
+def planned(number: int, label: str = "", *, seed: int = 1337, n_params: int = 215_873) -> PlannedTrial:
     trial = Trial(variant=Variant(), seed=seed, training=TrainingSetup(steps=STEPS))
-    return TrialTicket(
-        number=number, trial=trial, label=label or f"n_layer={number}", cell=f"{number:016x}", n_params=n_params
-    )
+    return PlannedTrial(trial=trial, label=label or f"n_layer={number}", cell=f"{number:016x}", n_params=n_params)
 
 
 def progress(step: int, batch_loss: float = 2.5, tokens_per_second: float = 17_345.6) -> Progress:
@@ -47,30 +45,36 @@ def evaluation(step: int, train_loss: float = 2.25, val_loss: float = 2.375) -> 
     return Evaluation(step=step, train_loss=train_loss, val_loss=val_loss)
 
 
-def finished(of: TrialTicket, best_val_loss: float, *, outcome: Any = "finished") -> TrialReport:
-    return TrialReport(
-        ticket=of,
+def finished(of: PlannedTrial, best_val_loss: float, *, outcome: Any = "finished") -> TrialRecord:
+    return TrialRecord(
+        planned=of,
         outcome=outcome,
-        run_id=f"run{of.number}",
-        final_train_loss=best_val_loss - 0.1,
-        final_val_loss=best_val_loss + 0.01,
-        best_val_loss=best_val_loss,
-        train_seconds=231.4,
-        tokens_per_second=17_345.6,
+        run_id=f"run{int(of.cell, 16)}",
+        summary=TrainingSummary(
+            final_train_loss=best_val_loss - 0.1,
+            final_val_loss=best_val_loss + 0.01,
+            best_val_loss=best_val_loss,
+            n_params=of.n_params,
+            train_seconds=231.4,
+            eval_seconds=12.5,
+            tokens_per_second=17_345.6,
+        ),
     )
 
 
-def failed(of: TrialTicket, reason: str = REASON) -> TrialReport:
-    return TrialReport(ticket=of, outcome="failed", run_id=f"run{of.number}", reason=reason)
+def failed(of: PlannedTrial, reason: str = REASON) -> TrialRecord:
+    return TrialRecord(planned=of, outcome="failed", run_id=f"run{int(of.cell, 16)}", reason=reason)
 
 
-def interrupted(of: TrialTicket) -> TrialReport:
-    return TrialReport(ticket=of, outcome="interrupted", run_id=f"run{of.number}")
+def interrupted(of: PlannedTrial) -> TrialRecord:
+    return TrialRecord(planned=of, outcome="interrupted", run_id=f"run{int(of.cell, 16)}")
 
 
-def ended(trials: Sequence[TrialReport], seconds: float = 754, *, total: int | None = None, **how: bool) -> SweepReport:
+def ended(
+    trials: Sequence[TrialRecord], seconds: float = 754, *, total: int | None = None, **how: bool
+) -> SweepSummary:
     """A sweep that had `total` trials; None takes those that are given."""
-    return SweepReport(
+    return SweepSummary(
         name="one-at-a-time",
         parent_run_id="parent",
         trials=tuple(trials),

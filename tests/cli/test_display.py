@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from gpt_experiments.cli.display import Display, make_display
-from gpt_experiments.sweep.listener import SweepListener, SweepReport
+from gpt_experiments.records import SweepListener, SweepSummary
 from tests.cli.made_up import (
     REASON,
     STEPS,
@@ -20,9 +20,9 @@ from tests.cli.made_up import (
     failed,
     finished,
     interrupted,
+    planned,
     progress,
     start,
-    ticket,
 )
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
@@ -70,21 +70,21 @@ class Screen:
         return [line for line in lines[lines.index("a notice") + 1 :] if line]
 
 
-def run_small_sweep(listener: SweepListener) -> SweepReport:
+def run_small_sweep(listener: SweepListener) -> SweepSummary:
     """Four trials: one reused, one finished, one failed, one interrupted."""
     reports = [
-        finished(ticket(1, "baseline"), 1.95, outcome="reused"),
-        finished(ticket(2, "n_embed=128", n_params=824_897), 1.8),
-        failed(ticket(3, "n_head=8")),
-        interrupted(ticket(4, "dropout=0.3")),
+        finished(planned(1, "baseline"), 1.95, outcome="reused"),
+        finished(planned(2, "n_embed=128", n_params=824_897), 1.8),
+        failed(planned(3, "n_head=8")),
+        interrupted(planned(4, "dropout=0.3")),
     ]
     listener.notice("closed 2 runs as KILLED")
     listener.sweep_started(start(6, to_train=5))
     listener.trial_ended(reports[0])
     for report in reports[1:]:
-        listener.trial_started(report.ticket)
-        listener.trial_evaluated(report.ticket, evaluation(0))
-        listener.trial_progress(report.ticket, progress(250))
+        listener.trial_started(report.planned)
+        listener.trial_evaluated(report.planned, evaluation(0))
+        listener.trial_progress(report.planned, progress(250))
     for report in reports[1:]:
         listener.trial_ended(report)
     report = ended(reports, total=6, interrupted=True)
@@ -101,8 +101,8 @@ def test_each_running_trial_has_a_row_as_far_as_the_screen_reaches(workers: int,
     with screen.display as display:
         display.sweep_started(start(100))
         for number in range(1, workers + 1):
-            display.trial_started(ticket(number))
-            display.trial_progress(ticket(number), progress(number))
+            display.trial_started(planned(number))
+            display.trial_progress(planned(number), progress(number))
         frame = screen.frame()
         rows = [line for line in frame if line.startswith("n_layer=")]
         assert len(rows) == shown
@@ -116,20 +116,20 @@ def test_a_row_says_how_far_how_good_how_fast_and_how_long() -> None:
     screen = Screen(terminal=True)
     with screen.display as display:
         display.sweep_started(start(3))
-        display.trial_started(ticket(1, "n_head=8"))
+        display.trial_started(planned(1, "n_head=8"))
         _, header, row = screen.frame()
         assert header.split() == ["running", "step", "batch", "train", "val", "tokens/s", "left"]
         assert row.split() == ["n_head=8", "─" * 10, "0/1,000", "starting"]
 
-        display.trial_evaluated(ticket(1, "n_head=8"), evaluation(0, train_loss=4.1875, val_loss=4.25))
-        display.trial_progress(ticket(1, "n_head=8"), progress(0))
+        display.trial_evaluated(planned(1, "n_head=8"), evaluation(0, train_loss=4.1875, val_loss=4.25))
+        display.trial_progress(planned(1, "n_head=8"), progress(0))
         screen.now += 60
-        display.trial_progress(ticket(1, "n_head=8"), progress(250, batch_loss=2.5))
+        display.trial_progress(planned(1, "n_head=8"), progress(250, batch_loss=2.5))
         assert screen.frame()[-1].split() == [
             *["n_head=8", "━━────────", "250/1,000", "2.500", "4.188", "4.250", "17,346", "~3", "min"]
         ]
 
-        display.trial_evaluated(ticket(1, "n_head=8"), evaluation(STEPS))
+        display.trial_evaluated(planned(1, "n_head=8"), evaluation(STEPS))
         assert screen.frame()[-1].split()[-1] == "saving"
 
 
@@ -139,14 +139,14 @@ def test_the_bar_counts_what_has_ended_and_predicts_the_rest() -> None:
         display.sweep_started(start(8, to_train=6))
         assert screen.frame()[-1].split()[1:] == ["0/8", "0.0", "s"]
         for number in (1, 2):
-            display.trial_ended(finished(ticket(number), 1.9, outcome="reused"))
+            display.trial_ended(finished(planned(number), 1.9, outcome="reused"))
         for number in (3, 4):
-            display.trial_started(ticket(number))
-            display.trial_progress(ticket(number), progress(0))
+            display.trial_started(planned(number))
+            display.trial_progress(planned(number), progress(0))
         screen.now += 240
-        display.trial_progress(ticket(3), progress(500))
-        display.trial_progress(ticket(4), progress(500))
-        display.trial_ended(failed(ticket(4)))
+        display.trial_progress(planned(3), progress(500))
+        display.trial_progress(planned(4), progress(500))
+        display.trial_ended(failed(planned(4)))
         # Half of trial 3 and four trials of eight minutes, for two workers.
         bar, counts = screen.frame()[0].split(maxsplit=1)
         assert counts == "3/8 (2 reused, 1 failed)  4 min, ~18 min left"
@@ -158,14 +158,14 @@ def test_seeds_are_shown_once_there_are_several() -> None:
     screen = Screen(terminal=True)
     with screen.display as display:
         display.sweep_started(start(3))
-        display.trial_started(ticket(1, "n_head=8", seed=7))
+        display.trial_started(planned(1, "n_head=8", seed=7))
         assert "seed" not in screen.frame()[1]
-        display.trial_started(ticket(2, "n_head=8", seed=8))
+        display.trial_started(planned(2, "n_head=8", seed=8))
         frame = screen.frame()
         assert "seed" in frame[1]
         assert [row.split()[1] for row in frame[2:]] == ["7", "8"]
-        display.trial_progress(ticket(1, "n_head=8", seed=7), progress(STEPS))
-        lines = screen.fresh(lambda: display.trial_ended(finished(ticket(1, "n_head=8", seed=7), 1.9)))
+        display.trial_progress(planned(1, "n_head=8", seed=7), progress(STEPS))
+        lines = screen.fresh(lambda: display.trial_ended(finished(planned(1, "n_head=8", seed=7), 1.9)))
         assert any(line.startswith("finished") and line.endswith("n_head=8 (seed 7)") for line in lines)
 
 
@@ -184,11 +184,11 @@ def test_a_narrow_terminal_drops_the_less_important_columns(width: int, columns:
     screen = Screen(terminal=True, width=width)
     with screen.display as display:
         display.sweep_started(start(3))
-        display.trial_started(ticket(1, "n_head=8"))
-        display.trial_evaluated(ticket(1, "n_head=8"), evaluation(0))
-        display.trial_progress(ticket(1, "n_head=8"), progress(0))
+        display.trial_started(planned(1, "n_head=8"))
+        display.trial_evaluated(planned(1, "n_head=8"), evaluation(0))
+        display.trial_progress(planned(1, "n_head=8"), progress(0))
         screen.now += 30
-        display.trial_progress(ticket(1, "n_head=8"), progress(250))
+        display.trial_progress(planned(1, "n_head=8"), progress(250))
         frame = screen.frame()
         assert frame[-2].split() == columns.split()
         assert max(map(len, frame[-2:])) <= width
@@ -200,8 +200,8 @@ def test_the_label_is_cut_last_of_all() -> None:
         screen = Screen(terminal=True, width=width)
         with screen.display as display:
             display.sweep_started(start(3))
-            display.trial_started(ticket(1, label))
-            display.trial_progress(ticket(1, label), progress(250))
+            display.trial_started(planned(1, label))
+            display.trial_progress(planned(1, label), progress(250))
             row = screen.frame()[-1]
             assert row.startswith(shown)
             assert "250/1,000" in row
@@ -213,11 +213,11 @@ def test_trials_that_end_scroll_up_as_one_line_each() -> None:
     with screen.display as display:
         display.sweep_started(start(6))
         for number, label in enumerate(["n_head=8", "n_head=1", "dropout=0.3"], start=1):
-            display.trial_started(ticket(number, label))
-            display.trial_progress(ticket(number, label), progress(250))
-        first = screen.fresh(lambda: display.trial_ended(finished(ticket(1, "n_head=8"), 1.8)))
-        second = screen.fresh(lambda: display.trial_ended(failed(ticket(2, "n_head=1"))))
-        third = screen.fresh(lambda: display.trial_ended(interrupted(ticket(3, "dropout=0.3"))))
+            display.trial_started(planned(number, label))
+            display.trial_progress(planned(number, label), progress(250))
+        first = screen.fresh(lambda: display.trial_ended(finished(planned(1, "n_head=8"), 1.8)))
+        second = screen.fresh(lambda: display.trial_ended(failed(planned(2, "n_head=1"))))
+        third = screen.fresh(lambda: display.trial_ended(interrupted(planned(3, "dropout=0.3"))))
     assert "finished  best val 1.8000   4 min  n_head=8" in first
     (line,) = [line for line in second if line.startswith("failed")]
     assert line.startswith("failed    n_head=1: diverged: the loss is nan at step 12;")
@@ -231,7 +231,7 @@ def test_reused_trials_are_counted_not_listed() -> None:
     screen = Screen(terminal=True)
     with screen.display as display:
         display.sweep_started(start(2))
-        lines = screen.fresh(lambda: display.trial_ended(finished(ticket(1), 1.8, outcome="reused")))
+        lines = screen.fresh(lambda: display.trial_ended(finished(planned(1), 1.8, outcome="reused")))
         assert lines == []
         assert "1/2 (1 reused)" in screen.frame()[0]
 
@@ -261,10 +261,10 @@ def test_of_a_large_group_what_trains_is_shown_before_what_is_being_saved() -> N
     with screen.display as display:
         display.sweep_started(start(100, replicas=16))
         for number in range(1, 19):
-            display.trial_started(ticket(number))
-            display.trial_progress(ticket(number), progress(STEPS if number <= 15 else 1))
+            display.trial_started(planned(number))
+            display.trial_progress(planned(number), progress(STEPS if number <= 15 else 1))
             if number <= 15:
-                display.trial_evaluated(ticket(number), evaluation(STEPS))
+                display.trial_evaluated(planned(number), evaluation(STEPS))
         frame = screen.frame()
         rows = [line.split()[0] for line in frame if line.startswith("n_layer=")]
         assert rows[:4] == ["n_layer=16", "n_layer=17", "n_layer=18", "n_layer=1"]
@@ -278,7 +278,7 @@ def test_the_terminal_is_restored_whatever_happens() -> None:
     def sweep_that_is_interrupted() -> None:
         with screen.display as display:
             display.sweep_started(start(2))
-            display.trial_started(ticket(1))
+            display.trial_started(planned(1))
             assert screen.file.getvalue().count("\x1b[?25l") == 1  # the cursor is hidden
             raise KeyboardInterrupt
 
@@ -329,7 +329,7 @@ def test_many_failures_are_cut_short() -> None:
     screen = Screen(terminal=True)
     with screen.display as display:
         display.sweep_started(start(13))
-        display.sweep_ended(ended([failed(ticket(n), f"reason {n}") for n in range(13)]))
+        display.sweep_ended(ended([failed(planned(n), f"reason {n}") for n in range(13)]))
     assert "n_layer=9: reason 9" in screen.text
     assert "reason 10" not in screen.text
     assert "... 3 more; the tag gpt.failure of each MLflow run has its reason" in screen.text
@@ -342,7 +342,7 @@ def test_many_failures_are_cut_short() -> None:
 @pytest.mark.parametrize("quiet", [True, False])
 def test_markup_and_escape_codes_in_names_are_shown_not_obeyed(terminal: bool, quiet: bool) -> None:
     screen = Screen(terminal=terminal, quiet=quiet, width=160)
-    strange = ticket(1, "[bold]x[/bold][/]")
+    strange = planned(1, "[bold]x[/bold][/]")
     with screen.display as display:
         display.notice("[red]a notice[/red]")
         display.sweep_started(start(2, corpus="[blink]\x1b[2Jtext.txt", tracking_uri="file:///[link=x]/y"))
@@ -365,7 +365,7 @@ def test_markup_and_escape_codes_in_names_are_shown_not_obeyed(terminal: bool, q
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_sweep_that_is_all_reused(terminal: bool) -> None:
     screen = Screen(terminal=terminal, width=120)
-    reports = [finished(ticket(n), 1 + n / 10, outcome="reused") for n in range(1, 12)]
+    reports = [finished(planned(n), 1 + n / 10, outcome="reused") for n in range(1, 12)]
     with screen.display as display:
         display.sweep_started(start(11, to_train=0))
         for report in reports:
@@ -389,7 +389,7 @@ def test_a_sweep_out_of_time_says_what_was_not_started() -> None:
     screen = Screen(terminal=False, quiet=True)
     with screen.display as display:
         display.sweep_started(start(11))
-        display.sweep_ended(ended([finished(ticket(1), 1.9)], total=11, timed_out=True))
+        display.sweep_ended(ended([finished(planned(1), 1.9)], total=11, timed_out=True))
     assert screen.text == (
         "one-at-a-time: out of time after 13 min: 1 trained, 10 not started; "
         "best val loss 1.9000 nats/char: n_layer=1\n"
@@ -400,8 +400,8 @@ def test_unknown_times_and_losses_leave_blanks() -> None:
     screen = Screen(terminal=True)
     with screen.display as display:
         display.sweep_started(start(3))
-        display.trial_started(ticket(1))
-        display.trial_progress(ticket(1), progress(0))
+        display.trial_started(planned(1))
+        display.trial_progress(planned(1), progress(0))
         assert screen.frame()[-1].split() == ["n_layer=1", "─" * 10, "0/1,000", "2.500", "17,346"]
         assert "left" not in screen.frame()[0]
 
@@ -439,11 +439,11 @@ def test_a_log_says_how_long_the_rest_may_take() -> None:
     screen = Screen(terminal=False)
     with screen.display as display:
         display.sweep_started(start(4))
-        display.trial_started(ticket(1))
-        display.trial_evaluated(ticket(1), evaluation(0))
+        display.trial_started(planned(1))
+        display.trial_evaluated(planned(1), evaluation(0))
         screen.now += 240
-        display.trial_progress(ticket(1), progress(STEPS))
-        lines = screen.fresh(lambda: display.trial_ended(finished(ticket(1), 1.9)))
+        display.trial_progress(planned(1), progress(STEPS))
+        lines = screen.fresh(lambda: display.trial_ended(finished(planned(1), 1.9)))
     assert lines[0].endswith("[1 of 4, ~6 min left]")
 
 

@@ -21,11 +21,11 @@ from click.testing import CliRunner
 
 from gpt_experiments.cli import program
 from gpt_experiments.cli.ending import exit_status, model_commands, next_commands
-from gpt_experiments.sweep.listener import SweepReport
+from gpt_experiments.records import SweepSummary
 from gpt_experiments.tracking import Store
-from tests.cli.made_up import ended, failed, finished, interrupted, ticket
+from tests.cli.made_up import ended, failed, finished, interrupted, planned
 
-REPORT = ended([finished(ticket(1), 2.0), finished(ticket(2), 1.5), failed(ticket(3))])
+REPORT = ended([finished(planned(1), 2.0), finished(planned(2), 1.5), failed(planned(3))])
 
 
 def store(uri: str = "sqlite:////somewhere/mlflow.db", experiment: str = "gpt-experiments") -> Any:
@@ -180,15 +180,15 @@ def test_each_printed_command_is_about_the_sweep_that_printed_it(
 @pytest.mark.parametrize(
     ("report", "status"),
     [
-        (ended([finished(ticket(1), 1.9), finished(ticket(2), 1.9, outcome="reused")]), 0),
-        (ended([finished(ticket(1), 1.9), failed(ticket(2))]), 1),
-        (ended([finished(ticket(1), 1.9)], total=2, timed_out=True), 1),
-        (ended([finished(ticket(1), 1.9)], total=2), 1),
+        (ended([finished(planned(1), 1.9), finished(planned(2), 1.9, outcome="reused")]), 0),
+        (ended([finished(planned(1), 1.9), failed(planned(2))]), 1),
+        (ended([finished(planned(1), 1.9)], total=2, timed_out=True), 1),
+        (ended([finished(planned(1), 1.9)], total=2), 1),
         (ended([]), 0),
-        (ended([finished(ticket(1), 1.9), interrupted(ticket(2))], interrupted=True), 130),
+        (ended([finished(planned(1), 1.9), interrupted(planned(2))], interrupted=True), 130),
     ],
 )
-def test_only_a_sweep_with_every_result_ends_with_status_0(report: SweepReport, status: int) -> None:
+def test_only_a_sweep_with_every_result_ends_with_status_0(report: SweepSummary, status: int) -> None:
     assert exit_status(report) == status
 
 

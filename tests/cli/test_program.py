@@ -14,11 +14,12 @@ import torch
 from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 
+from gpt_experiments import names
 from gpt_experiments.cli import program
 from gpt_experiments.config import ModelConfig, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import Checkpoint, from_notebook_state_dict, save_checkpoint
-from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking import Store
 from gpt_experiments.training import evaluate
 from tests.reference.plain_gpt import PlainGPT
 
@@ -136,7 +137,7 @@ def test_baseline_evaluates_samples_and_draws_a_notebook_file(
     client, store = MlflowClient(tracking_uri=store_uri), Store(store_uri)
     (found,) = client.search_runs([store.experiment.experiment_id])
     assert found.info.status == "FINISHED"
-    assert found.data.tags[names.KIND] == "baseline"
+    assert found.data.tags[names.KIND] == "pretrained"
     assert (found.data.params["n_head"], found.data.params["dropout"]) == ("3", "not recorded")
     plain_state = torch.load(notebook, weights_only=True)
     expected = evaluate(from_notebook_state_dict(plain_state), torch.from_numpy(corpus.val)).mean

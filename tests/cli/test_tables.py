@@ -13,7 +13,7 @@ from rich.table import Table
 from gpt_experiments.cli.messages import told_groups
 from gpt_experiments.cli.tables import PlanRow, format_seconds, plan_table, results_table
 from gpt_experiments.config import Variant
-from tests.cli.made_up import failed, finished, interrupted, ticket
+from tests.cli.made_up import failed, finished, interrupted, planned
 
 GRID = [
     Variant(n_head=h, n_layer=n, n_embed=e, dropout=d, block_size=b).label(Variant())
@@ -112,12 +112,12 @@ def test_long_labels_wrap_between_settings_and_lose_nothing() -> None:
 
 def test_results_are_ranked_by_the_best_validation_loss_with_units_in_the_headers() -> None:
     reports = [
-        failed(ticket(1, "n_head=1")),
-        finished(ticket(2, "n_head=8"), 1.95),
-        interrupted(ticket(3, "n_layer=8")),
-        finished(ticket(4, "n_embed=128", n_params=824_897), 1.8),
-        finished(ticket(5, "baseline"), 1.9, outcome="reused"),
-        failed(ticket(6, "n_layer=1")),
+        failed(planned(1, "n_head=1")),
+        finished(planned(2, "n_head=8"), 1.95),
+        interrupted(planned(3, "n_layer=8")),
+        finished(planned(4, "n_embed=128", n_params=824_897), 1.8),
+        finished(planned(5, "baseline"), 1.9, outcome="reused"),
+        failed(planned(6, "n_layer=1")),
     ]
     first, second, _, *body = lines(results_table(reports, 120))
     assert first.split() == ["train", "loss", "val", "loss", "best", "val", "time"]
@@ -133,20 +133,20 @@ def test_results_are_ranked_by_the_best_validation_loss_with_units_in_the_header
 
 
 def test_the_outcome_is_a_column_only_where_it_says_something() -> None:
-    assert "outcome" not in lines(results_table([finished(ticket(1), 1.9)], 120))[1]
-    assert "outcome" in lines(results_table([finished(ticket(1), 1.9, outcome="reused")], 120))[1]
+    assert "outcome" not in lines(results_table([finished(planned(1), 1.9)], 120))[1]
+    assert "outcome" in lines(results_table([finished(planned(1), 1.9, outcome="reused")], 120))[1]
 
 
 def test_the_seed_is_a_column_only_where_there_are_several() -> None:
-    one = [finished(ticket(1, seed=7), 1.9), finished(ticket(2, seed=7), 1.8)]
-    two = [finished(ticket(1, seed=7), 1.9), finished(ticket(1, seed=8), 1.8)]
+    one = [finished(planned(1, seed=7), 1.9), finished(planned(2, seed=7), 1.8)]
+    two = [finished(planned(1, seed=7), 1.9), finished(planned(1, seed=8), 1.8)]
     assert "seed" not in lines(results_table(one, 120))[1]
     assert "seed" in lines(results_table(two, 120))[1]
     assert lines(results_table(two, 120))[3].split()[:3] == ["1", "n_layer=1", "8"]
 
 
 def test_thirty_results_are_shown_whole_and_of_more_the_best_and_the_worst() -> None:
-    reports = [finished(ticket(i), 1 + i / 100) for i in range(1, 32)]
+    reports = [finished(planned(i), 1 + i / 100) for i in range(1, 32)]
     assert len(lines(results_table(reports[:30], 120))) == 3 + 30
     body = [line.split() for line in lines(results_table(reports, 120))[3:]]
     assert [row[0] for row in body] == [*map(str, range(1, 21)), "...", "29", "30", "31"]
@@ -154,7 +154,7 @@ def test_thirty_results_are_shown_whole_and_of_more_the_best_and_the_worst() -> 
 
 
 def test_of_many_results_some_that_failed_are_shown_below_the_worst() -> None:
-    reports = [finished(ticket(i), 1 + i / 100) for i in range(30)] + [failed(ticket(i)) for i in range(30, 42)]
+    reports = [finished(planned(i), 1 + i / 100) for i in range(30)] + [failed(planned(i)) for i in range(30, 42)]
     body = [line.split() for line in lines(results_table(reports, 120))[3:]]
     assert [row[0] for row in body[20:24]] == ["...", "28", "29", "30"]
     assert [row[-1] for row in body[24:29]] == ["failed"] * 5
@@ -162,24 +162,24 @@ def test_of_many_results_some_that_failed_are_shown_below_the_worst() -> None:
 
 
 def test_a_sweep_of_failures_alone_has_a_table_too() -> None:
-    assert lines(results_table([failed(ticket(1))], 120))[-1].split() == ["n_layer=1", "215,873", "failed"]
+    assert lines(results_table([failed(planned(1))], 120))[-1].split() == ["n_layer=1", "215,873", "failed"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
 def test_results_fit_the_screen_and_keep_what_matters(width: int) -> None:
-    reports = [finished(ticket(i, label, n_params=1_632_833), 1 + i / 100) for i, label in enumerate(GRID[:9])]
-    reports += [failed(ticket(9, GRID[9]))]
+    reports = [finished(planned(i, label, n_params=1_632_833), 1 + i / 100) for i, label in enumerate(GRID[:9])]
+    reports += [failed(planned(9, GRID[9]))]
     shown = lines(results_table(reports, width), width)
     assert max(map(len, shown)) <= width
     text = "\n".join(shown)
     assert "…" not in text
     for report in reports:
-        assert report.best_val_loss is None or f"{report.best_val_loss:.4f}" in text
+        assert report.summary is None or f"{report.summary.best_val_loss:.4f}" in text
     assert text.count("finished") == 9
 
 
 def test_narrow_results_drop_the_speed_first_and_never_the_best_loss() -> None:
-    reports = [finished(ticket(1), 1.9)]
+    reports = [finished(planned(1), 1.9)]
     headers = {width: " ".join(lines(results_table(reports, width), width)[1].split()) for width in (90, 70, 40)}
     assert headers[90].endswith("s tokens/s")
     assert headers[70] == "# variant params nats/char nats/char nats/char s"
@@ -188,7 +188,7 @@ def test_narrow_results_drop_the_speed_first_and_never_the_best_loss() -> None:
 
 def test_the_best_row_stands_out_and_failures_are_red() -> None:
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard", _environ={})
-    console.print(results_table([failed(ticket(1, "bad")), finished(ticket(2, "good"), 1.9)], 120))
+    console.print(results_table([failed(planned(1, "bad")), finished(planned(2, "good"), 1.9)], 120))
     best, worst = console.file.getvalue().splitlines()[3:5]  # type: ignore[attr-defined]
     assert "\x1b[1;32mgood" in best
     assert "\x1b[31mbad" in worst
@@ -199,4 +199,4 @@ def test_markup_and_control_characters_in_a_label_are_shown_not_obeyed() -> None
     shown = "[bold]x[/bold]?[31m?end"
     rows = [PlanRow(label=label, seed=1, n_params=1, status="done", seconds=None)]
     assert shown in lines(plan_table(rows))[2]
-    assert shown in lines(results_table([finished(ticket(1, label), 1.9)], 120))[3]
+    assert shown in lines(results_table([finished(planned(1, label), 1.9)], 120))[3]

@@ -19,9 +19,9 @@ from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ExperimentError
 from gpt_experiments.sweep.definition import SweepDefinition
+from gpt_experiments.sweep.methods import make_method
 from gpt_experiments.sweep.plan import Schedule, sweep_key
-from gpt_experiments.sweep.search import make_search
-from gpt_experiments.sweep.staffing import RunOptions, staff
+from gpt_experiments.sweep.resources import RunOptions, find_hardware
 from tests.fuzz.budget import LONGEST_MESSAGE, fuzzed
 
 WHOLE = "0 -1 1 2 3 8 64 1000 100000 1.5 1e3 010 1_000 0x10 ٣ x nan inf 2147483648 9223372036854775807".split()
@@ -69,8 +69,8 @@ def plan(definition: SweepDefinition, corpus: Corpus, options: RunOptions) -> No
     corpus.require_context(definition.longest_context)
     definition.require_steps(corpus.vocab_size)
     sweep_key(definition, corpus)
-    schedule = Schedule(definition, corpus, {}, make_search(definition, {}))
-    schedule.form_groups(lambda trial: options.replicas or 1, staff(options, schedule.total).workers)
+    schedule = Schedule(definition, corpus, {}, make_method(definition))
+    schedule.form_groups(lambda trial: options.replicas or 1, find_hardware(options, schedule.total).workers)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def stopped_short(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run_single(trial: Trial, corpus: Corpus, store: Any, options: RunOptions, *_: Any) -> NoReturn:
         corpus.require_context(trial.variant.block_size)
-        staff(options, 1)
+        find_hardware(options, 1)
         raise ExperimentError(BEGINS)
 
     def run_bench(*_: Any) -> NoReturn:

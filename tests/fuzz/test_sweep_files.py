@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gpt_experiments.errors import ConfigError
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition, shipped_definitions
-from gpt_experiments.sweep.search import make_search
+from gpt_experiments.sweep.methods import make_method
 from gpt_experiments.sweep.yaml_source import dump_yaml
 from tests.fuzz.budget import LONGEST_MESSAGE, fuzzed
 
@@ -126,10 +126,10 @@ def is_plannable(definition: SweepDefinition) -> None:
     """It gives variants, whose width is divisible by their number of heads, and their steps are bounded or refused."""
     with contextlib.suppress(ConfigError):
         definition.require_steps(65)
-    search, asked = make_search(definition, {}), 0
-    assert 1 <= search.planned <= 5000
-    while asked < 20 and (variant := search.ask()) is not None:
+    method, asked = make_method(definition), 0
+    assert 1 <= method.planned <= 5000
+    while asked < 20 and (variant := method.suggest()) is not None:
         assert variant.n_embed % variant.n_head == 0
-        search.tell(variant, 1.0)
+        method.update(variant, 1.0)
         asked += 1
     assert asked

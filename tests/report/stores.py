@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 import yaml
 
+from gpt_experiments import names
 from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import GPT, Checkpoint, save_checkpoint
 from gpt_experiments.sweep.definition import SweepDefinition
-from gpt_experiments.tracking import RunRecorder, Store, names
+from gpt_experiments.tracking import RunRecorder, Store
 from gpt_experiments.training import TrainingSummary
 from gpt_experiments.training.events import Evaluation
 

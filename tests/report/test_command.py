@@ -10,12 +10,13 @@ import torch
 from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 
+from gpt_experiments import names
 from gpt_experiments.cli import program
 from gpt_experiments.config import ModelConfig, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
-from gpt_experiments.tracking import Store, names
-from gpt_experiments.tracking.sweep_reader import read_sweep
+from gpt_experiments.tracking import Store
+from gpt_experiments.tracking.reader import read_sweep
 from gpt_experiments.tracking.sweep_record import find_sweep
 from tests.reference.plain_gpt import PlainGPT
 

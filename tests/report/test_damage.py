@@ -11,14 +11,15 @@ import pytest
 from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 
+from gpt_experiments import names
 from gpt_experiments.cli import program
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.registration import register_model
 from gpt_experiments.report.attention import compared_pictures
-from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking import Store
+from gpt_experiments.tracking.reader import read_sweep
 from gpt_experiments.tracking.run_files import LeftOut
-from gpt_experiments.tracking.sweep_reader import read_sweep
 from tests.report.stores import Whole, make_whole
 
 BEST, BASELINE = ("n_embed=16", 1337), ("baseline", 1337)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpt_experiments.sweep.listener import SweepReport, SweepStart, TrialReport, TrialTicket
+from gpt_experiments.records import PlannedTrial, SweepStart, SweepSummary, TrialRecord
 from gpt_experiments.training import Evaluation, Progress
 
 
@@ -11,29 +11,29 @@ class Recorder:
 
     def __init__(self) -> None:
         self.started: list[SweepStart] = []
-        self.trials: list[TrialTicket] = []
+        self.trials: list[PlannedTrial] = []
         self.evaluations: list[tuple[str, int]] = []
-        self.ended: list[TrialReport] = []
+        self.ended: list[TrialRecord] = []
         self.notices: list[str] = []
-        self.reports: list[SweepReport] = []
+        self.summaries: list[SweepSummary] = []
 
     def sweep_started(self, start: SweepStart) -> None:
         self.started.append(start)
 
-    def trial_started(self, ticket: TrialTicket) -> None:
-        self.trials.append(ticket)
+    def trial_started(self, planned: PlannedTrial) -> None:
+        self.trials.append(planned)
 
-    def trial_progress(self, ticket: TrialTicket, progress: Progress) -> None:
-        assert progress.step <= ticket.trial.training.steps
+    def trial_progress(self, planned: PlannedTrial, progress: Progress) -> None:
+        assert progress.step <= planned.trial.training.steps
 
-    def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
-        self.evaluations.append((ticket.label, evaluation.step))
+    def trial_evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
+        self.evaluations.append((planned.label, evaluation.step))
 
-    def trial_ended(self, report: TrialReport) -> None:
-        self.ended.append(report)
+    def trial_ended(self, record: TrialRecord) -> None:
+        self.ended.append(record)
 
     def notice(self, text: str) -> None:
         self.notices.append(text)
 
-    def sweep_ended(self, report: SweepReport) -> None:
-        self.reports.append(report)
+    def sweep_ended(self, summary: SweepSummary) -> None:
+        self.summaries.append(summary)

@@ -9,14 +9,12 @@ import sys
 from pathlib import Path
 
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.sweep.worker import WorkerSetup
 from gpt_experiments.tracking import Store
 from tests.sweep.recorder import Recorder
-from tests.sweep.test_group_sweeps import Groups, run_groups
+from tests.sweep.test_group_sweeps import Groups, on_cpu, run_groups
 
 if __name__ == "__main__":
     uri, file, count = sys.argv[1:]
     corpus = Corpus.from_text(Path(file).read_text(encoding="utf-8"), name="generated")
     source = Groups(corpus, [(2 * i, 2 * i + 1) for i in range(int(count))])
-    setup = WorkerSetup(device_name="cpu", threads=1, writers=2)
-    run_groups(source, corpus, Store(uri), setup, Recorder())
+    run_groups(source, corpus, Store(uri), on_cpu(corpus, writers=2), Recorder())

@@ -14,21 +14,24 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from gpt_experiments import names
 from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.execution import Executor
+from gpt_experiments.execution.group_training import Trainer
+from gpt_experiments.execution.local import LocalExecutor
+from gpt_experiments.records import PlannedTrial, TrialRecord
+from gpt_experiments.sweep.coordinator import Coordinator, RunContext
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.dry_run import dry_run
-from gpt_experiments.sweep.groups import bytes_for_evaluation, bytes_per_replica
-from gpt_experiments.sweep.listener import TrialReport, TrialTicket
-from gpt_experiments.sweep.plan import PlannedTrial, plan_trial
-from gpt_experiments.sweep.pool import WorkerPool
+from gpt_experiments.sweep.grouping import bytes_for_evaluation, bytes_per_replica
+from gpt_experiments.sweep.plan import plan_trial
+from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single, run_sweep
-from gpt_experiments.sweep.staffing import RunOptions
-from gpt_experiments.sweep.trial_runner import RunContext, TrialRunner
-from gpt_experiments.sweep.worker import WorkerSetup
-from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking import Store
 from gpt_experiments.training import Evaluation
-from tests.sweep import trainers
+from tests.execution import trainers
+from tests.support.executors import hardware
 from tests.sweep.recorder import Recorder
 
 VARIANT = Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
@@ -63,26 +66,26 @@ class Groups:
     def next_group(self) -> list[PlannedTrial] | None:
         return self._waiting.pop(0) if self._waiting else None
 
+    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
+        return True
+
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
         assert planned.trial.seed not in self.values
         self.values[planned.trial.seed] = best_val_loss
 
 
 def run_groups(
-    source: Groups, corpus: Corpus, store: Store, setup: WorkerSetup, listener: Recorder, *, size: int = 1
-) -> dict[int, TrialReport]:
+    source: Groups, corpus: Corpus, store: Store, executor: Executor, listener: Recorder
+) -> dict[int, TrialRecord]:
     """The reports of the trials, by seed."""
-    pool = WorkerPool(corpus, setup, size=size)
     context = RunContext(
         corpus=corpus,
         store=store,
         listener=listener,
-        device="cpu",
-        hardware="some",
         must_stop=lambda: any("stop" in notice for notice in listener.notices),
         may_start=lambda: True,
     )
-    return {report.ticket.trial.seed: report for report in TrialRunner(context, pool).run(source)}
+    return {report.planned.trial.seed: report for report in Coordinator(context, executor).run(source)}
 
 
 def all_runs(store: Store) -> list[Run]:
@@ -98,8 +101,8 @@ def trial_runs(store: Store) -> dict[tuple[int, float], Run]:
     return by_trial
 
 
-def on_cpu(**how: object) -> WorkerSetup:
-    return WorkerSetup(device_name="cpu", threads=1, **how)  # type: ignore[arg-type]
+def on_cpu(corpus: Corpus, trainer: Trainer = trainers.train_group, **how: int) -> LocalExecutor:
+    return LocalExecutor(corpus, hardware(**how), trainer)
 
 
 @pytest.mark.slow
@@ -128,11 +131,11 @@ def test_seeds_and_dropout_levels_train_as_groups_and_each_is_a_run_as_if_alone(
         dataclasses.replace(IN_GROUPS, force=True),
         Recorder(),
     ).trials[0]
-    grouped = next(t for t in report.trials if t.ticket.trial.seed == 2 and t.ticket.trial.variant == VARIANT)
-    assert grouped.ticket.cell == alone.ticket.cell
+    grouped = next(t for t in report.trials if t.planned.trial.seed == 2 and t.planned.trial.variant == VARIANT)
+    assert grouped.planned.cell == alone.planned.cell
     assert grouped.final_train_loss == pytest.approx(alone.final_train_loss, rel=1e-5)
-    assert grouped.final_val_loss == pytest.approx(alone.final_val_loss, rel=1e-5)
-    assert grouped.best_val_loss == pytest.approx(alone.best_val_loss, rel=1e-5)
+    assert grouped.summary.final_val_loss == pytest.approx(alone.summary.final_val_loss, rel=1e-5)
+    assert grouped.summary.best_val_loss == pytest.approx(alone.summary.best_val_loss, rel=1e-5)
 
 
 @pytest.mark.slow
@@ -143,7 +146,7 @@ def test_by_default_an_accelerator_gets_groups_as_large_as_fit_and_writers_besid
     trial = Trial(variant=VARIANT, training=SETUP)
     each, once = bytes_per_replica(trial, corpus.vocab_size), bytes_for_evaluation(trial, corpus.vocab_size)
     memory = int((4.5 * each + once) / 0.85)
-    monkeypatch.setattr("gpt_experiments.sweep.staffing.free_memory", lambda device, processes: memory)
+    monkeypatch.setattr("gpt_experiments.sweep.resources.free_memory", lambda device, processes: memory)
     store, listener = Store(store_uri), Recorder()
     report = run_sweep(SWEEP, corpus, store, RunOptions(device="cpu", workers=1), listener)
     assert [trial.outcome for trial in report.trials] == ["finished"] * 6
@@ -162,7 +165,7 @@ def test_a_grouped_sweep_goes_on_with_what_is_missing(tmp_path: Path, store_uri:
     first = dataclasses.replace(SWEEP, seeds=(1, 2))
     run_sweep(first, corpus, store, IN_GROUPS, Recorder())
     report = run_sweep(SWEEP, corpus, store, IN_GROUPS, listener := Recorder())
-    assert [ticket.trial.seed for ticket in listener.trials] == [3, 3]
+    assert [planned.trial.seed for planned in listener.trials] == [3, 3]
     assert sorted(trial.outcome for trial in report.trials) == ["finished"] * 2 + ["reused"] * 4
     again = run_sweep(SWEEP, corpus, store, IN_GROUPS, listener := Recorder())
     assert listener.trials == []
@@ -173,19 +176,19 @@ def test_a_grouped_sweep_goes_on_with_what_is_missing(tmp_path: Path, store_uri:
 @pytest.mark.slow
 def test_one_trial_of_a_group_diverges_and_the_others_finish(store_uri: str, corpus: Corpus) -> None:
     store, source = Store(store_uri), Groups(corpus, [(1, 2, 3)], wild=[2])
-    reports = run_groups(source, corpus, store, on_cpu(), Recorder())
+    reports = run_groups(source, corpus, store, on_cpu(corpus), Recorder())
     assert {seed: report.outcome for seed, report in reports.items()} == {1: "finished", 2: "failed", 3: "finished"}
     statuses = {seed: run.info.status for (seed, _), run in trial_runs(store).items()}
     assert statuses == {1: "FINISHED", 2: "FAILED", 3: "FINISHED"}
     assert "diverged: the loss is" in trial_runs(store)[2, 0.0].data.tags[names.FAILURE]
-    assert source.values == {1: reports[1].best_val_loss, 2: None, 3: reports[3].best_val_loss}
+    assert source.values == {1: reports[1].summary.best_val_loss, 2: None, 3: reports[3].summary.best_val_loss}
 
 
 @pytest.mark.slow
 def test_a_group_that_does_not_fit_is_split_with_a_notice(store_uri: str, corpus: Corpus) -> None:
     store, listener = Store(store_uri), Recorder()
     source = Groups(corpus, [(1, 2, 3, 4)])
-    reports = run_groups(source, corpus, store, on_cpu(trainer=trainers.two_fit), listener)
+    reports = run_groups(source, corpus, store, on_cpu(corpus, trainers.two_fit), listener)
     assert [report.outcome for report in reports.values()] == ["finished"] * 4
     assert [notice for notice in listener.notices if "train as 2 and 2" in notice]
     client = MlflowClient(tracking_uri=store_uri)
@@ -197,7 +200,7 @@ def test_a_group_that_does_not_fit_is_split_with_a_notice(store_uri: str, corpus
 def test_a_warning_of_a_later_part_of_a_group_is_a_notice_though_its_first_trial_has_ended(
     store_uri: str, corpus: Corpus
 ) -> None:
-    setup, listener = on_cpu(trainer=trainers.two_fit_and_warn_late), Recorder()
+    setup, listener = on_cpu(corpus, trainers.two_fit_and_warn_late), Recorder()
     reports = run_groups(Groups(corpus, [[1, 2, 3, 4]]), corpus, Store(store_uri), setup, listener)
     assert {seed: report.outcome for seed, report in reports.items()} == dict.fromkeys((1, 2, 3, 4), "finished")
     assert [notice for notice in listener.notices if "captured" in notice] == [
@@ -209,7 +212,7 @@ def test_a_warning_of_a_later_part_of_a_group_is_a_notice_though_its_first_trial
 @pytest.mark.slow
 def test_a_worker_killed_in_the_middle_fails_its_group_and_no_other(store_uri: str, corpus: Corpus) -> None:
     store, source = Store(store_uri), Groups(corpus, [(1, trainers.UNLUCKY_SEED), (3, 4)])
-    reports = run_groups(source, corpus, store, on_cpu(trainer=trainers.unlucky_seed_kills), Recorder())
+    reports = run_groups(source, corpus, store, on_cpu(corpus, trainers.unlucky_seed_kills), Recorder())
     assert {seed: report.outcome for seed, report in reports.items()} == {
         1: "failed",
         13: "failed",
@@ -218,7 +221,12 @@ def test_a_worker_killed_in_the_middle_fails_its_group_and_no_other(store_uri: s
     }
     assert all("killed by SIGKILL" in str(reports[seed].reason) for seed in (1, 13))
     assert {run.info.status for run in trial_runs(store).values()} == {"FINISHED", "FAILED"}
-    assert source.values == {1: None, 13: None, 3: reports[3].best_val_loss, 4: reports[4].best_val_loss}
+    assert source.values == {
+        1: None,
+        13: None,
+        3: reports[3].summary.best_val_loss,
+        4: reports[4].summary.best_val_loss,
+    }
 
 
 @pytest.mark.slow
@@ -230,16 +238,16 @@ def test_files_are_written_beside_the_training_and_nothing_is_left_behind(store_
             super().__init__()
             self.ended_when_evaluated: list[tuple[int, int]] = []
 
-        def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
-            self.ended_when_evaluated.append((ticket.trial.seed, len(self.ended)))
+        def trial_evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
+            self.ended_when_evaluated.append((planned.trial.seed, len(self.ended)))
 
     store, listener = Store(store_uri), Order()
     before = psutil.Process().children()
     source = Groups(corpus, [(1, 2), (3, 4)])
-    reports = run_groups(source, corpus, store, on_cpu(writers=2), listener)
+    reports = run_groups(source, corpus, store, on_cpu(corpus, writers=2), listener)
     assert [report.outcome for report in reports.values()] == ["finished"] * 4
     assert min(ended for seed, ended in listener.ended_when_evaluated if seed == 3) == 0
-    assert source.values == {seed: report.best_val_loss for seed, report in reports.items()}
+    assert source.values == {seed: report.summary.best_val_loss for seed, report in reports.items()}
     client = MlflowClient(tracking_uri=store_uri)
     for run in trial_runs(store).values():
         assert run.info.status == "FINISHED"
@@ -250,14 +258,14 @@ def test_files_are_written_beside_the_training_and_nothing_is_left_behind(store_
 @pytest.mark.slow
 def test_an_interrupt_ends_workers_and_their_writers(store_uri: str, corpus: Corpus) -> None:
     class Impatient(Recorder):
-        def trial_evaluated(self, ticket: TrialTicket, evaluation: Evaluation) -> None:
-            if ticket.trial.seed == 3:
+        def trial_evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
+            if planned.trial.seed == 3:
                 self.notices.append("stop")
 
     store, listener = Store(store_uri), Impatient()
     before = psutil.Process().children()
     started = time.monotonic()
-    reports = run_groups(Groups(corpus, [(1, 2), (3, 4), (5,)]), corpus, store, on_cpu(writers=1), listener)
+    reports = run_groups(Groups(corpus, [(1, 2), (3, 4), (5,)]), corpus, store, on_cpu(corpus, writers=1), listener)
     assert time.monotonic() - started < 60
     assert reports[3].outcome == reports[4].outcome == "interrupted"
     assert 5 not in reports

@@ -22,7 +22,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from gpt_experiments.tracking import Store, names
+from gpt_experiments import names
+from gpt_experiments.tracking import Store
 
 pytestmark = pytest.mark.slow
 

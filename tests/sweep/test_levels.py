@@ -9,21 +9,21 @@ import pytest
 
 from gpt_experiments.config import Variant
 from gpt_experiments.sweep.definition import Range, SweepDefinition
-from gpt_experiments.sweep.search import make_search
+from gpt_experiments.sweep.methods import make_method
 
 
 def drain(definition: SweepDefinition) -> list[Variant]:
-    search, asked = make_search(definition, {}), []
-    while (variant := search.ask()) is not None:
+    method, asked = make_method(definition), []
+    while (variant := method.suggest()) is not None:
         asked.append(variant)
-        search.tell(variant, float(variant.n_head))
+        method.update(variant, float(variant.n_head))
     return asked
 
 
 def test_a_grid_leaves_out_the_pairs_that_do_not_divide_and_counts_the_others() -> None:
     levels = {"n_head": (1, 3, 4, 5), "n_embed": (12, 16), "n_layer": (1, 2)}
     definition = SweepDefinition(name="a", method="grid", levels=levels, skip_indivisible=True)
-    assert make_search(definition, {}).planned == 10
+    assert make_method(definition).planned == 10
     found = drain(definition)
     assert {(v.n_head, v.n_embed, v.n_layer) for v in found} == {
         (h, w, n) for h, w, n in itertools.product(*levels.values()) if w % h == 0

@@ -13,12 +13,13 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from gpt_experiments import names
 from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.sweep.listener import SweepReport
+from gpt_experiments.records import SweepSummary
+from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single
-from gpt_experiments.sweep.staffing import RunOptions
-from gpt_experiments.tracking import Claims, Store, names, provenance
+from gpt_experiments.tracking import Claims, Store, provenance
 from tests.sweep.recorder import Recorder
 
 DEFINITION = """
@@ -49,7 +50,7 @@ def open_run(store: Store, corpus: Corpus, owner: str) -> str:
     return store.start_run(kind="trial", run_name="x", params={}, tags={names.CELL: cell, names.OWNER: owner}).run_id
 
 
-def train(store: Store, corpus: Corpus, listener: Recorder, **how: bool) -> SweepReport:
+def train(store: Store, corpus: Corpus, listener: Recorder, **how: bool) -> SweepSummary:
     return run_single(TRIAL, corpus, store, RunOptions(device="cpu", workers=1, **how), listener)  # type: ignore[arg-type]
 
 
@@ -113,7 +114,9 @@ def test_a_trial_that_another_process_trains_is_taken_from_it(store_uri: str, co
     with another_process() as owner:
         theirs = open_run(store, corpus, owner)
         report = train(store, corpus, listener := Watcher())
-    assert [(trial.outcome, trial.run_id, trial.best_val_loss) for trial in report.trials] == [("reused", theirs, 2.0)]
+    assert [(trial.outcome, trial.run_id, trial.summary.best_val_loss) for trial in report.trials] == [
+        ("reused", theirs, 2.0)
+    ]
     assert listener.trials == []
 
 

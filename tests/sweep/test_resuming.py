@@ -13,18 +13,18 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from gpt_experiments import names
 from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
+from gpt_experiments.records import PlannedTrial, SweepSummary
 from gpt_experiments.sweep.definition import Range, SweepDefinition
 from gpt_experiments.sweep.dry_run import dry_run
 from gpt_experiments.sweep.history import trials_of
-from gpt_experiments.sweep.listener import SweepReport, TrialTicket
+from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single, run_sweep
-from gpt_experiments.sweep.staffing import RunOptions
-from gpt_experiments.tracking import Store, names
-from gpt_experiments.tracking.sweep_cells import read_sweep_trials
-from gpt_experiments.tracking.sweep_reader import read_sweep
+from gpt_experiments.tracking import Store
+from gpt_experiments.tracking.reader import read_sweep, read_sweep_trials
 from tests.registered import add_run
 from tests.sweep.recorder import Recorder
 
@@ -52,7 +52,7 @@ def train_elsewhere(
 
 def run(
     store: Store, corpus: Corpus, definition: SweepDefinition, options: RunOptions = ON_CPU
-) -> tuple[SweepReport, list[TrialTicket]]:
+) -> tuple[SweepSummary, list[PlannedTrial]]:
     """The report of the sweep, and the trials that it trained."""
     listener = Recorder()
     return run_sweep(definition, corpus, store, options, listener), listener.trials
@@ -130,7 +130,7 @@ def test_a_search_whose_levels_changed_goes_on_with_what_is_still_inside(store_u
     assert report.is_complete
     named = planned_variants(store, report.parent_run_id)
     assert named[:2] == variants({"n_head": 1}, {"dropout": 0.1})
-    assert [ticket.trial.variant for ticket in trained] == named[2:]
+    assert [planned.trial.variant for planned in trained] == named[2:]
     assert len(named) == 4
     assert {variant.n_layer for variant in named} <= {1, 3}
 
@@ -143,8 +143,8 @@ def test_more_seeds_are_trained_of_the_variants_that_there_are(store_uri: str, c
     run(store, corpus, two)
     report, trained = run(store, corpus, dataclasses.replace(two, seeds=(1337, 5)))
     assert report.is_complete
-    assert {ticket.trial.variant for ticket in trained} == set(variants({"n_head": 1}, {"n_head": 4}))
-    assert [ticket.trial.seed for ticket in trained] == [5, 5]
+    assert {planned.trial.variant for planned in trained} == set(variants({"n_head": 1}, {"n_head": 4}))
+    assert [planned.trial.seed for planned in trained] == [5, 5]
 
 
 def test_a_variant_of_which_others_have_only_one_seed_is_no_variant_of_this_sweep(
@@ -183,8 +183,8 @@ class _Killed(BaseException):
 @pytest.mark.slow
 def test_a_report_can_be_made_of_a_search_that_was_killed(store_uri: str, corpus: Corpus) -> None:
     class Killer(Recorder):
-        def trial_started(self, ticket: TrialTicket) -> None:
-            super().trial_started(ticket)
+        def trial_started(self, planned: PlannedTrial) -> None:
+            super().trial_started(planned)
             if len(self.trials) == 2:
                 raise _Killed
 
@@ -193,7 +193,7 @@ def test_a_report_can_be_made_of_a_search_that_was_killed(store_uri: str, corpus
         run_sweep(SEARCH, corpus, store, ON_CPU, Killer())
     results = read_sweep(store, "searched")
     assert sorted(results.trials["outcome"]) == ["finished", "missing"]
-    assert [cell.trial is not None for cell in read_sweep_trials(store, "searched").cells] == [True, False]
+    assert [trial.finished is not None for trial in read_sweep_trials(store, "searched").trials] == [True, False]
     begun = planned_variants(store, results.run_id)
     report, trained = run(store, corpus, SEARCH)
     assert len(trained) == 3
@@ -240,7 +240,7 @@ def test_a_finished_run_whose_checkpoint_is_gone_is_trained_again_with_a_notice(
     assert "the checkpoint of 1 finished trial is gone from file://" in plan.note
     report = run_sweep(two, corpus, store, ON_CPU, listener := Recorder())
     assert {trial.run_id: trial.outcome for trial in report.trials}[kept.info.run_id] == "reused"
-    assert [ticket.cell for ticket in listener.trials] == [lost.data.tags[names.CELL]]
+    assert [planned.cell for planned in listener.trials] == [lost.data.tags[names.CELL]]
     assert [notice for notice in listener.notices if "the checkpoint of 1 finished trial is gone from" in notice]
     again = run_sweep(two, corpus, store, ON_CPU, listener := Recorder())
     assert {trial.outcome for trial in again.trials} == {"reused"}
@@ -259,7 +259,7 @@ def test_a_search_whose_checkpoints_are_gone_trains_its_variants_again(
         shutil.rmtree(checkpoint)
     report = run_sweep(two, corpus, store, ON_CPU, listener := Recorder())
     assert len(listener.trials) == 2
-    assert {ticket.trial.variant for ticket in listener.trials} == set(planned_variants(store, first.parent_run_id))
+    assert {planned.trial.variant for planned in listener.trials} == set(planned_variants(store, first.parent_run_id))
     assert report.is_complete
     assert [notice for notice in listener.notices if "the checkpoints of 2 finished trials are gone from" in notice]
 

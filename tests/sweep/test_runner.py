@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from gpt_experiments import names
 from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, CorpusError
@@ -16,9 +17,9 @@ from gpt_experiments.model import load_checkpoint
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.sweep.dry_run import dry_run
+from gpt_experiments.sweep.resources import RunOptions, find_hardware
 from gpt_experiments.sweep.runner import run_single, run_sweep
-from gpt_experiments.sweep.staffing import RunOptions, staff
-from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking import Store
 from tests.sweep.recorder import Recorder
 
 DEFINITION = """
@@ -54,7 +55,7 @@ def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
     report = run_sweep(define(tmp_path), corpus, store, ON_CPU, listener)
 
     assert [start.to_train for start in listener.started] == [3]
-    assert {trial.ticket.label for trial in report.trials} == {"baseline", "n_head=1", "n_head=4"}
+    assert {trial.planned.label for trial in report.trials} == {"baseline", "n_head=1", "n_head=4"}
     assert {trial.outcome for trial in report.trials} == {"finished"}
     assert sorted(listener.evaluations) == sorted((t.label, s) for t in listener.trials for s in (0, 2, 4))
 
@@ -130,7 +131,7 @@ def test_another_sweep_reuses_a_cell_and_other_training_does_not(
     assert alone.parent_run_id is None
 
     sweep = run_sweep(define(tmp_path), corpus, store, ON_CPU, Recorder())
-    outcomes = {trial.ticket.label: trial.outcome for trial in sweep.trials}
+    outcomes = {trial.planned.label: trial.outcome for trial in sweep.trials}
     assert outcomes == {"baseline": "reused", "n_head=1": "finished", "n_head=4": "finished"}
 
     longer = define(tmp_path).with_overrides(steps=5)
@@ -227,7 +228,7 @@ def test_a_dry_run_plans_and_estimates_and_writes_nothing(tmp_path: Path, corpus
     assert len(plan.rows) == 12
     assert all(row.seconds is not None and row.seconds > 0 for row in plan.rows)
     assert plan.seconds > 0
-    assert plan.staffing == staff(ON_CPU, 12)
+    assert plan.hardware == find_hardware(ON_CPU, 12)
     assert not (tmp_path / "mlflow.db").exists()
 
 
@@ -240,9 +241,9 @@ def test_a_dry_run_knows_what_is_done(tmp_path: Path, store_uri: str, corpus: Co
 
 
 def test_workers_never_outnumber_the_trials() -> None:
-    assert staff(RunOptions(device="cpu", workers=64), 3).workers == 3
-    assert staff(RunOptions(device="cpu"), 1).workers == 1
-    assert staff(RunOptions(device="cpu"), 0).workers == 1
+    assert find_hardware(RunOptions(device="cpu", workers=64), 3).workers == 3
+    assert find_hardware(RunOptions(device="cpu"), 1).workers == 1
+    assert find_hardware(RunOptions(device="cpu"), 0).workers == 1
 
 
 def test_the_studys_defaults_are_the_studys() -> None:

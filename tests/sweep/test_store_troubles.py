@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from gpt_experiments import names
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.records import PlannedTrial
 from gpt_experiments.sweep.definition_file import load_definition
-from gpt_experiments.sweep.listener import TrialTicket
+from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_sweep
-from gpt_experiments.sweep.staffing import RunOptions
-from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking import Store
 from tests.mlflow_server import Server
 from tests.sweep.recorder import Recorder
 
@@ -52,10 +53,10 @@ class Deleter(Recorder):
         super().__init__()
         self._store = store
 
-    def trial_started(self, ticket: TrialTicket) -> None:
-        super().trial_started(ticket)
-        if ticket.label == "baseline":
-            (run,) = self._store.search(f"tags.`{names.CELL}` = '{ticket.cell}'")
+    def trial_started(self, planned: PlannedTrial) -> None:
+        super().trial_started(planned)
+        if planned.label == "baseline":
+            (run,) = self._store.search(f"tags.`{names.CELL}` = '{planned.cell}'")
             MlflowClient(self._store.uri).delete_run(run.info.run_id)
 
 
@@ -64,7 +65,7 @@ def test_a_run_that_is_deleted_while_it_trains_fails_alone(definition: Path, sto
     store = Store(store_uri)
     sweep = load_definition(str(definition))
     report = run_sweep(sweep, corpus, store, RunOptions(device="cpu", workers=1), Deleter(store))
-    ended = {trial.ticket.label: trial for trial in report.trials}
+    ended = {trial.planned.label: trial for trial in report.trials}
     assert {label: trial.outcome for label, trial in ended.items()} == {"baseline": "failed", "n_head=1": "finished"}
     run_id = ended["baseline"].run_id
     assert (ended["baseline"].reason or "").startswith(f"run {run_id} was deleted in MLflow while it was written")
@@ -79,8 +80,8 @@ class Outage(Recorder):
         super().__init__()
         self._server = server
 
-    def trial_started(self, ticket: TrialTicket) -> None:
-        super().trial_started(ticket)
+    def trial_started(self, planned: PlannedTrial) -> None:
+        super().trial_started(planned)
         if len(self.trials) == 1:
             self._server.stop()
 

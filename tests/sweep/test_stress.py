@@ -1,14 +1,12 @@
 """Many small sweeps on one core and on two: none may say that it is done while a trial of it is missing.
 
 With one worker there is a moment in every sweep at which nothing trains although trials are left, and how often the
-parent sees it depends on the machine; so the sweeps are repeated. GPT_EXPERIMENTS_STRESS says how often. Repeated
-ones get their workers from a server that forks itself after it has loaded PyTorch, which saves most of the time.
+parent sees it depends on the machine; so the sweeps are repeated. GPT_EXPERIMENTS_STRESS says how often.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 from collections.abc import Iterator
 
@@ -18,10 +16,10 @@ from mlflow import MlflowClient
 
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.sweep.definition import SweepDefinition
+from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_sweep
-from gpt_experiments.sweep.staffing import RunOptions
 from gpt_experiments.tracking import Store
-from tests.sweep import trainers
+from tests.execution import trainers
 from tests.sweep.recorder import Recorder
 from tests.sweep.test_group_sweeps import SETUP, SWEEP, VARIANT, Groups, on_cpu, run_groups
 
@@ -46,14 +44,6 @@ on_cores_with_workers = pytest.mark.parametrize(
 TWICE_TWO = dataclasses.replace(SWEEP, seeds=(1, 2))
 
 
-@pytest.fixture(autouse=True)
-def _workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    if ROUNDS > 1:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["gpt_experiments.sweep.worker"])
-        monkeypatch.setattr(multiprocessing, "get_context", lambda kind=None: context)
-
-
 @pytest.fixture
 def cores(request: pytest.FixtureRequest) -> Iterator[int]:
     """Pins this process, and what it starts, to that many cores."""
@@ -63,7 +53,7 @@ def cores(request: pytest.FixtureRequest) -> Iterator[int]:
     if len(before) < count:
         pytest.skip(f"this machine has only {len(before)} cores")
     os.sched_setaffinity(0, sorted(before)[:count])
-    for server in psutil.Process().children():
+    for server in psutil.Process().children():  # that forks workers: they have its cores
         server.cpu_affinity(sorted(before)[:count])
     yield count
     os.sched_setaffinity(0, before)
@@ -118,10 +108,11 @@ def test_a_search_that_learns_ends_only_when_it_has_no_more(cores: int, store_ur
 
 @on_cores_with_workers
 def test_failures_end_no_more_than_their_own_trial(cores: int, store_uri: str, corpus: Corpus, workers: int) -> None:
-    setup = on_cpu(trainer=trainers.unlucky_seed_kills)
     for _ in range(ROUNDS):
         source = Groups(corpus, [[1], [trainers.UNLUCKY_SEED], [2, 3], [4]], wild=[4])
-        reports = run_groups(source, corpus, Store(store_uri), setup, Recorder(), size=workers)
+        reports = run_groups(
+            source, corpus, Store(store_uri), on_cpu(corpus, trainers.unlucky_seed_kills, workers=workers), Recorder()
+        )
         failed = {seed for seed, report in reports.items() if report.outcome == "failed"}
         assert failed == {trainers.UNLUCKY_SEED, 4}
         assert {seed for seed, report in reports.items() if report.outcome == "finished"} == {1, 2, 3}
@@ -132,8 +123,9 @@ def test_many_sweeps_of_trials_that_end_at_once_forget_none(
     cores: int, store_uri: str, corpus: Corpus, workers: int
 ) -> None:
     """The shorter the trials, the more often nothing runs for a moment: ten such sweeps for each of the others."""
-    setup, store = on_cpu(trainer=trainers.all_diverge_at_once), Store(store_uri)
+    store = Store(store_uri)
     for _ in range(10 * ROUNDS if ROUNDS > 1 else 2):
         source = Groups(corpus, [[1], [2, 3], [4], [5], [6]])
-        reports = run_groups(source, corpus, store, setup, Recorder(), size=workers)
+        executor = on_cpu(corpus, trainers.all_diverge_at_once, workers=workers)
+        reports = run_groups(source, corpus, store, executor, Recorder())
         assert {seed: report.outcome for seed, report in reports.items()} == dict.fromkeys(range(1, 7), "failed")

@@ -12,8 +12,9 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from mlflow import MlflowClient
 
+from gpt_experiments import names
 from gpt_experiments.config import Variant
-from gpt_experiments.tracking import Store, names
+from gpt_experiments.tracking import Store
 
 ENDPOINT = "/api/2.0/mlflow-artifacts/artifacts"
 RESULTS = (

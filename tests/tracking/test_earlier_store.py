@@ -15,8 +15,8 @@ from gpt_experiments.corpus import load_corpus
 from gpt_experiments.registration import register_model
 from gpt_experiments.report import write_report
 from gpt_experiments.sweep.definition_file import load_definition
+from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_sweep
-from gpt_experiments.sweep.staffing import RunOptions
 from gpt_experiments.tracking import Store
 from tests.sweep.recorder import Recorder
 

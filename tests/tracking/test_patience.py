@@ -16,10 +16,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
+from gpt_experiments import names
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import MissingError, RunDeletedError, TrackingError
 from gpt_experiments.model import load_checkpoint
-from gpt_experiments.tracking import Store, model_folder, names
+from gpt_experiments.tracking import Store, model_folder
 from gpt_experiments.tracking.failures import as_tracking_error
 from gpt_experiments.tracking.patience import Patience
 from tests.forked import in_child

@@ -19,10 +19,11 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from gpt_experiments import names
 from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
-from gpt_experiments.tracking import Store, model_folder, names, provenance
+from gpt_experiments.tracking import Store, model_folder, provenance
 from gpt_experiments.tracking.provenance import is_dead
 from gpt_experiments.training import Evaluation, TrainingSummary
 
@@ -142,7 +143,7 @@ def test_finished_trials_are_found_by_cell_the_newest_first(store: Store) -> Non
     assert found["aa"].parent_run_id == "p"
     assert found["aa"].variant == variant
     assert found["aa"].seed == 5
-    assert found["aa"].best_val_loss == 2.1
+    assert found["aa"].summary.best_val_loss == 2.1
 
 
 def test_a_deleted_run_no_longer_answers(store: Store, client: MlflowClient) -> None:

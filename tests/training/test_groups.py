@@ -20,6 +20,8 @@ from gpt_experiments.model import GPT
 from gpt_experiments.training import (
     Evaluation,
     Progress,
+    Stop,
+    Stopped,
     TrainingResult,
     evaluate,
     group_key,
@@ -273,3 +275,41 @@ def test_on_cuda_a_captured_group_trains_as_each_trial_on_the_cpu(corpus: Corpus
         found = together[index]
         assert isinstance(found, TrainingResult)
         assert eager.evaluate()[index][1].mean == pytest.approx(found.summary.final_val_loss, abs=1e-4)
+
+
+def test_a_trial_that_is_asked_to_stop_yields_no_more_and_the_others_train_on_untouched(corpus: Corpus) -> None:
+    trials = [trial(1), trial(2), trial(3)]
+    alone, _ = run([trial(1)], corpus)
+    training, events = train_group(trials, corpus, CPU), []
+    request = None
+    while True:
+        try:
+            index, event = training.send(request)
+        except StopIteration as end:
+            outcomes = end.value
+            break
+        events.append((index, event))
+        request = Stop(index=1) if (index, event.step) == (0, 10) and isinstance(event, Evaluation) else None
+    assert outcomes[1] == Stopped(step=10)
+    assert max(event.step for index, event in events if index == 1) == 10
+    assert not any(index == 1 and isinstance(event, Evaluation) and event.step == 10 for index, event in events)
+    same(outcomes[0], alone[0], tolerance=1e-5)
+    assert isinstance(outcomes[2], TrainingResult)
+
+
+def test_when_every_trial_is_asked_to_stop_training_ends_at_once(corpus: Corpus) -> None:
+    training = train_group([trial(1)], corpus, CPU)
+    next(training)
+    with pytest.raises(StopIteration) as end:
+        training.send(Stop(index=0))
+    assert end.value.value == [Stopped(step=0)]
+
+
+def test_a_trial_that_has_had_its_last_evaluation_cannot_be_stopped_any_more(corpus: Corpus) -> None:
+    training, last = train_group([trial(1)], corpus, CPU), None
+    while last != SETUP.steps:
+        _, event = next(training)
+        last = event.step if isinstance(event, Evaluation) else None
+    with pytest.raises(StopIteration) as end:
+        training.send(Stop(index=0))
+    assert isinstance(end.value.value[0], TrainingResult)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.sweep.groups import bytes_per_replica
+from gpt_experiments.sweep.grouping import bytes_per_replica
 from gpt_experiments.training.batches import ReplicaBatches
 from gpt_experiments.training.replica_learner import ReplicaLearner
 from tests.training.step_log import StepLog, steps_of

@@ -10,10 +10,13 @@ import torch
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import DeviceMemoryError, DivergedError, ExperimentError, first_line
-from gpt_experiments.sweep.messages import Job, JobFailed, Notice
+from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice
 from gpt_experiments.training import (
     Evaluation,
     Progress,
+    Stop,
+    Stopped,
+    Training,
     TrainingResult,
     breaks_device,
     describe_device,
@@ -22,42 +25,46 @@ from gpt_experiments.training import (
     release_memory,
 )
 
-Trainer = Callable[
-    [Sequence[Trial], Corpus, torch.device],
-    Generator[tuple[int, Progress | Evaluation], None, list[TrainingResult | DivergedError]],
-]
+Trainer = Callable[[Sequence[Trial], Corpus, torch.device], Training]
 """Trains trials together, as `gpt_experiments.training.train_group` does."""
 
 
 class BrokenDeviceError(Exception):
-    """The process can no longer use its device and should end; all its jobs have been told of."""
+    """The process can no longer use its device and should end; each of its jobs has failed with an event."""
 
 
-Step = Progress | Evaluation | Notice | TrainingResult | JobFailed
+Step = Progress | Evaluation | Notice | TrainingResult | JobStopped | JobFailed
 
 
 def train_jobs(
-    jobs: Sequence[Job], corpus: Corpus, device: torch.device, trainer: Trainer
+    jobs: Sequence[Job],
+    corpus: Corpus,
+    device: torch.device,
+    trainer: Trainer,
+    must_stop: Callable[[str], bool] = lambda key: False,
 ) -> Iterator[tuple[Job, Step]]:
-    """Train the jobs' trials together; yields what happens to each, and for each once its result or its failure.
+    """Train the jobs' trials together; yields what happens to each, and for each once how it ended.
 
-    Where the device's memory does not suffice for several, a notice says so, and the halves train one after the other.
-    What a job has told before is not told again then. Any other error fails the jobs that trained together.
+    Where the device's memory does not suffice for several, a notice says so, and the halves train one after the other;
+    events that came before are left out then. Any other error fails the jobs that trained together.
+
+    Args:
+        must_stop: whether the job of a key is to end early; asked after every event.
 
     Raises:
         BrokenDeviceError: an error left the device unusable in this process; every job that had not ended has failed.
     """
-    waiting, told = [tuple(jobs)], _Told()
+    waiting, seen = [tuple(jobs)], _SeenSteps()
     while waiting:
         part = waiting.pop()
         try:
-            outcomes = yield from _train_part(part, corpus, device, trainer, told)
+            outcomes = yield from _train_part(part, corpus, device, trainer, seen, must_stop)
         except Exception as error:
             failed, is_broken = _failure_of_part(error, part, device), breaks_device(error)
         else:
             while outcomes:  # from the end, so that each result can be freed as soon as it is dealt with
                 job, outcome = part[len(outcomes) - 1], outcomes.pop()
-                yield job, failure(outcome) if isinstance(outcome, Exception) else outcome
+                yield job, _step(outcome)
                 del outcome
             continue
         # Out here the error is gone, and with it the tensors that its traceback held.
@@ -78,21 +85,34 @@ def train_jobs(
 
 
 def _train_part(
-    part: Sequence[Job], corpus: Corpus, device: torch.device, trainer: Trainer, told: _Told
-) -> Generator[tuple[Job, Progress | Evaluation], None, list[TrainingResult | DivergedError]]:
-    """The trainer's events, each with its job and told once; returns what the trainer returns."""
+    part: Sequence[Job],
+    corpus: Corpus,
+    device: torch.device,
+    trainer: Trainer,
+    seen: _SeenSteps,
+    must_stop: Callable[[str], bool],
+) -> Generator[tuple[Job, Progress | Evaluation], None, list[TrainingResult | Stopped | DivergedError]]:
+    """The trainer's events, each with its job and once; returns what the trainer returns."""
     training = trainer([job.trial for job in part], corpus, device)
+    request: Stop | None = None
     while True:
         try:
-            index, event = next(training)
+            index, event = training.send(request)
         except StopIteration as end:
             return list(end.value)
-        if told.is_new(part[index], event):
+        if seen.is_new(part[index], event):
             yield part[index], event
+        request = Stop(index=index) if must_stop(part[index].key) else None
+
+
+def _step(outcome: TrainingResult | Stopped | DivergedError) -> TrainingResult | JobStopped | JobFailed:
+    if isinstance(outcome, Stopped):
+        return JobStopped(step=outcome.step)
+    return failure(outcome) if isinstance(outcome, DivergedError) else outcome
 
 
 def _failure_of_part(error: Exception, part: Sequence[Job], device: torch.device) -> JobFailed | None:
-    """What to tell of each job that trained together; None where they do not fit together and may do so in halves."""
+    """Why each job that trained together failed; None where they do not fit together and may do so in halves."""
     if not is_out_of_memory(error):
         return failure(error)
     if len(part) > 1:
@@ -106,11 +126,11 @@ def reason(error: Exception) -> str:
     return line if isinstance(error, ExperimentError) or line == kind else f"{kind}: {line}"
 
 
-class _Told:
-    """Up to which step each job has told of its progress and of its evaluations."""
+class _SeenSteps:
+    """Up to which step there were events of each job, of its progress and of its evaluations."""
 
     def __init__(self) -> None:
-        self._steps: dict[tuple[int, type], int] = {}
+        self._steps: dict[tuple[str, type], int] = {}
 
     def is_new(self, job: Job, event: Progress | Evaluation) -> bool:
         key = (job.key, type(event))
@@ -121,7 +141,7 @@ class _Told:
 
 
 def failure(error: Exception) -> JobFailed:
-    """What to tell of a job that the error has ended."""
+    """How a job ends that the error has ended."""
     return JobFailed(reason=reason(error), traceback=_traceback(error))
 
 

@@ -1,4 +1,4 @@
-"""With how many processes a sweep runs, on what, and how many trials train as one."""
+"""How a sweep is run: the options for that, and what this machine has for it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Final
 
 from gpt_experiments.config import check_whole_number, is_finite_number
 from gpt_experiments.errors import ConfigError, shown
+from gpt_experiments.execution import ExecutorName, Hardware
 from gpt_experiments.sweep.definition import MOST_TRIALS
-from gpt_experiments.sweep.groups import Packing
-from gpt_experiments.sweep.worker import WorkerSetup
+from gpt_experiments.sweep.grouping import GroupLimit
 from gpt_experiments.training import describe_device, devices_of, free_memory, resolve_device
 
 _MOST_WORKERS: Final = 1_024
@@ -31,6 +31,7 @@ class RunOptions:
         force: train every trial, also those that a finished run answers.
         replicas: trials that train as one batched model, at most; None takes as many as fit on an accelerator, and one
             on a CPU.
+        executor: what runs the trials: `local`, processes of this machine, or `inline`, this process.
         take_over: go on with a sweep that is marked as running by a process of another host, which is taken for dead.
 
     Raises:
@@ -43,6 +44,7 @@ class RunOptions:
     force: bool = False
     replicas: int | None = None
     take_over: bool = False
+    executor: ExecutorName = "local"
 
     def __post_init__(self) -> None:
         if self.workers is not None:
@@ -56,36 +58,11 @@ class RunOptions:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Staffing:
-    """How many processes train, with how many CPU threads each, on what.
+def find_hardware(options: RunOptions, trials: int) -> Hardware:
+    """What this machine gives to at most `trials` trials.
 
-    Attributes:
-        device: its name; `cuda` stands for all CUDA devices, which the workers share evenly.
-        hardware: the devices' name, or names.
-        writers: further processes of each worker, which write files while it trains; 0 where the CPU trains.
-        memory: bytes of the accelerator for each worker; None on a CPU.
-    """
-
-    workers: int
-    threads: int
-    device: str
-    hardware: str
-    writers: int = 0
-    memory: int | None = None
-
-    @property
-    def worker(self) -> WorkerSetup:
-        return WorkerSetup(device_name=self.device, threads=self.threads, writers=self.writers)
-
-    def packing(self, options: RunOptions, vocab_size: int) -> Packing:
-        return Packing(replicas=options.replicas, memory=self.memory, vocab_size=vocab_size)
-
-
-def staff(options: RunOptions, trials: int) -> Staffing:
-    """Processes for at most `trials` trials: on a CPU one for each core with one thread each, else one for each GPU.
-
-    Each GPU's memory is divided among its workers; the CPU cores that they leave write files.
+    On a CPU there is a worker for each core, with one thread each, else one for each GPU. Each GPU's memory is divided
+    among its workers; the CPU cores that they leave write files.
 
     Raises:
         ConfigError: the device is not there.
@@ -95,14 +72,19 @@ def staff(options: RunOptions, trials: int) -> Staffing:
     wanted = options.workers or (cores if device.type == "cpu" else len(devices))
     workers = max(1, min(wanted, trials))
     used = devices[:workers]
-    hardware = " and ".join(dict.fromkeys(describe_device(one) for one in used))
-    staffing = Staffing(workers=workers, threads=max(1, cores // workers), device=str(device), hardware=hardware)
+    name = " and ".join(dict.fromkeys(describe_device(one) for one in used))
+    hardware = Hardware(device=str(device), name=name, workers=workers, threads=max(1, cores // workers))
     sharing = math.ceil(workers / len(used))  # workers of one device
     memory = [free for one in used if (free := free_memory(one, sharing)) is not None]
     if not memory:
-        return staffing
+        return hardware
     writers = min(_MOST_WRITERS, max(1, (cores - workers) // workers))
-    return dataclasses.replace(staffing, threads=1, writers=writers, memory=min(memory) // sharing)
+    return dataclasses.replace(hardware, threads=1, writers=writers, memory=min(memory) // sharing)
+
+
+def group_limit(options: RunOptions, hardware: Hardware, vocab_size: int) -> GroupLimit:
+    """How many trials may train as one there."""
+    return GroupLimit(replicas=options.replicas, memory=hardware.memory, vocab_size=vocab_size)
 
 
 def usable_cores() -> int:

@@ -10,12 +10,13 @@ import pytest
 
 from gpt_experiments.config import Variant
 from gpt_experiments.sweep.definition import Range, SweepDefinition
-from gpt_experiments.sweep.search import Search, Space, make_search
+from gpt_experiments.sweep.methods import History, Method, make_method
+from gpt_experiments.sweep.methods.space import Space
 
 
-def drain(search: Search, limit: int = 1000) -> list[Variant]:
+def drain(method: Method, limit: int = 1000) -> list[Variant]:
     asked = []
-    while len(asked) < limit and (variant := search.ask()) is not None:
+    while len(asked) < limit and (variant := method.suggest()) is not None:
         asked.append(variant)
     return asked
 
@@ -26,46 +27,46 @@ def definition(method: str, **changes: object) -> SweepDefinition:
 
 
 def test_a_grid_gives_every_cell_once_then_nothing() -> None:
-    search = make_search(definition("grid"), {})
-    assert search.planned == 12
-    asked = drain(search)
+    method = make_method(definition("grid"))
+    assert method.planned == 12
+    asked = drain(method)
     assert len(set(asked)) == len(asked) == 12
     assert {v.n_head for v in asked} == {1, 2, 4}
     assert {(v.n_embed, v.block_size) for v in asked} == {(64, 128)}
-    assert search.ask() is None
+    assert method.suggest() is None
 
 
 def test_a_grids_order_depends_on_nothing_that_happens() -> None:
     """Any number under way, told in any order, failures among them: the i-th cell is the i-th cell."""
-    expected = drain(make_search(definition("grid"), {}))
+    expected = drain(make_method(definition("grid")))
     for seed in range(5):
-        dice, search = random.Random(seed), make_search(definition("grid"), {})
+        dice, method = random.Random(seed), make_method(definition("grid"))
         asked: list[Variant] = []
         under_way: list[Variant] = []
         while len(asked) < 12:
             if under_way and dice.random() < 0.5:
-                search.tell(under_way.pop(dice.randrange(len(under_way))), dice.choice([None, 2.0]))
+                method.update(under_way.pop(dice.randrange(len(under_way))), dice.choice([None, 2.0]))
             else:
-                variant = search.ask()
+                variant = method.suggest()
                 assert variant is not None
                 asked.append(variant)
                 under_way.append(variant)
         for variant in under_way:
-            search.tell(variant, 1.0)
-        assert search.ask() is None
+            method.update(variant, 1.0)
+        assert method.suggest() is None
         assert asked == expected
 
 
 def test_a_grid_with_more_trials_begins_with_the_same_ones() -> None:
-    few, more = (drain(make_search(definition("grid", trials=n), {})) for n in (5, 8))
+    few, more = (drain(make_method(definition("grid", trials=n))) for n in (5, 8))
     assert len(few) == 5
     assert more[:5] == few
-    assert len(drain(make_search(definition("grid", trials=99), {}))) == 12
+    assert len(drain(make_method(definition("grid", trials=99)))) == 12
 
 
 def test_an_extended_grid_gives_every_new_cell() -> None:
     wider = {"n_head": (1, 2, 4, 8), "n_layer": (1, 2), "dropout": (0.0, 0.1)}
-    before, after = drain(make_search(definition("grid"), {})), drain(make_search(definition("grid", levels=wider), {}))
+    before, after = drain(make_method(definition("grid"))), drain(make_method(definition("grid", levels=wider)))
     assert len(set(after) - set(before)) == 4
     assert set(before) < set(after)
 
@@ -73,55 +74,55 @@ def test_an_extended_grid_gives_every_new_cell() -> None:
 def test_random_is_the_same_every_time_and_never_repeats() -> None:
     ranges = {"n_layer": Range(low=1, high=5), "dropout": Range(low=0.0, high=0.5), "n_head": (1, 2)}
     wanted = definition("random", levels=ranges, trials=20)
-    first, second = drain(make_search(wanted, {})), drain(make_search(wanted, {}))
+    first, second = drain(make_method(wanted)), drain(make_method(wanted))
     assert first == second
     assert len(set(first)) == 20
-    assert drain(make_search(definition("random", levels=ranges, trials=30), {}))[:20] == first
+    assert drain(make_method(definition("random", levels=ranges, trials=30)))[:20] == first
     assert {v.n_layer for v in first} <= set(range(1, 6))
     assert all(0 <= v.dropout <= 0.5 for v in first)
 
 
 @pytest.mark.parametrize("method", ["random", "tpe"])
 def test_a_space_that_is_exhausted_ends_the_search(method: str) -> None:
-    search = make_search(definition(method, trials=50), {})
-    assert len(set(drain(search))) == 12
-    assert search.ask() is None
+    method = make_method(definition(method, trials=50))
+    assert len(set(drain(method))) == 12
+    assert method.suggest() is None
 
 
 def test_tpe_learns_where_the_low_losses_are() -> None:
     ranges = {"dropout": Range(low=0.0, high=0.9), "n_layer": Range(low=1, high=12)}
-    search = make_search(definition("tpe", levels=ranges, trials=60), {})
+    method = make_method(definition("tpe", levels=ranges, trials=60))
     asked = []
-    while (variant := search.ask()) is not None:
+    while (variant := method.suggest()) is not None:
         asked.append(variant)
-        search.tell(variant, (variant.dropout - 0.2) ** 2 + 0.01 * abs(variant.n_layer - 6))
+        method.update(variant, (variant.dropout - 0.2) ** 2 + 0.01 * abs(variant.n_layer - 6))
     late = asked[-20:]
     assert sum(abs(v.dropout - 0.2) for v in late) / 20 < 0.15
     assert sum(abs(v.dropout - 0.2) for v in asked[:10]) / 10 > 0.15
 
 
 def test_tpe_counts_and_never_repeats_what_was_done_before() -> None:
-    first = make_search(definition("tpe", trials=6), {})
+    first = make_method(definition("tpe", trials=6))
     done = {}
     for i in range(4):
-        variant = first.ask()
+        variant = first.suggest()
         assert variant is not None
-        first.tell(variant, None if i == 3 else float(i))
+        first.update(variant, None if i == 3 else float(i))
         if i < 3:
             done[variant] = float(i)
-    rest = drain(make_search(definition("tpe", trials=6), done, tuple(done)))
+    rest = drain(make_method(definition("tpe", trials=6), History(values=done, variants=tuple(done))))
     assert len(rest) == 3
     assert not set(rest) & set(done)
 
 
 def test_several_may_be_under_way_at_once_with_tpe() -> None:
-    search = make_search(definition("tpe", trials=9), {})
-    asked = [search.ask() for _ in range(4)]
+    method = make_method(definition("tpe", trials=9))
+    asked = [method.suggest() for _ in range(4)]
     assert len(set(asked)) == 4
     for variant in reversed(asked):
         assert variant is not None
-        search.tell(variant, 2.5)
-    assert len(drain(search)) == 5
+        method.update(variant, 2.5)
+    assert len(drain(method)) == 5
 
 
 def test_optuna_says_nothing_and_writes_nothing(
@@ -129,16 +130,16 @@ def test_optuna_says_nothing_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for method in ("grid", "random", "tpe"):
-        drain(make_search(definition(method, trials=4), {}))
+        drain(make_method(definition(method, trials=4)))
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_tpe_is_told_the_value_of_what_was_begun_before() -> None:
-    search = make_search(definition("tpe", trials=4), {}, [Variant(n_head=1, n_layer=1, dropout=0.0)])
-    assert search.planned == 3
-    search.tell(Variant(n_head=1, n_layer=1, dropout=0.0), 2.0)
-    assert Variant(n_head=1, n_layer=1, dropout=0.0) not in drain(search)
+    method = make_method(definition("tpe", trials=4), History(variants=(Variant(n_head=1, n_layer=1, dropout=0.0),)))
+    assert method.planned == 3
+    method.update(Variant(n_head=1, n_layer=1, dropout=0.0), 2.0)
+    assert Variant(n_head=1, n_layer=1, dropout=0.0) not in drain(method)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +167,6 @@ def test_the_space_is_what_the_levels_allow(changes: dict[str, float], inside: b
 )
 def test_whatever_a_search_gives_is_inside_its_space(dropout: Range) -> None:
     wanted = definition("tpe", levels={"dropout": dropout, "n_layer": Range(low=1, high=40, log=True)}, trials=40)
-    asked = drain(make_search(wanted, {}))
+    asked = drain(make_method(wanted))
     assert asked
     assert all(Space(wanted).holds(variant) for variant in asked)

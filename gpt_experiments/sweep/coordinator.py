@@ -1,27 +1,31 @@
-"""Trains scheduled groups of trials in worker processes and writes each trial to its MLflow run."""
+"""Takes groups of trials from their source, has an executor train them, and writes each to its MLflow run."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final, Protocol
 
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import RunDeletedError, TrackingError
-from gpt_experiments.scratch import scratch_folder
-from gpt_experiments.sweep.listener import SweepListener, TrialReport, TrialTicket
-from gpt_experiments.sweep.messages import Job, JobDone, JobFailed, Message, Notice, Trained
-from gpt_experiments.sweep.plan import PlannedTrial
-from gpt_experiments.sweep.pool import WorkerPool
-from gpt_experiments.tracking import Claims, Others, RunRecorder, Store, names
-from gpt_experiments.training import Evaluation, Progress
+from gpt_experiments.execution.protocol import (
+    Event,
+    Executor,
+    Job,
+    JobDone,
+    JobFailed,
+    JobStopped,
+    Notice,
+    Trained,
+)
+from gpt_experiments.records import Outcome, PlannedTrial, SweepListener, TrialRecord
+from gpt_experiments.tracking import Claims, Others, RunRecorder, Store, schema
+from gpt_experiments.training import Evaluation, Progress, TrainingSummary
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
 _SECONDS_BETWEEN_CLAIMS: Final = 2.0  # at what other processes have done of what this one waits for
@@ -32,15 +36,19 @@ class TrialSource(Protocol):
 
     @property
     def total(self) -> int:
-        """Trials in all; of a search that learns and may give more: at most."""
+        """Trials in all; of an adaptive method, which may suggest more: at most."""
         ...
 
     def next_group(self) -> Sequence[PlannedTrial] | None:
         """The next group, or None when there is none left, now and later."""
         ...
 
+    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
+        """Take note of losses on the way; whether the trial shall go on."""
+        ...
+
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
-        """Take a trial's value; None where it failed."""
+        """Take a trial's value; None where it has none, because it failed or was stopped."""
         ...
 
 
@@ -58,8 +66,6 @@ class RunContext:
     corpus: Corpus
     store: Store
     listener: SweepListener
-    device: str
-    hardware: str
     must_stop: Callable[[], bool]
     may_start: Callable[[], bool]
     parent_run_id: str | None = None
@@ -70,50 +76,51 @@ class RunContext:
 @dataclass(kw_only=True)
 class _Running:
     planned: PlannedTrial
-    ticket: TrialTicket
     recorder: RunRecorder
-    folder: Path
     is_trained: bool = False
     lost: str | None = None  # why nothing can be written to the trial's run any more
 
+    def ended(self, outcome: Outcome, summary: TrainingSummary | None = None, reason: str | None = None) -> TrialRecord:
+        return TrialRecord(
+            planned=self.planned, outcome=outcome, run_id=self.recorder.run_id, summary=summary, reason=reason
+        )
 
-class TrialRunner:
+
+class Coordinator:
     """Runs trials until their source is empty or the context says to end; nothing that one trial does stops another."""
 
-    def __init__(self, context: RunContext, pool: WorkerPool) -> None:
-        self._context, self._pool = context, pool
-        self._running: dict[int, _Running] = {}
+    def __init__(self, context: RunContext, executor: Executor) -> None:
+        self._context, self._executor = context, executor
+        self._running: dict[str, _Running] = {}  # by cell
         self._done: deque[tuple[_Running, JobDone]] = deque()  # trained and their files written, but not yet logged
         self._elsewhere: list[PlannedTrial] = []  # what other processes train
         self._look_at = 0.0  # when to look how far they are
         self._known_processes: set[str] = set()  # those that have been named to the listener
-        self._reports: list[TrialReport] = []
+        self._records: list[TrialRecord] = []
         self._is_exhausted = False  # whether the source has said that it has no more; only that ends a sweep as done
-        self._folder = Path()
 
-    def run(self, source: TrialSource) -> list[TrialReport]:
+    def run(self, source: TrialSource) -> list[TrialRecord]:
         """How every trial ended, in the order of ending.
 
         Raises:
             TrackingError: the store cannot be written; the trials that run are then lost.
         """
-        with scratch_folder() as self._folder:
-            try:
-                self._fill(source)
-                while self._goes_on():
-                    self._turn(source)
-                while self._done:
-                    self._finish(*self._done.popleft())
-                if self._running:
-                    self._context.listener.notice("stopping: the trials that run are ended, what is finished stays")
-            except Exception:
-                self._log_what_is_trained()
-                raise
-            finally:
-                self._pool.close()
-                for number in list(self._running):
-                    self._kill(number)
-        return self._reports
+        try:
+            self._fill(source)
+            while self._goes_on():
+                self._turn(source)
+            while self._done:
+                self._finish(*self._done.popleft())
+            if self._running:
+                self._context.listener.notice("stopping: the trials that run are ended, what is finished stays")
+        except Exception:
+            self._log_what_is_trained()
+            raise
+        finally:
+            self._executor.close()
+            for cell in list(self._running):
+                self._kill(cell)
+        return self._records
 
     def _goes_on(self) -> bool:
         """Whether something runs, or may still begin.
@@ -131,8 +138,8 @@ class TrialRunner:
 
         Logging one takes tens of milliseconds, for which no worker, and no accelerator, shall wait.
         """
-        for number, message in self._pool.messages(0.0 if self._done else _SECONDS_BETWEEN_LOOKS):
-            self._take(number, message, source)
+        for cell, event in self._executor.events(0.0 if self._done else _SECONDS_BETWEEN_LOOKS):
+            self._take(cell, event, source)
         self._fill(source)
         if self._done:
             self._finish(*self._done.popleft())
@@ -159,7 +166,7 @@ class TrialRunner:
 
     @property
     def _has_room(self) -> bool:
-        return self._pool.has_room and not self._context.must_stop() and self._context.may_start()
+        return self._executor.has_room and not self._context.must_stop() and self._context.may_start()
 
     def _start_what_is_free(
         self, groups: Sequence[Sequence[PlannedTrial]], claims: Claims, source: TrialSource
@@ -188,117 +195,82 @@ class TrialRunner:
             if process is not None and process not in self._known_processes:
                 self._known_processes.add(process)
                 self._context.listener.notice(
-                    f"{process} trains trials that belong to this sweep, too, such as {planned.label} (seed "
-                    f"{planned.trial.seed}); they are not trained twice, their results are waited for"
+                    f"{process} trains trials that belong to this sweep, too, such as {planned.name}; "
+                    "they are not trained twice, their results are waited for"
                 )
 
     def _answer(self, planned: PlannedTrial, source: TrialSource) -> None:
         """End a trial with the results of the run that answers it."""
         done = planned.done
         assert done is not None
-        self._end(
-            TrialReport(
-                ticket=self._ticket(planned, len(self._reports) + len(self._running) + 1),
-                outcome="reused",
-                run_id=done.run_id,
-                final_train_loss=done.final_train_loss,
-                final_val_loss=done.final_val_loss,
-                best_val_loss=done.best_val_loss,
-                train_seconds=done.train_seconds,
-                tokens_per_second=done.tokens_per_second,
-            )
-        )
-        source.ended(planned, done.best_val_loss)
+        self._end(TrialRecord(planned=planned, outcome=Outcome.REUSED, run_id=done.run_id, summary=done.summary))
+        source.ended(planned, done.summary.best_val_loss)
 
     def _start(self, group: Sequence[PlannedTrial]) -> None:
-        first = len(self._reports) + len(self._running) + 1
-        tickets = [self._ticket(planned, number) for number, planned in enumerate(group, start=first)]
         # The workers' part first: they train while the runs are opened.
-        self._pool.submit([self._job(ticket) for ticket in tickets])
-        for planned, ticket in zip(group, tickets, strict=True):
+        self._executor.submit([self._job(planned) for planned in group])
+        for planned in group:
             recorder = self._open_run(planned)
-            running = _Running(planned=planned, ticket=ticket, recorder=recorder, folder=self._job(ticket).folder)
-            self._running[ticket.number] = running
+            running = _Running(planned=planned, recorder=recorder)
+            self._running[planned.cell] = running
             _write(running, partial(recorder.log_corpus, self._context.corpus))
-            self._context.listener.trial_started(ticket)
+            self._context.listener.trial_started(planned)
 
-    def _job(self, ticket: TrialTicket) -> Job:
-        folder = self._folder / str(ticket.number)
-        return Job(key=ticket.number, trial=ticket.trial, label=ticket.label, folder=folder)
+    def _job(self, planned: PlannedTrial) -> Job:
+        return Job(key=planned.cell, trial=planned.trial, label=planned.label)
 
     def _open_run(self, planned: PlannedTrial) -> RunRecorder:
-        context, trial = self._context, planned.trial
+        context, hardware = self._context, self._executor.hardware
         return context.store.start_run(
             kind="trial",
-            run_name=f"{planned.label} (seed {trial.seed})",
+            run_name=planned.name,
             sweep=context.sweep,
             parent_run_id=context.parent_run_id,
-            params={
-                **dataclasses.asdict(trial.variant),
-                "seed": trial.seed,
-                **dataclasses.asdict(trial.training),
-                "device": context.device,
-                "vocab_size": context.corpus.vocab_size,
-            },
-            tags={
-                names.VARIANT: planned.label,
-                names.CELL: planned.cell,
-                names.HARDWARE: context.hardware,
-                names.CORPUS: context.corpus.name,
-                names.CORPUS_DIGEST: context.corpus.digest,
-            },
+            params=schema.trial_params(planned.trial, device=hardware.device, vocab_size=context.corpus.vocab_size),
+            tags=schema.trial_tags(planned, context.corpus, hardware=hardware.name),
         )
 
-    def _take(self, number: int, message: Message, source: TrialSource) -> None:
+    def _take(self, cell: str, event: Event, source: TrialSource) -> None:
         listener = self._context.listener
-        if isinstance(message, Notice):  # about a group, of which the trial that it names may have ended
-            listener.notice(message.text)
+        if isinstance(event, Notice):  # about a group, of which the trial that it names may have ended
+            listener.notice(event.text)
             return
-        running = self._running[number]
-        match message:
+        running = self._running[cell]
+        match event:
             case Progress():
-                listener.trial_progress(running.ticket, message)
+                listener.trial_progress(running.planned, event)
             case Evaluation():
-                _write(running, partial(running.recorder.log_evaluation, message))
-                listener.trial_evaluated(running.ticket, message)
+                _write(running, partial(running.recorder.log_evaluation, event))
+                listener.trial_evaluated(running.planned, event)
+                if not source.evaluated(running.planned, event):
+                    self._executor.stop(cell)
             case Trained(best_val_loss=best_val_loss):
-                # Told now, so that a search has learnt of it before it is asked for what trains next.
+                # Now, so that an adaptive method knows it before it is asked for what trains next.
                 source.ended(running.planned, best_val_loss)
                 running.is_trained = True
             case JobDone():
-                self._done.append((running, message))
+                self._done.append((running, event))
+            case JobStopped(step=step):
+                _write(running, partial(running.recorder.kill, f"stopped at step {step:,}, as its losses said"))
+                del self._running[cell]
+                self._end(running.ended(Outcome.STOPPED))
+                source.ended(running.planned, None)
             case JobFailed() if self._context.must_stop():
                 pass  # what stops this process may have ended the worker too; `run` closes the trial as interrupted
             case JobFailed(reason=reason, traceback=traceback):
                 _write(running, partial(running.recorder.fail, reason, traceback))
-                del self._running[number]
-                self._end(
-                    TrialReport(ticket=running.ticket, outcome="failed", run_id=running.recorder.run_id, reason=reason)
-                )
+                del self._running[cell]
+                self._end(running.ended(Outcome.FAILED, reason=reason))
                 if not running.is_trained:
                     source.ended(running.planned, None)
 
     def _finish(self, running: _Running, done: JobDone) -> None:
-        summary = done.summary
         _write(running, partial(_log_results, running, done))
-        del self._running[running.ticket.number]
-        shutil.rmtree(running.folder)
+        del self._running[running.planned.cell]
         if running.lost is not None:
-            run_id = running.recorder.run_id
-            self._end(TrialReport(ticket=running.ticket, outcome="failed", run_id=run_id, reason=running.lost))
-            return
-        self._end(
-            TrialReport(
-                ticket=running.ticket,
-                outcome="finished",
-                run_id=running.recorder.run_id,
-                final_train_loss=summary.final_train_loss,
-                final_val_loss=summary.final_val_loss,
-                best_val_loss=summary.best_val_loss,
-                train_seconds=summary.train_seconds,
-                tokens_per_second=summary.tokens_per_second,
-            )
-        )
+            self._end(running.ended(Outcome.FAILED, reason=running.lost))
+        else:
+            self._end(running.ended(Outcome.FINISHED, summary=done.summary))
 
     def _log_what_is_trained(self) -> None:
         """Keep the results that wait to be logged, as far as the store takes them."""
@@ -308,28 +280,19 @@ class TrialRunner:
             except TrackingError as error:
                 self._context.listener.notice(f"the result of a trained trial could not be stored: {error}")
 
-    def _kill(self, number: int) -> None:
-        running = self._running.pop(number)
+    def _kill(self, cell: str) -> None:
+        running = self._running.pop(cell)
         try:
             _write(running, partial(running.recorder.kill, "interrupted before the end of training"))
         except TrackingError as error:
             self._context.listener.notice(
                 f"run {running.recorder.run_id} stays RUNNING until a sweep closes it: {error}"
             )
-        self._end(TrialReport(ticket=running.ticket, outcome="interrupted", run_id=running.recorder.run_id))
+        self._end(running.ended(Outcome.INTERRUPTED))
 
-    def _end(self, report: TrialReport) -> None:
-        self._reports.append(report)
-        self._context.listener.trial_ended(report)
-
-    def _ticket(self, planned: PlannedTrial, number: int) -> TrialTicket:
-        return TrialTicket(
-            number=number,
-            trial=planned.trial,
-            label=planned.label,
-            cell=planned.cell,
-            n_params=planned.n_params,
-        )
+    def _end(self, record: TrialRecord) -> None:
+        self._records.append(record)
+        self._context.listener.trial_ended(record)
 
 
 def _write(running: _Running, write: Callable[[], None]) -> None:
@@ -343,8 +306,9 @@ def _write(running: _Running, write: Callable[[], None]) -> None:
 
 def _log_results(running: _Running, done: JobDone) -> None:
     """Everything that a trained trial leaves, and the end of its run."""
-    running.recorder.log_artifacts(running.folder)
-    running.recorder.log_metrics(dataclasses.asdict(done.summary))
+    with done.files.folder() as folder:
+        running.recorder.log_artifacts(folder)
+    running.recorder.log_metrics(schema.summary_metrics(done.summary))
     running.recorder.log_series(done.scores_by_head)
     running.recorder.finish()
 

@@ -13,10 +13,10 @@ from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError
 from gpt_experiments.sweep.definition import SweepDefinition
-from gpt_experiments.sweep.groups import Packing, bytes_for_evaluation, bytes_per_replica, form_groups
+from gpt_experiments.sweep.grouping import GroupLimit, bytes_for_evaluation, bytes_per_replica, form_groups
+from gpt_experiments.sweep.methods import make_method
 from gpt_experiments.sweep.plan import Schedule
-from gpt_experiments.sweep.search import make_search
-from gpt_experiments.sweep.staffing import RunOptions, staff
+from gpt_experiments.sweep.resources import RunOptions, find_hardware
 from gpt_experiments.training import group_key
 
 GIB = 2**30
@@ -81,33 +81,32 @@ def test_seeds_and_dropout_levels_share_a_shape_and_nothing_else_does() -> None:
 def test_an_accelerator_is_filled_and_its_workers_share_it() -> None:
     trial = Trial(variant=Variant())
     each, once = bytes_per_replica(trial, 65), bytes_for_evaluation(trial, 65)
-    whole = Packing(replicas=None, memory=80 * GIB, vocab_size=65).limit(trial)
-    half = Packing(replicas=None, memory=40 * GIB, vocab_size=65).limit(trial)
+    whole = GroupLimit(replicas=None, memory=80 * GIB, vocab_size=65)(trial)
+    half = GroupLimit(replicas=None, memory=40 * GIB, vocab_size=65)(trial)
     assert whole * each + once <= 0.85 * 80 * GIB < (whole + 1) * each + once
     assert half * each + once <= 0.85 * 40 * GIB < (half + 1) * each + once
     assert 100 < half < whole / 2
-    assert Packing(replicas=3, memory=80 * GIB, vocab_size=65).limit(trial) == 3
-    assert Packing(replicas=3, memory=10**6, vocab_size=65).limit(trial) == 1
+    assert GroupLimit(replicas=3, memory=80 * GIB, vocab_size=65)(trial) == 3
+    assert GroupLimit(replicas=3, memory=10**6, vocab_size=65)(trial) == 1
 
 
 def test_a_cpu_trains_one_at_a_time_unless_asked() -> None:
     trial = Trial(variant=Variant())
-    assert Packing(replicas=None, memory=None, vocab_size=65).limit(trial) == 1
-    assert Packing(replicas=7, memory=None, vocab_size=65).limit(trial) == 7
-    staffing = staff(RunOptions(device="cpu"), 100)
-    assert (staffing.memory, staffing.writers) == (None, 0)
+    assert GroupLimit(replicas=None, memory=None, vocab_size=65)(trial) == 1
+    assert GroupLimit(replicas=7, memory=None, vocab_size=65)(trial) == 7
+    hardware = find_hardware(RunOptions(device="cpu"), 100)
+    assert (hardware.memory, hardware.writers) == (None, 0)
     with pytest.raises(ConfigError, match="replicas must be at least 1, but got 0"):
         RunOptions(replicas=0)
 
 
 def test_an_accelerators_workers_share_its_memory_and_leave_cores_to_writers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpt_experiments.sweep.staffing.free_memory", lambda device, processes: 80 * GIB)
-    monkeypatch.setattr("gpt_experiments.sweep.staffing.usable_cores", lambda: 16)
+    monkeypatch.setattr("gpt_experiments.sweep.resources.free_memory", lambda device, processes: 80 * GIB)
+    monkeypatch.setattr("gpt_experiments.sweep.resources.usable_cores", lambda: 16)
     for workers, writers in ((1, 8), (4, 3), (16, 1)):
-        staffing = staff(RunOptions(device="cpu", workers=workers), 100)
-        assert (staffing.workers, staffing.threads, staffing.writers) == (workers, 1, writers)
-        assert staffing.memory == 80 * GIB // workers
-        assert staffing.worker.writers == writers
+        hardware = find_hardware(RunOptions(device="cpu", workers=workers), 100)
+        assert (hardware.workers, hardware.threads, hardware.writers) == (workers, 1, writers)
+        assert hardware.memory == 80 * GIB // workers
 
 
 def test_the_estimate_counts_what_grows() -> None:
@@ -128,7 +127,7 @@ def test_the_dearest_groups_come_first_and_a_search_that_learns_gives_one_varian
 ) -> None:
     levels = {"n_layer": (1, 2), "dropout": (0.0, 0.1, 0.3)}
     grid = SweepDefinition(name="x", method="grid", levels=levels, seeds=(1, 2))  # type: ignore[arg-type]
-    schedule = Schedule(grid, corpus, {}, make_search(grid, {}))
+    schedule = Schedule(grid, corpus, {}, make_method(grid))
     schedule.form_groups(lambda trial: 6, workers=1)
     assert schedule.largest_group == 6
     groups = [schedule.next_group(), schedule.next_group()]
@@ -136,7 +135,7 @@ def test_the_dearest_groups_come_first_and_a_search_that_learns_gives_one_varian
     assert schedule.next_group() is None
 
     tpe = SweepDefinition(name="x", method="tpe", levels=levels, seeds=(1, 2), trials=3)  # type: ignore[arg-type]
-    schedule = Schedule(tpe, corpus, {}, make_search(tpe, {}))
+    schedule = Schedule(tpe, corpus, {}, make_method(tpe))
     schedule.form_groups(lambda trial: 6, workers=2)
     assert schedule.largest_group == 2
     for _ in range(3):

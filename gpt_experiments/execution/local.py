@@ -1,22 +1,24 @@
-"""A pool of worker processes, each training at most one group of trials."""
+"""Runs trials in processes of this machine, each of which trains at most one group at a time."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import multiprocessing
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Final
 
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.sweep.messages import Free, Job, JobDone, JobFailed, Message, Notice
-from gpt_experiments.sweep.processes import death
-from gpt_experiments.sweep.signals import deferred_signals
-from gpt_experiments.sweep.worker import WorkerSetup, work
+from gpt_experiments.execution.group_training import Trainer
+from gpt_experiments.execution.processes import death, worker_context
+from gpt_experiments.execution.protocol import Event, Hardware, Job, JobDone, JobFailed, JobStopped, Notice
+from gpt_experiments.execution.worker import Free, Order, StopJob, WorkerSetup, work
+from gpt_experiments.scratch import scratch_folder
+from gpt_experiments.signals import deferred_signals
+from gpt_experiments.training import train_group
 
 _SECONDS_TO_END: Final = 5.0
 
@@ -29,48 +31,62 @@ class _Worker:
     """
 
     place: int
-    process: SpawnProcess
+    process: BaseProcess
     connection: Connection
     training: bool = False
-    keys: set[int] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
+
+    def send(self, order: Order) -> None:
+        """Nothing happens where it has died just now: `events` finds that, and fails its jobs."""
+        with contextlib.suppress(BrokenPipeError):
+            self.connection.send(order)
 
 
-class WorkerPool:
-    """Up to `size` processes, started when first needed; one that dies fails its trials and is replaced."""
+class LocalExecutor:
+    """As many processes as the hardware says, started when first needed; one that dies fails its trials.
 
-    def __init__(self, corpus: Corpus, setup: WorkerSetup, *, size: int) -> None:
-        self._corpus, self._setup, self._size = corpus, setup, size
-        self._context = multiprocessing.get_context("spawn")  # a forked CUDA context or OpenMP pool would break
+    Args:
+        trainer: what trains a group; a function that another process can import.
+    """
+
+    def __init__(self, corpus: Corpus, hardware: Hardware, trainer: Trainer = train_group) -> None:
+        self.hardware = hardware
+        self._corpus, self._context = corpus, worker_context()
+        self._folder = contextlib.ExitStack()
+        self._setup = WorkerSetup(
+            device_name=hardware.device,
+            threads=hardware.threads,
+            folder=self._folder.enter_context(scratch_folder()),
+            writers=hardware.writers,
+            trainer=trainer,
+        )
         self._workers: list[_Worker] = []
         self._noticed: set[str] = set()  # what one worker notices, the others mostly do as well
         atexit.register(self.close)  # what is no daemon would be waited for at exit
 
     @property
     def has_room(self) -> bool:
-        return sum(worker.training for worker in self._workers) < self._size
+        return sum(worker.training for worker in self._workers) < self.hardware.workers
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Give the jobs, which train as one, to a worker that is ready. There must be room."""
         assert self.has_room
         ready = [worker for worker in self._workers if not worker.training and worker.process.is_alive()]
         worker = ready[0] if ready else self._start()
         worker.training = True
         worker.keys |= {job.key for job in jobs}
-        with contextlib.suppress(BrokenPipeError):  # it has died just now: `messages` finds that, and fails the jobs
-            worker.connection.send(tuple(jobs))
+        worker.send(tuple(jobs))
 
-    def messages(self, timeout: float) -> list[tuple[int, Message]]:
-        """What the workers sent, each with its job's key; waits at most `timeout` seconds for the first message.
+    def stop(self, key: str) -> None:
+        for worker in self._workers:
+            if key in worker.keys:
+                worker.send(StopJob(key=key))
 
-        The last message about a job is JobDone or JobFailed. A notice in words that were given before is left out.
-        """
+    def events(self, timeout: float) -> list[tuple[str, Event]]:
         if not self._workers:
             time.sleep(timeout)  # what waits for nothing returns at once on Windows
             return []
-        by_handle = {worker.connection: worker for worker in self._workers}
-        by_sentinel = {worker.process.sentinel: worker for worker in self._workers}
-        ready = wait([*by_handle, *by_sentinel], timeout)
-        received: list[tuple[int, Message]] = []
+        ready = wait([w for worker in self._workers for w in (worker.connection, worker.process.sentinel)], timeout)
+        received: list[tuple[str, Event]] = []
         for worker in self._workers.copy():
             if worker.connection in ready or worker.process.sentinel in ready:
                 received += self._receive(worker)
@@ -83,8 +99,7 @@ class WorkerPool:
             if worker.keys or not worker.process.is_alive():
                 worker.process.terminate()
             else:
-                with contextlib.suppress(BrokenPipeError):
-                    worker.connection.send(None)
+                worker.send(None)
         for worker in self._workers:
             worker.process.join(_SECONDS_TO_END)
             if worker.process.is_alive():
@@ -92,12 +107,13 @@ class WorkerPool:
                 worker.process.join()
             worker.connection.close()
         self._workers.clear()
+        self._folder.close()
 
     def _start(self) -> _Worker:
         taken = {worker.place for worker in self._workers}
         place = next(number for number in range(len(taken) + 1) if number not in taken)
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(
+        process: BaseProcess = self._context.Process(
             target=work,
             args=(theirs, self._corpus, self._setup.at_place(place)),
             daemon=not self._setup.writers,  # a daemon must not have children
@@ -109,21 +125,21 @@ class WorkerPool:
         self._workers.append(worker)
         return worker
 
-    def _receive(self, worker: _Worker) -> list[tuple[int, Message]]:
-        received: list[tuple[int, Message]] = []
+    def _receive(self, worker: _Worker) -> list[tuple[str, Event]]:
+        received: list[tuple[str, Event]] = []
         try:
             while worker.connection.poll():
-                sent: Free | tuple[int, Message] = worker.connection.recv()
+                sent: Free | tuple[str, Event] = worker.connection.recv()
                 if isinstance(sent, Free):
                     worker.training = False
                     continue
-                key, message = sent
-                if isinstance(message, Notice):
-                    if message.text in self._noticed:
+                key, event = sent
+                if isinstance(event, Notice):
+                    if event.text in self._noticed:
                         continue
-                    self._noticed.add(message.text)
+                    self._noticed.add(event.text)
                 received.append(sent)
-                if isinstance(message, JobDone | JobFailed):
+                if isinstance(event, JobDone | JobStopped | JobFailed):
                     worker.keys.discard(key)
         except (EOFError, ConnectionError):
             worker.process.join(_SECONDS_TO_END)

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 import torch
 
 from gpt_experiments.errors import ConfigError
-from gpt_experiments.sweep.staffing import RunOptions, staff, usable_cores
-from gpt_experiments.sweep.worker import WorkerSetup
+from gpt_experiments.execution import Hardware
+from gpt_experiments.execution.worker import WorkerSetup
+from gpt_experiments.sweep.resources import RunOptions, find_hardware, usable_cores
 
 GIB = 2**30
 CPU_MAX = "/sys/fs/cgroup/cpu.max"
@@ -46,7 +48,7 @@ def quota(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_cores_are_no_more_than_the_containers_share(quota: Any, line: str, cores: int) -> None:
     quota(line)
     assert usable_cores() == cores
-    assert staff(RunOptions(device="cpu"), 100).workers == cores
+    assert find_hardware(RunOptions(device="cpu"), 100).workers == cores
 
 
 def test_cores_are_no_more_than_the_processes_affinity(quota: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +62,7 @@ def test_a_process_bound_to_one_core_has_one() -> None:
     program = """
 import os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from gpt_experiments.sweep.staffing import usable_cores
+from gpt_experiments.sweep.resources import usable_cores
 print(usable_cores())
 """
     environment = {name: value for name, value in os.environ.items() if name != "LOKY_MAX_CPU_COUNT"}
@@ -91,22 +93,23 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> Any:
             lambda device: SimpleNamespace(total_memory=memory[device.index], uuid="none"),
         )
 
-    monkeypatch.setattr("gpt_experiments.sweep.staffing.usable_cores", lambda: 32)
+    monkeypatch.setattr("gpt_experiments.sweep.resources.usable_cores", lambda: 32)
     monkeypatch.setattr("gpt_experiments.training.device._free_by_driver", lambda device: None)
     return set_cards
 
 
-def places(setup: WorkerSetup, workers: int) -> list[str]:
+def places(found: Hardware, workers: int) -> list[str]:
+    setup = WorkerSetup(device_name=found.device, threads=1, folder=Path())
     return [setup.at_place(place).device_name for place in range(workers)]
 
 
 def test_each_cuda_device_gets_a_worker_with_its_whole_memory(cards: Any) -> None:
     cards(80 * GIB, 80 * GIB, 80 * GIB, 80 * GIB)
-    staffing = staff(RunOptions(device="cuda"), 100)
-    assert (staffing.workers, staffing.device, staffing.hardware) == (4, "cuda", "card of 80 GiB")
-    assert places(staffing.worker, 4) == ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]
-    assert staffing.memory == 80 * GIB - GIB // 2
-    assert (staffing.threads, staffing.writers) == (1, 7)
+    hardware = find_hardware(RunOptions(device="cuda"), 100)
+    assert (hardware.workers, hardware.device, hardware.name) == (4, "cuda", "card of 80 GiB")
+    assert places(hardware, 4) == ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]
+    assert hardware.memory == 80 * GIB - GIB // 2
+    assert (hardware.threads, hardware.writers) == (1, 7)
 
 
 @pytest.mark.parametrize(
@@ -122,17 +125,17 @@ def test_workers_take_turns_at_the_devices_and_share_their_own(
     cards: Any, workers: int | None, trials: int, devices: list[str], sharing: int
 ) -> None:
     cards(80 * GIB, 80 * GIB, 80 * GIB, 80 * GIB)
-    staffing = staff(RunOptions(device="cuda", workers=workers), trials)
-    assert places(staffing.worker, staffing.workers) == devices
-    assert staffing.memory == 80 * GIB // sharing - GIB // 2
+    hardware = find_hardware(RunOptions(device="cuda", workers=workers), trials)
+    assert places(hardware, hardware.workers) == devices
+    assert hardware.memory == 80 * GIB // sharing - GIB // 2
 
 
 def test_groups_fit_the_smallest_of_the_devices_that_are_used(cards: Any) -> None:
     cards(80 * GIB, 24 * GIB)
-    both = staff(RunOptions(device="cuda"), 100)
-    assert (both.memory, both.hardware) == (24 * GIB - GIB // 2, "card of 80 GiB and card of 24 GiB")
-    first = staff(RunOptions(device="cuda", workers=1), 100)
-    assert (first.memory, first.hardware) == (80 * GIB - GIB // 2, "card of 80 GiB")
-    second = staff(RunOptions(device="cuda:1", workers=2), 100)
-    assert (second.memory, second.hardware) == (12 * GIB - GIB // 2, "card of 24 GiB")
-    assert places(second.worker, 2) == ["cuda:1", "cuda:1"]
+    both = find_hardware(RunOptions(device="cuda"), 100)
+    assert (both.memory, both.name) == (24 * GIB - GIB // 2, "card of 80 GiB and card of 24 GiB")
+    first = find_hardware(RunOptions(device="cuda", workers=1), 100)
+    assert (first.memory, first.name) == (80 * GIB - GIB // 2, "card of 80 GiB")
+    second = find_hardware(RunOptions(device="cuda:1", workers=2), 100)
+    assert (second.memory, second.name) == (12 * GIB - GIB // 2, "card of 24 GiB")
+    assert places(second, 2) == ["cuda:1", "cuda:1"]

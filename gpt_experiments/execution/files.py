@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import multiprocessing
 import os
 import pickle
 import queue
+import shutil
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 from typing import Final, Protocol
 
@@ -22,20 +24,34 @@ import torch
 
 from gpt_experiments.artifacts import write_trial_files
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.sweep.group_training import reason
-from gpt_experiments.sweep.messages import Job, JobDone, JobFailed, Message
-from gpt_experiments.sweep.processes import death, serve_parent
+from gpt_experiments.execution.group_training import reason
+from gpt_experiments.execution.processes import death, serve_parent, worker_context
+from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed
 from gpt_experiments.training import TrainingResult, prepare_process
 
 _MOST_WAITING_BYTES: Final = 2**30  # of trained models in the worker's memory, until a writer takes them
 _SECONDS_TO_END: Final = 5.0
 
-Tell = Callable[[int, Message], None]
-"""Sends a message about the job of a key to the parent; called from any thread."""
+Send = Callable[[str, Event], None]
+"""Sends an event about the job of a key to the parent; called from any thread."""
+
+
+@dataclass(frozen=True)
+class FilesAt:
+    """Files in a folder of this machine, which are read once."""
+
+    path: Path
+
+    @contextlib.contextmanager
+    def folder(self) -> Iterator[Path]:
+        try:
+            yield self.path
+        finally:
+            shutil.rmtree(self.path)
 
 
 class FileWriter(Protocol):
-    """Takes trained trials, and tells of each, sooner or later, whether its files are written."""
+    """Takes trained trials, and sends for each, sooner or later, JobDone or JobFailed."""
 
     def expect(self, trials: int) -> None: ...
     def write(self, job: Job, result: TrainingResult) -> None: ...
@@ -45,15 +61,15 @@ class FileWriter(Protocol):
 class WriteHere:
     """Writes at once, in this process: where the CPU trains, its cores are all busy anyway."""
 
-    def __init__(self, corpus: Corpus, tell: Tell) -> None:
-        self._corpus, self._tell = corpus, tell
+    def __init__(self, corpus: Corpus, folder: Path, send: Send) -> None:
+        self._corpus, self._folder, self._send = corpus, folder, send
 
     def expect(self, trials: int) -> None:
         """Nothing to prepare."""
 
     def write(self, job: Job, result: TrainingResult) -> None:
-        """Write the trial's files, and tell how that went."""
-        self._tell(job.key, write_files(job, result, self._corpus))
+        """Write the trial's files, and send how that went."""
+        self._send(job.key, write_files(job, result, self._corpus, self._folder))
 
     def close(self) -> None:
         """Nothing is under way."""
@@ -66,22 +82,22 @@ class WriterPool:
     alone. Models wait in main memory, pickled; `write` blocks while more than a gibibyte of them does.
     """
 
-    def __init__(self, corpus: Corpus, size: int, tell: Tell) -> None:
-        self._corpus, self._size, self._tell = corpus, size, tell
+    def __init__(self, corpus: Corpus, folder: Path, size: int, send: Send) -> None:
+        self._corpus, self._folder, self._size, self._send = corpus, folder, size, send
         self._orders: queue.SimpleQueue[tuple[Job, bytes] | None] = queue.SimpleQueue()
         self._waiting_bytes, self._changed = 0, threading.Condition()
         self._writers: list[_Writer] = []
         self._threads: list[threading.Thread] = []
 
     @property
-    def processes(self) -> list[SpawnProcess]:
+    def processes(self) -> list[BaseProcess]:
         """The writers that have been started and not replaced."""
         return [writer.process for writer in self._writers if writer.process is not None]
 
     def expect(self, trials: int) -> None:
         """Start what `trials` trials can use, so that it has loaded by the time that they are trained."""
         while len(self._writers) < min(self._size, trials):
-            writer = _Writer(self._corpus)
+            writer = _Writer(self._corpus, self._folder)
             thread = threading.Thread(target=self._serve, args=(writer,), daemon=True, name="writer")
             self._writers.append(writer)
             self._threads.append(thread)
@@ -96,7 +112,7 @@ class WriterPool:
             model = copy.deepcopy(result.model.to("cpu"))
             order = pickle.dumps((job, dataclasses.replace(result, model=model)))
         except Exception as error:
-            self._tell(job.key, JobFailed(reason=reason(error), traceback=traceback.format_exc()))
+            self._send(job.key, JobFailed(reason=reason(error), traceback=traceback.format_exc()))
             return
         with self._changed:
             self._changed.wait_for(lambda: self._waiting_bytes < _MOST_WAITING_BYTES)
@@ -122,11 +138,11 @@ class WriterPool:
         signal.signal(signal.SIGTERM, end)
 
     def _serve(self, writer: _Writer) -> None:
-        with contextlib.suppress(OSError):  # no process can be had: `write` tries again, and tells
+        with contextlib.suppress(OSError):  # no process can be had: `write` tries again, and sends why
             writer.start()
         while (taken := self._orders.get()) is not None:
             job, order = taken
-            self._tell(job.key, writer.write(order))
+            self._send(job.key, writer.write(order))
             with self._changed:
                 self._waiting_bytes -= len(order)
                 self._changed.notify_all()
@@ -138,16 +154,16 @@ class _Writer:
 
     _starting = threading.Lock()  # multiprocessing keeps its children in a list that no lock guards
 
-    def __init__(self, corpus: Corpus) -> None:
-        self._corpus = corpus
-        self.process: SpawnProcess | None = None
+    def __init__(self, corpus: Corpus, folder: Path) -> None:
+        self._corpus, self._folder = corpus, folder
+        self.process: BaseProcess | None = None
         self._connection: Connection | None = None
 
     def start(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = worker_context()
         with self._starting:
             ours, theirs = context.Pipe()
-            process = context.Process(target=_write_orders, args=(theirs, self._corpus), daemon=True)
+            process = context.Process(target=_write_orders, args=(theirs, self._corpus, self._folder), daemon=True)
             process.start()
             theirs.close()
         self.process, self._connection = process, ours
@@ -177,16 +193,17 @@ class _Writer:
             self.process.join(_SECONDS_TO_END)
 
 
-def write_files(job: Job, result: TrainingResult, corpus: Corpus) -> JobDone | JobFailed:
-    """Write the trained trial's files into the job's folder; an error is told, not raised."""
+def write_files(job: Job, result: TrainingResult, corpus: Corpus, folder: Path) -> JobDone | JobFailed:
+    """Write the trained trial's files, into a folder of its own below `folder`; an error is returned, not raised."""
+    mine = folder / job.key
     try:
-        scores_by_head = write_trial_files(result, job.trial, corpus, job.label, job.folder)
+        scores_by_head = write_trial_files(result, job.trial, corpus, job.label, mine)
     except Exception as error:
         return JobFailed(reason=reason(error), traceback=traceback.format_exc())
-    return JobDone(summary=result.summary, scores_by_head=scores_by_head)
+    return JobDone(summary=result.summary, scores_by_head=scores_by_head, files=FilesAt(mine))
 
 
-def _write_orders(orders: Connection, corpus: Corpus) -> None:
+def _write_orders(orders: Connection, corpus: Corpus, folder: Path) -> None:
     """The writer process: one order after another, until the other end is closed."""
     serve_parent()
     prepare_process(torch.device("cpu"), 1)
@@ -195,4 +212,4 @@ def _write_orders(orders: Connection, corpus: Corpus) -> None:
             job, result = pickle.loads(orders.recv_bytes())
         except EOFError:
             return
-        orders.send(write_files(job, result, corpus))
+        orders.send(write_files(job, result, corpus, folder))

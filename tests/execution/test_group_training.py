@@ -12,26 +12,26 @@ import torch
 
 from gpt_experiments.config import TrainingSetup, Trial, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.sweep.group_training import BrokenDeviceError, Step, Trainer, train_jobs
-from gpt_experiments.sweep.messages import Job, JobDone, JobFailed, Message, Notice
-from gpt_experiments.sweep.worker import _train_group, _warnings_as_notices
-from gpt_experiments.sweep.writers import WriteHere
+from gpt_experiments.execution.files import WriteHere
+from gpt_experiments.execution.group_training import BrokenDeviceError, Step, Trainer, train_jobs
+from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, Notice
+from gpt_experiments.execution.worker import _train_group, warnings_as_notices
 from gpt_experiments.training import Evaluation, Progress, TrainingResult
-from tests.sweep import trainers
+from tests.execution import trainers
 
 VARIANT = Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 SETUP = TrainingSetup(steps=2, batch_size=2, eval_interval=1)
 
 
-def jobs_of(seeds: tuple[int, ...], folder: Path = Path()) -> list[Job]:
+def jobs_of(seeds: tuple[int, ...]) -> list[Job]:
     return [
-        Job(key=key, trial=Trial(variant=VARIANT, seed=seed, training=SETUP), label="x", folder=folder / str(key))
+        Job(key=str(key), trial=Trial(variant=VARIANT, seed=seed, training=SETUP), label="x")
         for key, seed in enumerate(seeds)
     ]
 
 
 def told(corpus: Corpus, trainer: Trainer, seeds: tuple[int, ...]) -> list[tuple[int, Step]]:
-    return [(job.key, step) for job, step in train_jobs(jobs_of(seeds), corpus, torch.device("cpu"), trainer)]
+    return [(int(job.key), step) for job, step in train_jobs(jobs_of(seeds), corpus, torch.device("cpu"), trainer)]
 
 
 def of(kind: type, steps: list[tuple[int, Step]]) -> list[int]:
@@ -105,7 +105,7 @@ def test_a_device_that_turns_out_to_be_broken_when_its_memory_is_released_is_tol
     def release(device: torch.device) -> None:
         raise torch.AcceleratorError("CUDA error: unspecified launch failure")
 
-    monkeypatch.setattr("gpt_experiments.sweep.group_training.release_memory", release)
+    monkeypatch.setattr("gpt_experiments.execution.group_training.release_memory", release)
     steps = steps_until_broken(corpus, trainers.bug, (1, 2))
     reasons = {step.reason for _, step in steps if isinstance(step, JobFailed)}
     assert reasons == {"AcceleratorError: CUDA error: unspecified launch failure"}
@@ -118,16 +118,17 @@ def test_a_device_that_turns_out_to_be_broken_when_its_memory_is_released_is_tol
 def test_a_process_trains_on_unless_a_capture_has_failed_in_it(
     corpus: Corpus, tmp_path: Path, trainer: Trainer, goes_on: bool
 ) -> None:
-    sent: list[tuple[int, Message]] = []
+    sent: list[tuple[str, Event]] = []
 
-    def tell(key: int, message: Message) -> None:
-        sent.append((key, message))
+    def send(key: str, event: Event) -> None:
+        sent.append((key, event))
 
-    (job,) = jobs_of((1,), tmp_path)
+    (job,) = jobs_of((1,))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         device = torch.device("cpu")
-        assert _train_group([job], corpus, device, trainer, WriteHere(corpus, tell), tell) == goes_on
+        writer = WriteHere(corpus, tmp_path, send)
+        assert _train_group([job], corpus, device, trainer, lambda key: False, writer, send) == goes_on
     assert isinstance(sent[-1][1], JobFailed if trainer is trainers.bug else JobDone)
 
 
@@ -143,16 +144,16 @@ def test_a_process_whose_device_is_broken_ends_once_everything_is_told(
         raise Ended
 
     monkeypatch.setattr(os, "_exit", end)
-    sent: list[tuple[int, Message]] = []
+    sent: list[tuple[str, Event]] = []
 
-    def tell(key: int, message: Message) -> None:
-        sent.append((key, message))
+    def send(key: str, event: Event) -> None:
+        sent.append((key, event))
 
-    writer, device = WriteHere(corpus, tell), torch.device("cpu")
-    jobs = jobs_of((1, trainers.UNLUCKY_SEED), tmp_path)
+    writer, device = WriteHere(corpus, tmp_path, send), torch.device("cpu")
+    jobs = jobs_of((1, trainers.UNLUCKY_SEED))
     with pytest.raises(Ended):
-        _train_group(jobs, corpus, device, trainers.breaks_the_device, writer, tell)
-    assert [(key, type(message)) for key, message in sent] == [(0, JobFailed), (1, JobFailed)]
+        _train_group(jobs, corpus, device, trainers.breaks_the_device, lambda key: False, writer, send)
+    assert [(key, type(event)) for key, event in sent] == [("0", JobFailed), ("1", JobFailed)]
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
@@ -166,9 +167,12 @@ def test_each_job_ends_once_and_with_its_own_model(corpus: Corpus, seeds: tuple[
 
 
 def test_a_step_that_cannot_be_captured_is_a_notice_and_any_other_warning_stays_one(corpus: Corpus) -> None:
-    job = Job(key=7, trial=Trial(variant=VARIANT, training=SETUP), label="x", folder=Path())
-    sent: list[tuple[int, Message]] = []
-    with pytest.warns(UserWarning, match="of no concern") as others, _warnings_as_notices(7, lambda *m: sent.append(m)):
+    job = Job(key="7", trial=Trial(variant=VARIANT, training=SETUP), label="x")
+    sent: list[tuple[str, Event]] = []
+    with (
+        pytest.warns(UserWarning, match="of no concern") as others,
+        warnings_as_notices("7", lambda *m: sent.append(m)),
+    ):
         list(train_jobs([job], corpus, torch.device("cpu"), trainers.not_captured))
-    assert sent == [(7, Notice(text="the training step could not be captured"))]
+    assert sent == [("7", Notice(text="the training step could not be captured"))]
     assert len(others) == 1

@@ -3,27 +3,64 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pandas as pd
 from mlflow.entities import Run
 
-from gpt_experiments.analysis.results import Pretrained, SweepResults
-from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
-from gpt_experiments.errors import TrackingError
-from gpt_experiments.tracking import names
+from gpt_experiments import names
+from gpt_experiments.analysis.results import FINISHED, Pretrained, SweepResults
+from gpt_experiments.config import HYPERPARAMETERS, ModelConfig
+from gpt_experiments.errors import MissingError, TrackingError
+from gpt_experiments.records import StoredTrial, trial_name
 from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_numbers, read_text
+from gpt_experiments.tracking.runs import get_run
+from gpt_experiments.tracking.schema import SUMMARY_METRICS, PlanRow, finished_trial, is_finite, kind_of, problem_of
 from gpt_experiments.tracking.store import Store
-from gpt_experiments.tracking.sweep_record import PlannedRow, SweepRecord, find_sweep, search_deleted
-from gpt_experiments.tracking.trial_values import MEASURED, is_finite, problem_of
+from gpt_experiments.tracking.sweep_record import SweepRecord, find_sweep
 
-_HEAD_SCORES: Final = ("previous_position", "first_position", "entropy", "same_word", "same_character", "induction")
 _POSITION_COLUMNS: Final = ("run_id", "characters_seen", "val_loss")
-_CURVE_COLUMNS: Final = ("run_id", "step", "train_loss", "val_loss")
-_HEAD_COLUMNS: Final = ("run_id", "layer", "head", *_HEAD_SCORES, "name", "repeat_length")
+_CURVE_COLUMNS: Final = ("run_id", "step", names.TRAIN_LOSS, names.VAL_LOSS)
+_HEAD_COLUMNS: Final = ("run_id", "layer", "head", *names.HEAD_SCORES, "name", "repeat_length")
 _WHOLE: Final = {"characters_seen": 1, "layer": 1, "head": 1, "repeat_length": 0}  # from which number on
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepTrials:
+    """The trials of a sweep.
+
+    Attributes:
+        running: while a process still trains them.
+        left_out: what of the sweep's record cannot be read, a sentence each.
+    """
+
+    name: str
+    run_id: str
+    running: bool
+    trials: tuple[StoredTrial, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def read_sweep_trials(store: Store, reference: str | None = None) -> SweepTrials:
+    """The trials of the sweep of that name or parent run id; without either, of the one last worked on.
+
+    Raises:
+        TrackingError: there is no such sweep, or nothing says which trials it planned.
+    """
+    parent = find_sweep(store, reference)
+    left_out = LeftOut()
+    record = SweepRecord(store, parent, left_out)
+    trials = _stored_trials(store, record.rows(), record.vocab_size(), _runs_by_cell(store), left_out)
+    return SweepTrials(
+        name=record.name,
+        run_id=parent.info.run_id,
+        running=parent.info.status == "RUNNING",
+        trials=tuple(trials),
+        left_out=left_out.sentences(),
+    )
 
 
 def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
@@ -40,16 +77,12 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
     with told_as_tracking_errors(store.uri):
         rows, vocab_size = record.rows(), record.vocab_size()
         setup = record.setup(rows)
-        runs: dict[str, list[Run]] = {}
-        for run in store.search(f"tags.`{names.KIND}` = 'trial'"):
-            runs.setdefault(run.data.tags.get(names.CELL, ""), []).append(run)  # newest first
-        trials = [_trial_row(row, runs.get(row.cell, []), setup.baseline, vocab_size, left_out) for row in rows]
-        _name_deleted_runs(store, rows, trials)
+        runs = _runs_by_cell(store)
+        trials = _stored_trials(store, rows, vocab_size, runs, left_out)
         by_id = {run.info.run_id: run for of_cell in runs.values() for run in of_cell}
+        labels = {row.variant: row.variant.label(setup.baseline) for row in rows}
         finished = [
-            (by_id[trial["run_id"]], f"{trial['label']} (seed {trial['seed']})")
-            for trial in trials
-            if trial["outcome"] == "finished"
+            (by_id[trial.run_id], trial_name(labels[trial.variant], trial.seed)) for trial in trials if trial.finished
         ]
         if not finished:
             raise TrackingError(_nothing_finished(record.name, parent, left_out))
@@ -64,7 +97,9 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
             corpus=parent.data.tags.get(names.CORPUS, "unknown"),
             corpus_digest=parent.data.tags.get(names.CORPUS_DIGEST, ""),
             vocab_size=vocab_size,
-            trials=pd.DataFrame(trials),
+            trials=pd.DataFrame(
+                [_row(trial, labels[trial.variant], by_id.get(trial.run_id), vocab_size) for trial in trials]
+            ),
             curves=_curves(store, finished, left_out),
             positions=_tables(store, finished, names.POSITIONS_FILE, _POSITION_COLUMNS, left_out),
             heads=_tables(store, finished, names.HEADS_FILE, _HEAD_COLUMNS, left_out),
@@ -79,17 +114,18 @@ def _nothing_finished(name: str, parent: Run, left_out: LeftOut) -> str:
 
 
 def read_pretrained(store: Store, run_id: str) -> Pretrained:
-    """A pre-trained model's run, as `baseline` leaves it; without its sample where that cannot be read.
+    """A pre-trained model's run, as `evaluate` leaves it; without its sample where that cannot be read.
 
     Raises:
         TrackingError: there is no such run in the experiment, or it is not a finished one of that kind.
     """
-    found = [run for run in store.search(f"tags.`{names.KIND}` = 'baseline'") if run.info.run_id == run_id]
+    found = [run for run in store.search(f"tags.`{names.KIND}` != 'trial'") if run.info.run_id == run_id]
     needed = (names.N_PARAMS, names.FINAL_TRAIN_LOSS, names.FINAL_VAL_LOSS)
-    if not found or not all(is_finite(found[0].data.metrics.get(name, math.nan)) for name in needed):
+    is_one = bool(found) and kind_of(found[0]) == "pretrained"
+    if not is_one or not all(is_finite(found[0].data.metrics.get(name, math.nan)) for name in needed):
         raise TrackingError(
             f"run {run_id!r} is no evaluated pre-trained model in experiment {store.experiment.name!r} of {store.uri}; "
-            "give the id that the command `baseline` printed"
+            "give the id that the command `evaluate` printed"
         )
     data = found[0].data
     try:
@@ -107,52 +143,82 @@ def read_pretrained(store: Store, run_id: str) -> Pretrained:
     )
 
 
-def _trial_row(
-    planned: PlannedRow, runs: Sequence[Run], baseline: Variant, vocab_size: int, left_out: LeftOut
-) -> dict[str, Any]:
-    """One row of `SweepResults.trials`: the newest finished run of the planned cell, else how the newest one ended."""
-    variant, label = planned.variant, planned.variant.label(baseline)
-    problems = {run.info.run_id: problem_of(run) for run in runs if run.info.status == "FINISHED"}
-    finished = [run for run in runs if problems.get(run.info.run_id, "") is None]
-    run = next(iter([*finished, *runs]), None)
-    outcome, reason = "missing", ""
-    if finished:
-        outcome = "finished"
-    elif run is not None and problems.get(run.info.run_id):
-        reason = f"its run {problems[run.info.run_id]}"
-        left_out.add("the run", str(problems[run.info.run_id]), f"{label} (seed {planned.seed})")
-    elif run is not None:
-        outcome = "failed" if run.info.status == "FAILED" else "missing"
-        reason = run.data.tags.get(names.FAILURE, "")
-    steps, batch_size = (
-        int(run.data.params.get(name, 0)) if run and finished else 0 for name in ("steps", "batch_size")
+def _runs_by_cell(store: Store) -> dict[str, list[Run]]:
+    """The runs of every cell, newest first."""
+    runs: dict[str, list[Run]] = {}
+    for run in store.search(f"tags.`{names.KIND}` = 'trial'"):
+        runs.setdefault(run.data.tags.get(names.CELL, ""), []).append(run)
+    return runs
+
+
+def _stored_trials(
+    store: Store, rows: Iterable[PlanRow], vocab_size: int, runs: Mapping[str, Sequence[Run]], left_out: LeftOut
+) -> list[StoredTrial]:
+    """What became of each planned trial, whoever trained it.
+
+    A finished run counts also without its checkpoint: its losses are there.
+    """
+    return [_stored_trial(store, row, vocab_size, runs.get(row.cell, ()), left_out) for row in rows]
+
+
+def _stored_trial(store: Store, row: PlanRow, vocab_size: int, runs: Sequence[Run], left_out: LeftOut) -> StoredTrial:
+    whole = next((found for run in runs if run.info.status == "FINISHED" and (found := finished_trial(run))), None)
+    newest, has_failed, reason = next(iter(runs), None), False, ""
+    if whole is None and newest is not None:
+        if newest.info.status == "FINISHED":
+            problem = problem_of(newest) or "is of no trial"
+            reason = f"its run {problem}"
+            left_out.add("the run", problem, row.name)
+        else:
+            has_failed = newest.info.status == "FAILED"
+            reason = next(iter(newest.data.tags.get(names.FAILURE, "").splitlines()), "")
+    elif whole is None and row.run_id:
+        reason = f"its run {row.run_id} {_what_became_of(store, row.run_id)}"
+    return StoredTrial(
+        label=row.label,
+        cell=row.cell,
+        variant=row.variant,
+        seed=row.seed,
+        n_params=ModelConfig(variant=row.variant, vocab_size=vocab_size).n_params,
+        run_id=whole.run_id if whole else newest.info.run_id if newest else "",
+        finished=whole,
+        has_failed=has_failed,
+        reason=reason,
     )
-    config = ModelConfig(variant=variant, vocab_size=vocab_size)
-    tokens = steps * batch_size * variant.block_size
+
+
+def _what_became_of(store: Store, run_id: str) -> str:
+    """Why a run that the plan names is not among those of its cell."""
+    try:
+        run = get_run(store, run_id)
+    except MissingError:
+        return "is gone"
+    return "is deleted" if run.info.lifecycle_stage != "active" else "belongs to another cell"
+
+
+def _row(trial: StoredTrial, label: str, run: Run | None, vocab_size: int) -> dict[str, Any]:
+    """One row of `SweepResults.trials`."""
+    steps, batch_size = (
+        int(run.data.params.get(name, 0)) if run and trial.finished else 0 for name in ("steps", "batch_size")
+    )
+    tokens = steps * batch_size * trial.variant.block_size
+    config = ModelConfig(variant=trial.variant, vocab_size=vocab_size)
+    measured = [name for name in SUMMARY_METRICS if name != names.N_PARAMS]
     return {
         "label": label,
-        **{name: getattr(variant, name) for name in HYPERPARAMETERS},
-        "seed": planned.seed,
-        "run_id": run.info.run_id if run else "",
-        "outcome": outcome,
-        "reason": reason,
-        "n_params": config.n_params,
+        **{name: getattr(trial.variant, name) for name in HYPERPARAMETERS},
+        "seed": trial.seed,
+        "run_id": trial.run_id,
+        "outcome": FINISHED if trial.finished else "failed" if trial.has_failed else "missing",
+        "reason": trial.reason,
+        "n_params": trial.n_params,
         "steps": steps,
         "tokens": tokens,
         "flops": tokens * config.flops_per_token,
-        "device": run.data.params.get("device", "") if run else "",
+        "device": run.data.params.get(names.DEVICE, "") if run else "",
         "hardware": run.data.tags.get(names.HARDWARE, "") if run else "",
-        **{name: run.data.metrics[name] if run and finished else None for name in MEASURED},
+        **{name: run.data.metrics[name] if run and trial.finished else None for name in measured},
     }
-
-
-def _name_deleted_runs(store: Store, rows: Sequence[PlannedRow], trials: Sequence[dict[str, Any]]) -> None:
-    """Say of each trial that has lost its run whether that run is deleted."""
-    lost = [(row.run_id, trial) for row, trial in zip(rows, trials, strict=True) if row.run_id and not trial["run_id"]]
-    if lost:
-        deleted = {run.info.run_id for run in search_deleted(store, f"tags.`{names.KIND}` = 'trial'")}
-        for run_id, trial in lost:
-            trial["reason"] = f"its run {run_id} is {'deleted' if run_id in deleted else 'gone'}"
 
 
 def _curves(store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut) -> pd.DataFrame:

@@ -1,15 +1,17 @@
-"""Every name that this program writes into MLflow, in one place."""
+"""Every name that this program stores: tags, metrics and files of MLflow runs, and the defaults of both.
+
+What is stored under one of them is read by later versions: a name is added here, and never changed.
+"""
 
 from __future__ import annotations
 
-import re
 from typing import Final, Literal
 
-from gpt_experiments.errors import ConfigError, shown
-
 DEFAULT_EXPERIMENT: Final = "gpt-experiments"
+DEFAULT_SEED: Final = 1337
 
-Kind = Literal["sweep", "trial", "baseline"]
+Kind = Literal["sweep", "trial", "pretrained"]
+EARLIER_PRETRAINED: Final = "baseline"  # the kind of a pre-trained model's run, until 0.1.0
 
 # Tags
 KIND: Final = "gpt.kind"
@@ -32,6 +34,12 @@ SCORE: Final = "gpt.final_val_loss"  # what a champion is challenged on, nats pe
 DEFAULT_MODEL: Final = "gpt-experiments"
 CHAMPION: Final = "champion"
 
+# Parameters beside those of `parameters`
+DEVICE: Final = "device"
+IS_ADAPTIVE: Final = "is_adaptive"  # of a sweep: whether its method chooses variants by results
+SEED: Final = "seed"
+VOCAB_SIZE: Final = "vocab_size"
+
 # Metrics over steps, nats per character
 TRAIN_LOSS: Final = "train_loss"
 VAL_LOSS: Final = "val_loss"
@@ -45,33 +53,26 @@ TRAIN_SECONDS: Final = "train_seconds"
 EVAL_SECONDS: Final = "eval_seconds"
 TOKENS_PER_SECOND: Final = "tokens_per_second"
 
-# Artifacts
-CHECKPOINT_FOLDER: Final = "checkpoint"
-MODEL_FOLDER: Final = "model"  # the checkpoint again, as what MLflow loads and serves; only of a registered run
+# Metrics over heads, layer by layer, are named as `entropy_by_head`; the scores, of which some are multiples of chance
+HEAD_SCORES: Final = ("previous_position", "first_position", "entropy", "same_word", "same_character", "induction")
+MULTIPLES_OF_CHANCE: Final = ("same_character", "induction")
+BY_HEAD: Final = "_by_head"
+
+# Files of a trial
+LOSS_CURVE_FILE: Final = "loss_curve.png"
 SAMPLE_FILE: Final = "sample.txt"
 POSITIONS_FILE: Final = "loss_by_position.csv"
-HEADS_FILE: Final = "attention/heads.csv"
-EXPLORER_FILE: Final = "attention/explorer.html"
-REPORT_FOLDER: Final = "report"
+CHECKPOINT_FOLDER: Final = "checkpoint"
+MODEL_FOLDER: Final = "model"  # the checkpoint again, as what MLflow loads and serves; only of a registered run
+ATTENTION_FOLDER: Final = "attention"
+SPEAKER_FOLDER: Final = "king_henry"  # in ATTENTION_FOLDER: the same on another text
+HEADS_FILE: Final = f"{ATTENTION_FOLDER}/heads.csv"
+HEAD_MAPS_FILE: Final = f"{ATTENTION_FOLDER}/scores.png"
+EXPLORER_FILE: Final = f"{ATTENTION_FOLDER}/explorer.html"
 TRACEBACK_FILE: Final = "traceback.txt"
+
+# Files of a sweep
 DEFINITION_FILE: Final = "sweep.yaml"
 PLAN_FILE: Final = "trials.json"
-
-_LONGEST_NAME: Final = 150  # bytes; the experiment's folder has that name, and MLflow allows a run's whole path 200
-
-
-def require_name(what: str, name: str) -> None:
-    """Refuse a name that MLflow, a folder or a person could not tell from another.
-
-    Args:
-        what: what is named, as in `an experiment's name`.
-
-    Raises:
-        ConfigError: the name is empty, too long, only dots, or holds what cannot be seen.
-    """
-    is_seen = name.isprintable() and name == name.strip()
-    if not is_seen or re.fullmatch(r"[.]*", name) or len(name.encode()) > _LONGEST_NAME:
-        raise ConfigError(
-            f"{what} must have visible characters of 1 to {_LONGEST_NAME} bytes, no space at its ends, and not only "
-            f"dots, but got {shown(name)} of {len(name.encode(errors='replace'))} bytes; choose another"
-        )
+REPORT_FOLDER: Final = "report"
+REPORT_PAGE: Final = f"{REPORT_FOLDER}/report.html"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -13,11 +13,9 @@ from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import DivergedError
 from gpt_experiments.model.fused import KernelWarning
-from gpt_experiments.training import CaptureWarning, Evaluation, Progress, TrainingResult, train_group
+from gpt_experiments.training import CaptureWarning, Stopped, Training, TrainingResult, train_group
 
 UNLUCKY_SEED = 13
-
-Training = Generator[tuple[int, Progress | Evaluation], None, list[TrainingResult | DivergedError]]
 
 
 def unlucky_seed_diverges(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
@@ -27,7 +25,7 @@ def unlucky_seed_diverges(trials: Sequence[Trial], corpus: Corpus, device: torch
         try:
             index, event = next(training)
         except StopIteration as end:
-            results: list[TrainingResult | DivergedError] = end.value
+            results: list[TrainingResult | Stopped | DivergedError] = end.value
             break
         if trials[index].seed != UNLUCKY_SEED or event.step == 0:
             yield index, event
@@ -102,7 +100,7 @@ def unlucky_seed_kills(trials: Sequence[Trial], corpus: Corpus, device: torch.de
         try:
             index, event = next(training)
         except StopIteration as end:
-            results: list[TrainingResult | DivergedError] = end.value
+            results: list[TrainingResult | Stopped | DivergedError] = end.value
             return results
         yield index, event
         begun.add(index)

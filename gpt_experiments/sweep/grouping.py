@@ -17,7 +17,7 @@ _EVALUATED_AT_ONCE: Final = 131_072  # tokens in one forward pass of an evaluati
 
 
 @dataclass(frozen=True, kw_only=True)
-class Packing:
+class GroupLimit:
     """How many trials may train as one batched model.
 
     Args:
@@ -30,7 +30,7 @@ class Packing:
     memory: int | None
     vocab_size: int
 
-    def limit(self, trial: Trial) -> int:
+    def __call__(self, trial: Trial) -> int:
         """The most trials shaped like this one that may train together; at least one."""
         if self.memory is None:
             return self.replicas or 1

@@ -1,0 +1,92 @@
+"""Runs trials in this process, one group after the other: for a debugger, a profiler, or a test."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.execution.files import WriteHere
+from gpt_experiments.execution.group_training import BrokenDeviceError, Trainer, failure, train_jobs
+from gpt_experiments.execution.protocol import Event, Hardware, Job, JobFailed, Notice, Trained
+from gpt_experiments.execution.worker import warnings_as_notices
+from gpt_experiments.scratch import scratch_folder
+from gpt_experiments.training import TrainingResult, prepare_process, release_memory, resolve_device, train_group
+
+
+class InlineExecutor:
+    """Trains whenever somebody asks for events, up to the next one.
+
+    After an error that leaves the device unusable in this process, every later job fails for the same reason.
+    """
+
+    def __init__(self, corpus: Corpus, hardware: Hardware, trainer: Trainer = train_group) -> None:
+        self.hardware = hardware
+        self._corpus, self._trainer = corpus, trainer
+        self._device = resolve_device(hardware.device)
+        self._resources = contextlib.ExitStack()
+        self._folder = self._resources.enter_context(scratch_folder())
+        self._happened: deque[tuple[str, Event]] = deque()
+        self._training: Iterator[None] | None = None
+        self._broken: JobFailed | None = None
+        self._stopped: set[str] = set()
+        self._noticed: set[str] = set()
+        prepare_process(self._device, hardware.threads)
+
+    @property
+    def has_room(self) -> bool:
+        return self._training is None
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        assert self.has_room
+        if self._broken is not None:
+            self._happened += [(job.key, self._broken) for job in jobs]
+        else:
+            self._training = self._train(tuple(jobs))
+
+    def stop(self, key: str) -> None:
+        self._stopped.add(key)
+
+    def events(self, timeout: float) -> list[tuple[str, Event]]:
+        """At least one event where something trains, however long that takes; `timeout` does not count."""
+        while self._training is not None and not self._happened:
+            try:
+                next(self._training)
+            except StopIteration:
+                self._training = None
+        happened = list(self._happened)
+        self._happened.clear()
+        return happened
+
+    def close(self) -> None:
+        self._training = None
+        self._resources.close()
+
+    def _train(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """Pauses after every event."""
+        writer = WriteHere(self._corpus, self._folder, self._note)
+        steps = train_jobs(jobs, self._corpus, self._device, self._trainer, self._stopped.__contains__)
+        while True:
+            try:
+                with warnings_as_notices(jobs[0].key, self._note):
+                    job, step = next(steps)
+                    if isinstance(step, TrainingResult):
+                        self._note(job.key, Trained(best_val_loss=step.summary.best_val_loss))
+                        writer.write(job, step)
+                    else:
+                        self._note(job.key, step)
+            except StopIteration:
+                break
+            except BrokenDeviceError as error:
+                self._broken = failure(error)
+                return
+            yield
+        release_memory(self._device)
+
+    def _note(self, key: str, event: Event) -> None:
+        if isinstance(event, Notice):
+            if event.text in self._noticed:
+                return
+            self._noticed.add(event.text)
+        self._happened.append((key, event))

@@ -1,0 +1,56 @@
+"""What every process of a sweep needs: to start soon, to end when its parent does, to say why another one ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
+
+from gpt_experiments.quiet import quieten_worker
+from gpt_experiments.signals import leave_to_parent
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
+
+def worker_context() -> ForkServerContext | SpawnContext:
+    """How processes are started that train or write files.
+
+    A fork of this process would break its CUDA context or its OpenMP threads. On Linux a server, which has loaded
+    PyTorch and nothing more, forks itself instead: a worker starts in a tenth of a second, and not in several. It ends
+    with this process.
+    """
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["gpt_experiments.execution.worker"])
+    return context
+
+
+def serve_parent() -> None:
+    """Leave Ctrl-C and a closed terminal to the parent, and end at once when it ends, however that happens."""
+    leave_to_parent()
+    quieten_worker()
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)  # nobody would hear of its results
+
+    threading.Thread(target=wait, daemon=True, name="die-with-parent").start()
+
+
+def death(process: BaseProcess, what: str, remedy: str) -> str:
+    """How the ended process came to its end; `remedy` is given where the system may have killed it for its memory."""
+    code = process.exitcode or 0
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = f"; the system may be out of memory: {remedy}" if name == "SIGKILL" else ""
+        return f"{what} was killed by {name}{hint}"
+    return f"{what} ended with exit status {code}"

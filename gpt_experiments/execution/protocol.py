@@ -1,0 +1,126 @@
+"""What a sweep and whatever runs its trials say to each other: jobs and requests one way, events the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gpt_experiments.config import Trial
+from gpt_experiments.training.events import Evaluation, Progress, TrainingSummary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A trial to train; every event about it carries `key`, the trial's cell."""
+
+    key: str
+    trial: Trial
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What an executor trains on, and with what.
+
+    Attributes:
+        device: its name for PyTorch; `cuda` stands for all CUDA devices, which the workers share evenly.
+        name: the devices' name, or names, for a person.
+        workers: groups of trials that train at the same time.
+        threads: CPU threads of each worker.
+        writers: further processes of each worker, which write files while it trains; 0 where the CPU trains.
+        memory: bytes of the accelerator for each worker; None on a CPU.
+    """
+
+    device: str
+    name: str
+    workers: int
+    threads: int
+    writers: int = 0
+    memory: int | None = None
+
+
+class TrialFiles(Protocol):
+    """The files of a trained trial, wherever it was trained."""
+
+    def folder(self) -> AbstractContextManager[Path]:
+        """A local folder that holds them, inside the block; after it they are gone."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The trial's training is over; its files are still to be written. The loss is nats per character."""
+
+    best_val_loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDone:
+    """The trial is trained, its files are written, and its attention heads are scored."""
+
+    summary: TrainingSummary
+    scores_by_head: dict[str, list[float]]
+    files: TrialFiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStopped:
+    """The trial ended before its last step, as it was asked to; it leaves no files."""
+
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFailed:
+    """The trial failed: the reason in one line, and a traceback where the fault is not the user's to understand."""
+
+    reason: str
+    traceback: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something that the user should know, and that ends nothing."""
+
+    text: str
+
+
+Event = Progress | Evaluation | Trained | JobDone | JobStopped | JobFailed | Notice
+
+
+class Executor(Protocol):
+    """Runs trials: in this process, in other ones, on other machines.
+
+    Attributes:
+        hardware: what it trains on.
+    """
+
+    @property
+    def hardware(self) -> Hardware: ...
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a further group may be submitted now."""
+        ...
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Begin to train the jobs as one batched model. There must be room."""
+        ...
+
+    def stop(self, key: str) -> None:
+        """Ask for the early end of a job that trains; it goes on a little, and may end in another way before."""
+        ...
+
+    def events(self, timeout: float) -> list[tuple[str, Event]]:
+        """What has happened, each with its job's key; waits at most `timeout` seconds for the first event.
+
+        The last event about a job is JobDone, JobStopped or JobFailed. A notice comes once, whoever gives it.
+        """
+        ...
+
+    def close(self) -> None:
+        """End everything that still runs, and what is held for it."""
+        ...

@@ -1,0 +1,218 @@
+"""A worker process: trains one group of trials after another and sends what happens to its parent."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.execution.files import FileWriter, Send, WriteHere, WriterPool
+from gpt_experiments.execution.group_training import BrokenDeviceError, Trainer, failure, train_jobs
+from gpt_experiments.execution.processes import serve_parent
+from gpt_experiments.execution.protocol import Job, Notice, Trained
+from gpt_experiments.model.fused import KernelWarning
+from gpt_experiments.training import (
+    CaptureWarning,
+    Progress,
+    SpeedWarning,
+    TrainingResult,
+    breaks_device,
+    devices_of,
+    prepare_process,
+    release_memory,
+    resolve_device,
+    train_group,
+)
+
+_SECONDS_BETWEEN_PROGRESS: Final = 0.25
+_FOR_THE_USER: Final = (SpeedWarning, KernelWarning)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSetup:
+    """What a worker trains on, and with what.
+
+    Args:
+        device_name: what to train on; `cuda` is the device of the worker's place, where there are several.
+        threads: CPU threads.
+        folder: where the trials' files go, each trial's in a folder that is named after its job's key.
+        writers: processes that write files while the device trains; 0 writes them in the worker, between groups.
+        trainer: what trains a group; a function that another process can import.
+    """
+
+    device_name: str
+    threads: int
+    folder: Path
+    writers: int = 0
+    trainer: Trainer = train_group
+
+    def at_place(self, place: int) -> WorkerSetup:
+        """Of the worker at that place, from 0: the workers take turns at the devices."""
+        devices = devices_of(torch.device(self.device_name))
+        return dataclasses.replace(self, device_name=str(devices[place % len(devices)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopJob:
+    """From the parent: the job of that key is to end early."""
+
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Free:
+    """To the parent: the worker is ready for its next group; files of the last one may still be under way."""
+
+
+Order = tuple[Job, ...] | StopJob | None
+"""What the parent sends: a group of jobs, a request about one of them, or None where there is no more to do."""
+
+
+def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
+    """Take groups of jobs from the parent and send events back, until None comes or the parent is gone.
+
+    What is sent is a job's key with an event, and Free whenever the next group may come. Where the process should not
+    be trusted with another group it ends once the files of the last one are written: a fresh one then takes its place.
+    """
+    serve_parent()
+    inbox, sending = _Inbox(parent), threading.Lock()
+
+    def send(key: str, event: Any) -> None:
+        with sending:
+            parent.send((key, event))
+
+    try:
+        device = resolve_device(setup.device_name)
+        prepare_process(device, setup.threads)
+    except Exception as error:
+        for job in inbox.next_group() or ():
+            send(job.key, failure(error))
+        return
+    writer = _make_writer(corpus, setup, send)
+    try:
+        while (jobs := inbox.next_group()) is not None:
+            writer.expect(len(jobs))
+            if not _train_group(jobs, corpus, device, setup.trainer, inbox.must_stop, writer, send):
+                break
+            with sending:
+                parent.send(Free())
+        writer.close()
+    except (BrokenPipeError, EOFError):
+        return
+
+
+class _Inbox:
+    """What the parent has sent: groups one by one, and requests as soon as somebody asks for them."""
+
+    def __init__(self, parent: Connection) -> None:
+        self._parent = parent
+        self._stopped: set[str] = set()
+
+    def next_group(self) -> tuple[Job, ...] | None:
+        """Wait for a group; None where there is no more. A request that comes now is too late for its job."""
+        while isinstance(order := self._receive(), StopJob):
+            pass
+        self._stopped.clear()
+        return order
+
+    def must_stop(self, key: str) -> bool:
+        """Whether the job is to end early; to be asked while a group trains, when nothing but requests can come."""
+        while self._parent.poll():
+            order = self._receive()
+            if not isinstance(order, StopJob):  # the parent is closing: it ends this process next
+                raise EOFError
+            self._stopped.add(order.key)
+        return key in self._stopped
+
+    def _receive(self) -> Order:
+        order: Order = self._parent.recv()
+        return order
+
+
+def _train_group(
+    jobs: Sequence[Job],
+    corpus: Corpus,
+    device: torch.device,
+    trainer: Trainer,
+    must_stop: Callable[[str], bool],
+    writer: FileWriter,
+    send: Send,
+) -> bool:
+    """Train the jobs together and send what becomes of each; whether the process may train another group."""
+    try:
+        with warnings_as_notices(jobs[0].key, send) as sent:
+            train_and_write(jobs, corpus, device, trainer, must_stop, writer, send)
+        if device.type != "cpu":
+            release_memory(device)  # the next group is of another size, and other workers share the device
+    except (BrokenDeviceError, RuntimeError) as error:
+        if not isinstance(error, BrokenDeviceError) and not breaks_device(error):
+            raise
+        writer.close()
+        os._exit(1)  # an orderly end would use the device once more, and abort with a message on the user's screen
+    # What a capture that fails leaves behind in PyTorch is cleared away, but not for certain: every version differs.
+    return CaptureWarning not in sent
+
+
+@contextmanager
+def warnings_as_notices(key: str, send: Send) -> Iterator[set[type[Warning]]]:
+    """Inside, a warning that is meant for the user is sent as a notice about the job of that key.
+
+    What comes with it is the kinds that were sent so far.
+    """
+    sent: set[type[Warning]] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def showwarning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, _FOR_THE_USER):
+                sent.add(category)
+                send(key, Notice(text=str(message)))
+            else:
+                show(message, category, *where, **more)
+
+        for kind in _FOR_THE_USER:
+            warnings.simplefilter("always", kind)
+        warnings.showwarning = showwarning
+        yield sent
+
+
+def train_and_write(
+    jobs: Sequence[Job],
+    corpus: Corpus,
+    device: torch.device,
+    trainer: Trainer,
+    must_stop: Callable[[str], bool],
+    writer: FileWriter,
+    send: Send,
+) -> None:
+    """Train the jobs together, send their events, of progress a few a second, and hand results to the writer."""
+    sent_at: dict[str, float] = {}
+    for job, step in train_jobs(jobs, corpus, device, trainer, must_stop):
+        if isinstance(step, TrainingResult):
+            send(job.key, Trained(best_val_loss=step.summary.best_val_loss))
+            writer.write(job, step)
+            continue
+        now = time.monotonic()
+        if isinstance(step, Progress) and now - sent_at.get(job.key, 0.0) <= _SECONDS_BETWEEN_PROGRESS:
+            continue
+        send(job.key, step)
+        sent_at[job.key] = now
+
+
+def _make_writer(corpus: Corpus, setup: WorkerSetup, send: Send) -> FileWriter:
+    if not setup.writers:
+        return WriteHere(corpus, setup.folder, send)
+    pool = WriterPool(corpus, setup.folder, setup.writers, send)
+    pool.end_with_sigterm()
+    return pool

@@ -1,0 +1,179 @@
+"""What is known of a trial and of a sweep: one record while a trial is planned, one when it has ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from gpt_experiments.config import Budget, Trial, Variant
+from gpt_experiments.training.events import Evaluation, Progress, TrainingSummary
+
+
+class Outcome(StrEnum):
+    """How a trial ended; the values are written into the store."""
+
+    FINISHED = "finished"
+    REUSED = "reused"  # a run that was finished before has its result
+    FAILED = "failed"
+    STOPPED = "stopped"  # by the sweep's method, which has seen enough of it
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedTrial:
+    """A finished run, which has the result of one cell.
+
+    Attributes:
+        parent_run_id: the run of the sweep that trained it; None of a trial on its own.
+    """
+
+    run_id: str
+    parent_run_id: str | None
+    cell: str
+    variant: Variant
+    seed: int
+    summary: TrainingSummary
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTrial:
+    """A trial of a sweep.
+
+    Attributes:
+        label: its variant's, as `n_head=8`; the same for every seed.
+        cell: its identity; no other trial of the sweep has the same.
+        done: the finished run that has its result already, if there is one.
+    """
+
+    trial: Trial
+    label: str
+    cell: str
+    n_params: int
+    done: FinishedTrial | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """`n_head=8 (seed 1337)`, which is also its run's name."""
+        return trial_name(self.label, self.trial.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """How a planned trial ended.
+
+    Attributes:
+        run_id: the MLflow run that holds it; of a reused trial, the run that was there before.
+        summary: its losses and times; None where it has no result.
+        reason: why it failed, in one line.
+    """
+
+    planned: PlannedTrial
+    outcome: Outcome
+    run_id: str
+    summary: TrainingSummary | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTrial:
+    """A planned trial of a sweep, read back from the store.
+
+    Attributes:
+        run_id: its newest run that is finished, else its newest run; empty where there is none.
+        finished: that run, where it is finished and whole.
+        has_failed: whether the newest run has failed.
+        reason: why there is no result, as far as that is known.
+    """
+
+    label: str
+    cell: str
+    variant: Variant
+    seed: int
+    n_params: int
+    run_id: str
+    finished: FinishedTrial | None
+    has_failed: bool = False
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        return trial_name(self.label, self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepStart:
+    """What is known when a sweep begins.
+
+    Attributes:
+        total: trials in the whole sweep, reused ones included; an adaptive method may end up with fewer.
+        to_train: trials that have no result yet, as far as that is known in advance.
+        writers: processes of each worker that write files while it trains.
+        replicas: the most trials that train as one batched model.
+        steps: of the baseline; under another budget than steps the other variants' differ.
+    """
+
+    name: str
+    total: int
+    to_train: int
+    workers: int
+    threads: int
+    writers: int
+    replicas: int
+    device: str
+    hardware: str
+    corpus: str
+    steps: int
+    tracking_uri: str
+    experiment: str
+    budget: Budget = "steps"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSummary:
+    """A sweep that has ended.
+
+    Attributes:
+        parent_run_id: the run that holds the trials; None for a single trial.
+        trials: how each trial that was started or reused ended.
+        total: the trials that the sweep consists of; of an adaptive method that was cut short: at most.
+    """
+
+    name: str
+    parent_run_id: str | None
+    trials: tuple[TrialRecord, ...]
+    total: int
+    seconds: float
+    interrupted: bool = False
+    timed_out: bool = False
+
+    @property
+    def failed(self) -> tuple[TrialRecord, ...]:
+        return tuple(record for record in self.trials if record.outcome == Outcome.FAILED)
+
+    @property
+    def done(self) -> int:
+        """How many trials have a result, from now or from before, or were stopped on purpose."""
+        return sum(record.outcome in (Outcome.FINISHED, Outcome.REUSED, Outcome.STOPPED) for record in self.trials)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no trial is missing."""
+        return self.done == self.total
+
+
+class SweepListener(Protocol):
+    """Hears of everything as it happens, in the parent process, from one thread."""
+
+    def sweep_started(self, start: SweepStart) -> None: ...
+    def trial_started(self, planned: PlannedTrial) -> None: ...
+    def trial_progress(self, planned: PlannedTrial, progress: Progress) -> None: ...
+    def trial_evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None: ...
+    def trial_ended(self, record: TrialRecord) -> None: ...
+    def notice(self, text: str) -> None: ...
+    def sweep_ended(self, summary: SweepSummary) -> None: ...
+
+
+def trial_name(label: str, seed: int) -> str:
+    """`n_head=8 (seed 1337)`."""
+    return f"{label} (seed {seed})"

@@ -1,0 +1,26 @@
+"""How a sweep chooses its variants: one file a method. Optuna is known here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from gpt_experiments.sweep.methods.base import History, Method
+from gpt_experiments.sweep.methods.grid import Grid
+from gpt_experiments.sweep.methods.one_at_a_time import OneAtATime
+from gpt_experiments.sweep.methods.random import Random
+from gpt_experiments.sweep.methods.tpe import TPE
+
+if TYPE_CHECKING:
+    from gpt_experiments.sweep.definition import SweepDefinition
+
+METHODS: Final[Mapping[str, type[Method]]] = {method.name: method for method in (OneAtATime, Grid, Random, TPE)}
+"""By the name that a sweep file gives."""
+
+
+def make_method(definition: SweepDefinition, history: History | None = None) -> Method:
+    """The method that the definition names, ready to suggest variants."""
+    return METHODS[definition.method](definition, history or History())
+
+
+__all__ = ["METHODS", "History", "Method", "make_method"]

@@ -1,0 +1,64 @@
+"""Random: combinations drawn one by one, none twice."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
+
+from gpt_experiments import names
+from gpt_experiments.config import Variant
+from gpt_experiments.sweep.methods.base import History, Method
+from gpt_experiments.sweep.methods.space import Space, make_study
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.samplers import BaseSampler
+
+    from gpt_experiments.sweep.definition import SweepDefinition
+
+_REPEATS_BEFORE_GIVING_UP: Final = 1000  # draws in a row that bring nothing new: the space is as good as exhausted
+
+
+class Random(Method):
+    """Draws evenly over the levels."""
+
+    name = "random"
+    accepts_ranges = True
+    needs_trials = True
+
+    def __init__(self, definition: SweepDefinition, history: History) -> None:
+        import optuna
+
+        sampler = optuna.samplers.RandomSampler(seed=names.DEFAULT_SEED)
+        self._begin(definition, sampler, left=definition.variants_to_try, known=())
+
+    def _begin(
+        self, definition: SweepDefinition, sampler: BaseSampler, *, left: int, known: Collection[Variant]
+    ) -> None:
+        """Draw `left` variants from the sampler, none of those that are known."""
+        self.planned = self._left = left
+        self._space, self._study = Space(definition), make_study(sampler)
+        self._seen = set(known)
+
+    def suggest(self) -> Variant | None:
+        import optuna
+
+        if self._left == 0:
+            return None
+        for _ in range(_REPEATS_BEFORE_GIVING_UP):
+            trial = self._study.ask(self._space.distributions)
+            variant = self._space.variant(trial)
+            if variant is not None and variant not in self._seen:
+                self._seen.add(variant)
+                self._note_asked(variant, trial)
+                self._left -= 1
+                return variant
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return None
+
+    def _note_asked(self, variant: Variant, trial: optuna.Trial) -> None:
+        """Nothing to keep: no result will follow."""
+
+    @classmethod
+    def count(cls, definition: SweepDefinition) -> int:
+        return definition.variants_to_try

@@ -1,0 +1,88 @@
+"""A sweep's levels as Optuna sees them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from gpt_experiments.config import Variant
+from gpt_experiments.sweep.levels import Range
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+
+    from gpt_experiments.sweep.definition import SweepDefinition
+
+
+class Space:
+    """The definition's levels as Optuna's distributions, and Optuna's parameters as variants."""
+
+    def __init__(self, definition: SweepDefinition) -> None:
+        from optuna.distributions import CategoricalDistribution
+
+        self._baseline = definition.baseline
+        self.distributions: dict[str, BaseDistribution] = {
+            name: _range_distribution(name, levels)
+            if isinstance(levels, Range)
+            else CategoricalDistribution(list(levels))
+            for name, levels in definition.levels.items()
+        }
+
+    def variant(self, trial: optuna.Trial) -> Variant | None:
+        """The baseline with the trial's parameters; None if its width is not divisible by its number of heads."""
+        parameters: dict[str, Any] = trial.params
+        heads, width = (parameters.get(name, getattr(self._baseline, name)) for name in ("n_head", "n_embed"))
+        if width % heads:  # only where the definition leaves such pairs out
+            return None
+        return dataclasses.replace(self._baseline, **parameters)
+
+    def ended_trial(self, variant: Variant, value: float) -> optuna.trial.FrozenTrial:
+        """The variant as a trial from which Optuna learns.
+
+        Raises:
+            ValueError: the levels do not allow the variant.
+        """
+        import optuna
+
+        params = {name: getattr(variant, name) for name in self.distributions}
+        return optuna.create_trial(params=params, distributions=self.distributions, value=value)
+
+    def holds(self, variant: Variant) -> bool:
+        """Whether the levels allow the variant."""
+        varied = {name: getattr(variant, name) for name in self.distributions}
+        if dataclasses.replace(self._baseline, **varied) != variant:
+            return False
+        try:
+            self.ended_trial(variant, 0.0)
+        except ValueError:  # Optuna's way to say no
+            return False
+        return True
+
+
+def _range_distribution(name: str, levels: Range) -> BaseDistribution:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    if name == "dropout":
+        return FloatDistribution(levels.low, _highest(levels), log=levels.log, step=levels.step)
+    numbers = levels.whole_numbers()
+    return IntDistribution(numbers[0], numbers[-1], log=levels.log, step=numbers.step)
+
+
+def _highest(levels: Range) -> float:
+    """The range's last value, which a step that does not divide it leaves below `high`."""
+    if levels.step is None:
+        return levels.high
+    low, high, step = (Decimal(str(value)) for value in (levels.low, levels.high, levels.step))
+    return float(low + (high - low) // step * step)
+
+
+def make_study(sampler: BaseSampler) -> optuna.Study:
+    """A study in memory that looks for the lowest value."""
+    import optuna
+
+    logging.getLogger("optuna").setLevel(logging.WARNING)  # "A new study created in memory" says nothing to a user
+    return optuna.create_study(sampler=sampler, direction="minimize")

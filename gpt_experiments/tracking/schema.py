@@ -1,0 +1,307 @@
+"""How records become MLflow runs, and runs become records again: the one module that knows both."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+from mlflow.entities import Run
+from mlflow.utils import mlflow_tags
+
+from gpt_experiments import names
+from gpt_experiments.config import FIRST_FIELDS, HYPERPARAMETERS, Budget, ModelConfig, TrainingSetup, Trial, Variant
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import MissingError
+from gpt_experiments.records import FinishedTrial, Outcome, PlannedTrial, TrialRecord, trial_name
+from gpt_experiments.training.events import TrainingSummary
+
+_SUMMARY_FIELDS: Final[Mapping[str, str]] = {
+    names.FINAL_TRAIN_LOSS: "final_train_loss",
+    names.FINAL_VAL_LOSS: "final_val_loss",
+    names.BEST_VAL_LOSS: "best_val_loss",
+    names.N_PARAMS: "n_params",
+    names.TRAIN_SECONDS: "train_seconds",
+    names.EVAL_SECONDS: "eval_seconds",
+    names.TOKENS_PER_SECOND: "tokens_per_second",
+}
+SUMMARY_METRICS: Final = tuple(_SUMMARY_FIELDS)
+"""The metrics that every finished trial has."""
+
+_TYPES: Final[Mapping[str, Callable[[str], Any]]] = {
+    **{name: float if name == "dropout" else int for name in HYPERPARAMETERS},
+    names.SEED: int,
+    "steps": int,
+    "batch_size": int,
+}
+_OPTIONAL: Final = frozenset(["steps", "batch_size"])
+_INFINITE: Final = 1e300  # MLflow stores an infinite value as 1.8e308
+
+
+# Written
+
+
+def corpus_tags(corpus: Corpus) -> dict[str, str]:
+    """The tags by which a search finds what was trained on a corpus."""
+    return {names.CORPUS: corpus.name, names.CORPUS_DIGEST: corpus.digest}
+
+
+def trial_params(trial: Trial, *, device: str, vocab_size: int) -> dict[str, object]:
+    return {
+        **dataclasses.asdict(trial.variant),
+        names.SEED: trial.seed,
+        **dataclasses.asdict(trial.training),
+        names.DEVICE: device,
+        names.VOCAB_SIZE: vocab_size,
+    }
+
+
+def trial_tags(planned: PlannedTrial, corpus: Corpus, *, hardware: str) -> dict[str, str]:
+    return {
+        names.VARIANT: planned.label,
+        names.CELL: planned.cell,
+        names.HARDWARE: hardware,
+        **corpus_tags(corpus),
+    }
+
+
+def pretrained_params(
+    config: ModelConfig, *, seed: int, device: str, dropout_is_known: bool = True
+) -> dict[str, object]:
+    """Parameters of a pre-trained model's run; a file of the notebook's format does not record the dropout."""
+    return {
+        **dataclasses.asdict(config.variant),
+        **({} if dropout_is_known else {"dropout": "not recorded"}),
+        "attention_scale": config.attention_scale,
+        names.SEED: seed,
+        names.DEVICE: device,
+        names.VOCAB_SIZE: config.vocab_size,
+    }
+
+
+def sweep_params(
+    *,
+    method: str,
+    is_adaptive: bool,
+    budget: Budget,
+    baseline: Variant,
+    training: TrainingSetup,
+    vocab_size: int,
+) -> dict[str, object]:
+    return {
+        "method": method,
+        names.IS_ADAPTIVE: is_adaptive,
+        "baseline": " ".join(f"{name}={value:g}" for name, value in dataclasses.asdict(baseline).items()),
+        "budget": budget,
+        **dataclasses.asdict(training),
+        names.VOCAB_SIZE: vocab_size,
+    }
+
+
+def summary_metrics(summary: TrainingSummary) -> dict[str, float]:
+    return {metric: getattr(summary, field) for metric, field in _SUMMARY_FIELDS.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRow:
+    """One trial as a sweep's plan has it; `run_id` and `outcome` are None until the sweep has ended."""
+
+    cell: str
+    variant: Variant
+    label: str
+    seed: int
+    run_id: str | None = None
+    outcome: str | None = None
+
+    @property
+    def name(self) -> str:
+        return trial_name(self.label, self.seed)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "cell": self.cell,
+            "label": self.label,
+            "seed": self.seed,
+            **dataclasses.asdict(self.variant),
+            "run_id": self.run_id,
+            "outcome": self.outcome,
+        }
+
+    @classmethod
+    def from_json(cls, row: Any) -> PlanRow:
+        """Raises KeyError, TypeError or ValueError (as a ConfigError is) for what is no planned trial."""
+        texts, optional, seed = (row["cell"], row["label"]), (row.get("run_id"), row.get("outcome")), row["seed"]
+        if not all(isinstance(text, str) for text in texts) or isinstance(seed, bool) or not isinstance(seed, int):
+            raise TypeError("a text and a whole number are needed")
+        if not all(value is None or isinstance(value, str) for value in optional):
+            raise TypeError("run_id and outcome are texts")
+        variant = Variant(**{name: row[name] for name in HYPERPARAMETERS if name in row or name in FIRST_FIELDS})
+        return cls(cell=texts[0], variant=variant, label=texts[1], seed=seed, run_id=optional[0], outcome=optional[1])
+
+
+def plan_rows(planned: Iterable[PlannedTrial], records: Iterable[TrialRecord] = ()) -> list[PlanRow]:
+    """The plan of a sweep, with what became of each trial as far as `records` and earlier runs say."""
+    ended = {record.planned.cell: record for record in records}
+    rows = []
+    for p in planned:
+        run_id, outcome = (p.done.run_id, Outcome.REUSED) if p.done else (None, None)
+        if p.cell in ended:
+            run_id, outcome = ended[p.cell].run_id, ended[p.cell].outcome
+        row = PlanRow(
+            cell=p.cell, variant=p.trial.variant, label=p.label, seed=p.trial.seed, run_id=run_id, outcome=outcome
+        )
+        rows.append(row)
+    return rows
+
+
+# Read
+
+
+def variant_of(texts: Mapping[str, str]) -> Variant:
+    """The variant that a run's parameters name; a hyperparameter that is younger than the run has its default.
+
+    Raises:
+        KeyError, ValueError: a hyperparameter is missing, is no number, or breaks a rule.
+    """
+    defaults = dataclasses.asdict(Variant())
+    there = [name for name in defaults if name in texts or name in FIRST_FIELDS]
+    return Variant(**{name: type(defaults[name])(texts[name]) for name in there})
+
+
+def baseline_of(params: Mapping[str, str]) -> Variant:
+    """The baseline of a sweep whose run has these parameters.
+
+    Raises:
+        KeyError, ValueError: they do not name one.
+    """
+    return variant_of(dict(word.split("=") for word in params.get("baseline", "").split()))
+
+
+def is_adaptive(params: Mapping[str, str]) -> bool:
+    """Whether the plan of the sweep whose run has these parameters grows while it runs."""
+    until_0_1_0 = str(params.get("method") == "tpe")
+    return params.get(names.IS_ADAPTIVE, until_0_1_0) == "True"
+
+
+def is_finite(value: float) -> bool:
+    """Whether a metric is a number; MLflow stores an infinite one as the largest that its database can hold."""
+    return abs(value) < _INFINITE  # a NaN fails this
+
+
+def problem_of(run: Run) -> str | None:
+    """What is wrong with a finished trial's run, as `has steps='abc'`; None where it is whole.
+
+    Somebody may have edited it in MLflow.
+    """
+    for name, parse in _TYPES.items():
+        if name not in run.data.params:
+            if name in _OPTIONAL or name not in {*FIRST_FIELDS, names.SEED}:
+                continue
+            return f"lacks the parameter {name}"
+        try:
+            parse(run.data.params[name])
+        except ValueError:
+            return f"has {name}={run.data.params[name][:20]!r}"
+    for name in SUMMARY_METRICS:
+        if name not in run.data.metrics:
+            return f"lacks the metric {name}"
+        if not is_finite(run.data.metrics[name]):
+            return f"has {name}={_shown(run.data.metrics[name])}"
+    return None
+
+
+def finished_trial(run: Run) -> FinishedTrial | None:
+    """The run as a finished trial; None where somebody's edit in MLflow took away what makes it one."""
+    if problem_of(run) is not None:
+        return None
+    tags, metrics = run.data.tags, run.data.metrics
+    values: dict[str, Any] = {field: metrics[metric] for metric, field in _SUMMARY_FIELDS.items()}
+    try:
+        return FinishedTrial(
+            run_id=run.info.run_id,
+            parent_run_id=tags.get(mlflow_tags.MLFLOW_PARENT_RUN_ID),
+            cell=tags[names.CELL],
+            variant=variant_of(run.data.params),
+            seed=int(run.data.params[names.SEED]),
+            summary=TrainingSummary(**values | {"n_params": int(metrics[names.N_PARAMS])}),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRun:
+    """A finished run that has left a model, a trial's or a pre-trained one's; losses in nats per character.
+
+    Attributes:
+        label: the variant's, or a pre-trained file's name.
+        cell, sweep: None for a pre-trained model; sweep also for a trial on its own.
+        params: all that the run says, as text.
+        train_loss, val_loss: of the model that the run's checkpoint holds.
+        best_val_loss: the lowest on the way there.
+    """
+
+    run_id: str
+    kind: names.Kind
+    label: str
+    cell: str | None
+    sweep: str | None
+    corpus: str
+    corpus_digest: str
+    params: Mapping[str, str]
+    n_params: int
+    train_loss: float
+    val_loss: float
+    best_val_loss: float
+    hardware: str | None
+    versions: str | None
+    commit: str | None
+
+
+def kind_of(run: Run) -> names.Kind | None:
+    """What kind of run it is; None of a run that another program made."""
+    kind = run.data.tags.get(names.KIND)
+    if kind == names.EARLIER_PRETRAINED:
+        return "pretrained"
+    return next((known for known in get_args(names.Kind) if known == kind), None)
+
+
+def model_run(run: Run, kind: names.Kind) -> ModelRun:
+    """A finished run of that kind as one that has left a model.
+
+    Raises:
+        MissingError: it lacks what makes it one.
+    """
+    tags, metrics, run_id = run.data.tags, run.data.metrics, run.info.run_id
+    for name in (names.N_PARAMS, names.FINAL_TRAIN_LOSS, names.FINAL_VAL_LOSS, names.BEST_VAL_LOSS):
+        if not is_finite(metrics.get(name, 0.0)):
+            raise MissingError(f"run {run_id} has no finite {name}; register another, or train again")
+    try:
+        return ModelRun(
+            run_id=run_id,
+            kind=kind,
+            label=tags[names.VARIANT],
+            cell=tags.get(names.CELL),
+            sweep=tags.get(names.SWEEP),
+            corpus=tags[names.CORPUS],
+            corpus_digest=tags[names.CORPUS_DIGEST],
+            params=dict(run.data.params),
+            n_params=int(metrics[names.N_PARAMS]),
+            train_loss=metrics[names.FINAL_TRAIN_LOSS],
+            val_loss=metrics[names.FINAL_VAL_LOSS],
+            best_val_loss=metrics[names.BEST_VAL_LOSS],
+            hardware=tags.get(names.HARDWARE),
+            versions=tags.get(names.VERSIONS),
+            commit=tags.get(mlflow_tags.MLFLOW_GIT_COMMIT),
+        )
+    except KeyError as error:
+        raise MissingError(
+            f"run {run_id} lacks {error}, without which its model cannot be described; register another, or train again"
+        ) from error
+
+
+def _shown(value: float) -> str:
+    if value != value:
+        return "nan"
+    return "inf" if value > 0 else "-inf"
