@@ -118,7 +118,7 @@ def write_attention(model: GPT, tokenizer: Tokenizer, text: str, label: str, fol
     Returns the files' paths. Raises CorpusError for a character that the model does not know.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = text[: model.config.variant.block_size]
+    text = text[: model.config.shape.block_size]
     maps = _attention_maps(model, _tokens(model, tokenizer, text))
     paths = []
     for layer, weights in enumerate(maps, start=1):
@@ -140,7 +140,7 @@ def write_explorer(
     Raises CorpusError for a character that the model does not know.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = text[: model.config.variant.block_size]
+    text = text[: model.config.shape.block_size]
     tokens = _tokens(model, tokenizer, text)
     where = "passages of the validation split" if scores else "this text"
     measured = scores or head_scores_on(model, [tokens.cpu()], tokenizer.vocabulary)

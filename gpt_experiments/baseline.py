@@ -13,11 +13,11 @@ import torch
 
 from gpt_experiments import names
 from gpt_experiments.artifacts import write_model_files
-from gpt_experiments.config import AttentionScale, Variant, check_value
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import CheckpointError, shortened
 from gpt_experiments.model import Checkpoint, save_checkpoint
 from gpt_experiments.model_source import load_path
+from gpt_experiments.parameters import AttentionScale, Shape, check_value
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import RunRecorder, Store, schema
 from gpt_experiments.training import describe_device, evaluate
@@ -28,11 +28,11 @@ class BaselineReport:
     """What a pre-trained model scores: losses in nats per character over as much of each split as there is validation.
 
     Attributes:
-        variant: read off the file; that of the notebook's format does not record the dropout.
+        shape: read off the file; that of the notebook's format does not record the dropout.
     """
 
     run_id: str
-    variant: Variant
+    shape: Shape
     n_params: int
     train_loss: float
     val_loss: float
@@ -56,7 +56,7 @@ def run_baseline(
     checkpoint = load_path(path, lambda: corpus, attention_scale=attention_scale)
     _require_vocabulary(checkpoint, corpus, path)
     model, notebook = checkpoint.model.to(device), checkpoint.tokenizer is corpus.tokenizer
-    corpus.require_context(model.config.variant.block_size)
+    corpus.require_context(model.config.shape.block_size)
     params = schema.pretrained_params(model.config, seed=seed, device=str(device), dropout_is_known=not notebook)
     tags = {names.VARIANT: name, names.HARDWARE: describe_device(device), **schema.corpus_tags(corpus)}
     recorder = store.start_run(kind="pretrained", run_name=name, params=params, tags=tags)
@@ -83,7 +83,7 @@ def run_baseline(
         sample = (folder / names.SAMPLE_FILE).read_text(encoding="utf-8")
     return BaselineReport(
         run_id=recorder.run_id,
-        variant=model.config.variant,
+        shape=model.config.shape,
         n_params=n_params,
         train_loss=train_loss,
         val_loss=val.mean,

@@ -5,18 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
-from gpt_experiments.config import HYPERPARAMETERS
+from gpt_experiments import names
+from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
 from gpt_experiments.selection import Choice
 from gpt_experiments.tracking import ModelRun
-
-_SETTINGS: Final = (
-    *HYPERPARAMETERS,
-    "attention_scale",
-    *("seed", "steps", "batch_size", "learning_rate", "schedule", "warmup_steps", "min_learning_rate"),
-    *("weight_decay", "beta1", "beta2", "precision"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +59,10 @@ def _data(run: ModelRun, vocab_size: int) -> str:
 
 
 def _table(params: Mapping[str, str]) -> str:
-    rows = [f"| {name} | {_cut(params[name], 40)} |" for name in _SETTINGS if name in params]
-    return "\n".join(["| setting | value |", "| --- | --- |", *rows])
+    rows = [
+        f"| {name} | {_cut(params[name], 40)} |" for name in (*HYPERPARAMETERS, names.SEED, *TRAINING) if name in params
+    ]
+    return "\n".join(["| parameter | value |", "| --- | --- |", *rows])
 
 
 def _losses(run: ModelRun, vocab_size: int) -> str:

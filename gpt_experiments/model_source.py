@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from gpt_experiments.config import AttentionScale
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import CheckpointError, shortened
 from gpt_experiments.model import Checkpoint, load_checkpoint, load_notebook_file
 from gpt_experiments.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+from gpt_experiments.parameters import AttentionScale
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import model_folder
 

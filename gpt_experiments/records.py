@@ -41,12 +41,14 @@ class PlannedTrial:
     """A trial of a sweep.
 
     Attributes:
-        label: its variant's, as `n_head=8`; the same for every seed.
+        variant: its variant; under another budget than steps the trial trains for more or fewer steps than that says.
+        label: the variant's, as `n_head=8`; the same for every seed.
         cell: its identity; no other trial of the sweep has the same.
         done: the finished run that has its result already, if there is one.
     """
 
     trial: Trial
+    variant: Variant
     label: str
     cell: str
     n_params: int

@@ -15,10 +15,11 @@ from gpt_experiments import names
 from gpt_experiments.config import ModelConfig, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import GPT, Checkpoint, save_checkpoint
+from gpt_experiments.parameters import Shape
 from gpt_experiments.tracking import Store, schema
 from gpt_experiments.training import TrainingSummary
 
-BASELINE = Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
+BASELINE = Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 SAMPLE = "\n\nba be co\nda\n"
 
 
@@ -33,17 +34,17 @@ def add_run(
     checkpoint: bool = True,
 ) -> str:
     """A finished run of that final validation loss (nats per character); its id."""
-    trial = trial or Trial(variant=BASELINE)
+    trial = trial or Trial(shape=BASELINE)
     config = trial.model_config(corpus.vocab_size)
     tags = {
-        names.VARIANT: trial.variant.label(BASELINE),
+        names.VARIANT: trial.variant.label(Variant(shape=BASELINE)),
         names.CORPUS: corpus.name,
         names.CORPUS_DIGEST: corpus.digest,
         names.HARDWARE: "an abacus",
     }
     if kind == "trial":
         tags[names.CELL] = trial.cell(corpus.digest)
-    params = dataclasses.asdict(trial.variant) | {"seed": trial.seed, **dataclasses.asdict(trial.training)}
+    params = dataclasses.asdict(trial.shape) | {"seed": trial.seed, **dataclasses.asdict(trial.training)}
     recorder = store.start_run(kind=kind, run_name="x", params=params, sweep=sweep, tags=tags)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -75,12 +76,12 @@ def add_sweep(store: Store, corpus: Corpus, losses: Mapping[int, list[float | st
     rows: list[dict[str, Any]] = []
     for n_head, results in losses.items():
         for seed, result in enumerate(results, start=1):
-            trial = Trial(variant=dataclasses.replace(BASELINE, n_head=n_head), seed=seed)
+            trial = Trial(shape=dataclasses.replace(BASELINE, n_head=n_head), seed=seed)
             row = {
                 "cell": trial.cell(corpus.digest),
-                "label": trial.variant.label(BASELINE),
+                "label": trial.variant.label(Variant(shape=BASELINE)),
                 "seed": seed,
-                **dataclasses.asdict(trial.variant),
+                **dataclasses.asdict(trial.shape),
             }
             if isinstance(result, float):
                 outcome, run_id = "finished", add_run(store, corpus, result, trial=trial, sweep=name)

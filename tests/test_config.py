@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from gpt_experiments.config import ModelConfig, TrainingSetup, Trial, Variant, setup_at_budget
+from gpt_experiments.config import ModelConfig, Trial, Variant, setup_at_budget
 from gpt_experiments.errors import ConfigError
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.sweep.resources import RunOptions
 
 BOUNDS: list[tuple[Callable[..., Any], str, Any, Any]] = [
-    (Variant, "n_head", 1, None),  # as a divisor of n_embed
-    (Variant, "n_layer", 1, 512),
-    (Variant, "n_embed", None, None),
-    (Variant, "block_size", 1, 65_536),
-    (Variant, "dropout", 0.0, 0.999),
+    (Shape, "n_head", 1, None),  # as a divisor of n_embed
+    (Shape, "n_layer", 1, 512),
+    (Shape, "n_embed", None, None),
+    (Shape, "block_size", 1, 65_536),
+    (Shape, "dropout", 0.0, 0.999),
     (TrainingSetup, "steps", 1, None),  # together with eval_interval
     (TrainingSetup, "batch_size", 1, 65_536),
     (TrainingSetup, "eval_interval", 1, 10_000_000),
@@ -28,7 +29,7 @@ BOUNDS: list[tuple[Callable[..., Any], str, Any, Any]] = [
     (TrainingSetup, "beta1", 0, 0.999),
     (TrainingSetup, "beta2", 0, 0.9999),
     (partial(TrainingSetup, schedule="cosine"), "min_learning_rate", 0, 3e-4),
-    (partial(Trial, variant=Variant()), "seed", 0, 2**63 - 1),
+    (partial(Trial, shape=Shape()), "seed", 0, 2**63 - 1),
     (RunOptions, "workers", 1, 1024),
     (RunOptions, "replicas", 1, 10_000),
     (RunOptions, "timeout", 0.001, 31_536_000),
@@ -37,10 +38,10 @@ BEYOND = [-1, 10**31, 10**400, -(10**5000), float("inf"), float("nan"), "9" * 50
 
 
 @pytest.mark.parametrize(
-    "field", [*dataclasses.fields(Variant), *dataclasses.fields(TrainingSetup)], ids=lambda f: f.name
+    "field", [*dataclasses.fields(Shape), *dataclasses.fields(TrainingSetup)], ids=lambda f: f.name
 )
 def test_every_field_has_a_rule(field: dataclasses.Field[Any]) -> None:
-    of = Variant if field.name in Variant.__dataclass_fields__ else TrainingSetup
+    of = Shape if field.name in Shape.__dataclass_fields__ else TrainingSetup
     with pytest.raises(ConfigError, match=f"{field.name} must be"):
         of(**{field.name: float("nan")})
 
@@ -61,18 +62,18 @@ def test_every_value_has_bounds_and_a_short_answer_beyond_them(
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Variant(n_embed=10**9), "n_embed must be at most 16,384, but got 1000000000; give a smaller one"),
+        (lambda: Shape(n_embed=10**9), "n_embed must be at most 16,384, but got 1000000000; give a smaller one"),
         (
-            lambda: Variant(n_layer=512, n_embed=16_384),
+            lambda: Shape(n_layer=512, n_embed=16_384),
             r"1,649,267,441,664 weights, .* at most 5,000,000,000; lower n_la",
         ),
-        (lambda: Variant(n_embed=5040, n_head=11), "choose n_head from 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 16, 18$"),
+        (lambda: Shape(n_embed=5040, n_head=11), "choose n_head from 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 16, 18$"),
         (lambda: TrainingSetup(steps=10_000_000), "are 20,000 evaluations, .* raise eval_interval to at least 1000"),
         (
-            lambda: Trial(variant=Variant(block_size=65_536), training=TrainingSetup(batch_size=257)),
+            lambda: Trial(shape=Shape(block_size=65_536), training=TrainingSetup(batch_size=257)),
             "batch_size=257 windows of block_size=65536 are 16,842,752 characters, .* lower batch_size to at most 256",
         ),
-        (lambda: ModelConfig(variant=Variant(), vocab_size=2**40), "vocab_size must be at most 1,114,112"),
+        (lambda: ModelConfig(shape=Shape(), vocab_size=2**40), "vocab_size must be at most 1,114,112"),
     ],
 )
 def test_what_values_are_together_is_bounded_with_a_remedy(make: Any, message: str) -> None:
@@ -85,8 +86,9 @@ def test_the_remedy_for_too_many_evaluations_is_accepted() -> None:
 
 
 def test_a_budget_keeps_the_number_of_evaluations_bounded_and_refuses_too_many_steps() -> None:
-    setup, long = TrainingSetup(steps=10_000, eval_interval=1), Variant(block_size=65_536)
-    scaled = setup_at_budget(setup, Variant(block_size=50_000), long, vocab_size=65, budget="tokens")
+    setup = TrainingSetup(steps=10_000, eval_interval=1)
+    long, shorter, tiny = (Variant(shape=Shape(block_size=size), training=setup) for size in (65_536, 50_000, 1))
+    scaled = setup_at_budget(shorter, long, vocab_size=65, budget="tokens")
     assert (scaled.steps, scaled.eval_interval) == (13_107, 2)
     with pytest.raises(ConfigError, match=r"budget=tokens .* block_size=1 would take 655,360,000 steps .* lower steps"):
-        setup_at_budget(setup, Variant(block_size=1), long, vocab_size=65, budget="tokens")
+        setup_at_budget(tiny, long, vocab_size=65, budget="tokens")

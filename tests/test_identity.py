@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments import parameters
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.sweep.plan import sweep_key
@@ -32,7 +34,7 @@ EVERY_FIELD = TrainingSetup(
 SEARCH = SweepDefinition(
     name="searched",
     method="tpe",
-    baseline=Variant(n_head=2, n_embed=16),
+    baseline=Shape(n_head=2, n_embed=16),
     levels={"n_layer": (1, 2)},
     training=TrainingSetup(steps=7, learning_rate=1e-2),
     budget="tokens",
@@ -41,18 +43,22 @@ SEARCH = SweepDefinition(
 )
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
-class LaterVariant(Variant):
-    """A variant of a later version, with one field more."""
+def _later(default: float) -> float:
+    return parameters._number(default, lambda value: True, "", "", "", is_younger=True)
 
-    feed_forward_factor: float = 4.0
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class LaterShape(Shape):
+    """A shape of a later version, with one parameter more."""
+
+    feed_forward_factor: float = _later(4.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaterSetup(TrainingSetup):
-    """A training setup of a later version, with one field more."""
+    """A training setup of a later version, with one parameter more."""
 
-    gradient_clipping: float | None = None
+    gradient_clipping: float = _later(0.0)
 
 
 @pytest.fixture
@@ -66,17 +72,17 @@ def tiny_shakespeare(corpus: Corpus) -> Corpus:
 @pytest.mark.parametrize(
     ("trial", "cell"),
     [
-        (Trial(variant=Variant()), "df8cc267c0a34198"),
-        (Trial(variant=Variant(n_head=8, dropout=0), seed=1), "bb89a65cec80bb87"),
+        (Trial(shape=Shape()), "df8cc267c0a34198"),
+        (Trial(shape=Shape(n_head=8, dropout=0), seed=1), "bb89a65cec80bb87"),
         (
             Trial(
-                variant=Variant(n_embed=128, block_size=32, n_layer=1, dropout=0.3),
+                shape=Shape(n_embed=128, block_size=32, n_layer=1, dropout=0.3),
                 seed=1338,
                 training=TrainingSetup(steps=250, eval_interval=50),
             ),
             "851a660bc8d97434",
         ),
-        (Trial(variant=Variant(n_head=1), seed=0, training=EVERY_FIELD), "fab448636ec769b5"),
+        (Trial(shape=Shape(n_head=1), seed=0, training=EVERY_FIELD), "fab448636ec769b5"),
     ],
 )
 def test_the_cells_of_existing_stores_stay(trial: Trial, cell: str) -> None:
@@ -100,31 +106,31 @@ def test_the_key_of_a_sweep_of_ones_own_stays_and_does_not_depend_on_its_extent(
 
 
 def test_a_field_that_is_added_later_changes_no_cell_while_it_has_its_default() -> None:
-    before = Trial(variant=Variant(n_head=2), training=TrainingSetup(steps=5)).cell("x")
-    assert Trial(variant=LaterVariant(n_head=2), training=LaterSetup(steps=5)).cell("x") == before
-    wider = Trial(variant=LaterVariant(n_head=2, feed_forward_factor=2.0), training=TrainingSetup(steps=5)).cell("x")
-    clipped = Trial(variant=Variant(n_head=2), training=LaterSetup(steps=5, gradient_clipping=1.0)).cell("x")
+    before = Trial(shape=Shape(n_head=2), training=TrainingSetup(steps=5)).cell("x")
+    assert Trial(shape=LaterShape(n_head=2), training=LaterSetup(steps=5)).cell("x") == before
+    wider = Trial(shape=LaterShape(n_head=2, feed_forward_factor=2.0), training=TrainingSetup(steps=5)).cell("x")
+    clipped = Trial(shape=Shape(n_head=2), training=LaterSetup(steps=5, gradient_clipping=1.0)).cell("x")
     assert len({before, wider, clipped}) == 3
 
 
 def test_a_field_that_is_added_later_changes_no_sweep_key_while_it_has_its_default(tiny_shakespeare: Corpus) -> None:
     later = dataclasses.replace(
-        SEARCH, baseline=LaterVariant(n_head=2, n_embed=16), training=LaterSetup(steps=7, learning_rate=1e-2)
+        SEARCH, baseline=LaterShape(n_head=2, n_embed=16), training=LaterSetup(steps=7, learning_rate=1e-2)
     )
     assert sweep_key(later, tiny_shakespeare) == sweep_key(SEARCH, tiny_shakespeare)
     clipped = dataclasses.replace(SEARCH, training=LaterSetup(steps=7, learning_rate=1e-2, gradient_clipping=1.0))
     assert sweep_key(clipped, tiny_shakespeare) != sweep_key(SEARCH, tiny_shakespeare)
 
 
-@pytest.mark.parametrize("field", dataclasses.fields(Variant) + dataclasses.fields(TrainingSetup), ids=lambda f: f.name)
+@pytest.mark.parametrize("field", dataclasses.fields(Shape) + dataclasses.fields(TrainingSetup), ids=lambda f: f.name)
 def test_every_field_is_part_of_the_cell(field: dataclasses.Field[object]) -> None:
-    first, second = Variant(n_head=1, dropout=0.2), TrainingSetup(schedule="cosine")
+    first, second = Shape(n_head=1, dropout=0.2), TrainingSetup(schedule="cosine")
     values = {"attention_scale": "head_size", "precision": "bfloat16", "schedule": "constant", "dropout": 0.4}
     changes = {"min_learning_rate": 1e-6, "beta1": 0.5, "beta2": 0.5, "learning_rate": 1e-2, "weight_decay": 0.5}
     change = {field.name: (values | changes).get(field.name, 16)}
-    in_variant = field.name in {f.name for f in dataclasses.fields(Variant)}
+    in_variant = field.name in {f.name for f in dataclasses.fields(Shape)}
     other = Trial(
-        variant=dataclasses.replace(first, **(change if in_variant else {})),  # type: ignore[arg-type]
+        shape=dataclasses.replace(first, **(change if in_variant else {})),  # type: ignore[arg-type]
         training=dataclasses.replace(second, **({} if in_variant else change)),  # type: ignore[arg-type]
     )
-    assert other.cell("x") != Trial(variant=first, training=second).cell("x")
+    assert other.cell("x") != Trial(shape=first, training=second).cell("x")

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from gpt_experiments.config import TrainingSetup, Variant
 from gpt_experiments.model_card import ChosenFrom, bits, model_card
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.selection import choose_best
 from gpt_experiments.tracking import ModelRun
 from tests.test_selection import done
@@ -20,7 +20,7 @@ RUN = ModelRun(
     sweep="quick",
     corpus="tiny-shakespeare",
     corpus_digest="d" * 64,
-    params={k: str(v) for k, v in {**dataclasses.asdict(Variant()), **dataclasses.asdict(TrainingSetup())}.items()},
+    params={k: str(v) for k, v in {**dataclasses.asdict(Shape()), **dataclasses.asdict(TrainingSetup())}.items()},
     n_params=209_729,
     train_loss=1.5,
     val_loss=1.75,

@@ -132,7 +132,7 @@ def test_the_same_run_makes_no_second_version(store: Store, client: MlflowClient
 
 
 def test_only_a_lower_loss_takes_the_alias_unless_forced(store: Store, client: MlflowClient, corpus: Corpus) -> None:
-    trials = [Trial(variant=BASELINE, seed=seed) for seed in range(4)]
+    trials = [Trial(shape=BASELINE, seed=seed) for seed in range(4)]
     losses = [2.0, 2.0, 1.75, 3.0]
     runs = [add_run(store, corpus, loss, trial=trial) for loss, trial in zip(losses, trials, strict=True)]
     register_model(runs[0], store, "m")
@@ -230,7 +230,7 @@ def test_a_sweep_that_is_still_running_is_told(store: Store, client: MlflowClien
 def test_registering_writes_nothing_into_the_working_directory(
     store: Store, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run_id = add_run(store, corpus, 2.0, trial=Trial(variant=dataclasses.replace(BASELINE, n_head=4)))
+    run_id = add_run(store, corpus, 2.0, trial=Trial(shape=dataclasses.replace(BASELINE, n_head=4)))
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     register_model(run_id, store, "m")

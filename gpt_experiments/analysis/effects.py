@@ -10,7 +10,6 @@ import pandas as pd
 
 from gpt_experiments.analysis.estimate import LEVEL, Estimate, adjusted, estimate
 from gpt_experiments.analysis.results import LOSS, SweepResults
-from gpt_experiments.config import HYPERPARAMETERS
 
 Verdict = Literal["better", "worse", "undecided", "no difference seen", "no verdict"]
 
@@ -100,7 +99,7 @@ def paired(results: SweepResults, name: str, level: float, base: float, column: 
 
     Settings that lack one of the two levels altogether are left out, then seeds that lack one in any setting.
     """
-    others = [other for other in HYPERPARAMETERS if other != name]
+    others = [other for other in results.parameters if other != name]
     rows = results.finished.set_index(["seed", *others])
     at_level = rows[rows[name] == level][column]
     at_base = rows[rows[name] == base][column]

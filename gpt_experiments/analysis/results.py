@@ -10,7 +10,8 @@ from typing import Final
 
 import pandas as pd
 
-from gpt_experiments.config import HYPERPARAMETERS, Budget, Variant
+from gpt_experiments.config import Budget, Variant
+from gpt_experiments.parameters import HYPERPARAMETERS, as_text
 
 LOSS: Final = "final_val_loss"
 """What variants are compared by: the validation loss after the last step, of the weights that the checkpoint holds."""
@@ -23,7 +24,7 @@ class SweepResults:
     """A sweep as its tracking store remembers it; losses in nats per character.
 
     Attributes:
-        trials: one row a planned trial: `label`, the five hyperparameters, `seed`, `run_id`, `outcome` (`finished`,
+        trials: one row a planned trial: `label`, the `parameters`, `seed`, `run_id`, `outcome` (`finished`,
             `failed`, `missing`), `reason` of a failure, `n_params`, `steps`, `tokens`, `flops`, and of finished trials
             `final_train_loss`, `final_val_loss`, `best_val_loss`, `train_seconds`, `tokens_per_second`, `hardware`.
         curves: `run_id`, `step`, `train_loss`, `val_loss`.
@@ -31,6 +32,7 @@ class SweepResults:
         heads: `run_id`, `layer`, `head`, the scores and the `name` of each attention head.
         samples: the sample text of each run.
         training: the setup of the baseline, as names and values.
+        parameters: the five hyperparameters, and any parameter of the training that has levels too.
         variants_wanted: how many variants the sweep was to try at most; None where it was all there are.
         left_out: what of the sweep could not be read, a sentence each.
     """
@@ -49,6 +51,7 @@ class SweepResults:
     positions: pd.DataFrame
     heads: pd.DataFrame
     samples: Mapping[str, str]
+    parameters: tuple[str, ...] = HYPERPARAMETERS
     variants_wanted: int | None = None
     left_out: tuple[str, ...] = ()
 
@@ -69,15 +72,15 @@ class SweepResults:
 
     @cached_property
     def varied(self) -> list[str]:
-        """The hyperparameters that have more than one level among the finished trials."""
-        return [name for name in HYPERPARAMETERS if self.finished[name].nunique() > 1]
+        """The parameters that have more than one level among the finished trials."""
+        return [name for name in self.parameters if self.finished[name].nunique() > 1]
 
     def levels(self, name: str) -> list[float]:
         """The levels of a hyperparameter among the finished trials, rising."""
         return sorted(self.finished[name].unique())
 
     def base_level(self, name: str) -> float:
-        return float(getattr(self.baseline, name))
+        return float(self.baseline.value(name))
 
     @cached_property
     def is_factorial(self) -> bool:
@@ -91,8 +94,8 @@ class SweepResults:
     @cached_property
     def varies_one_at_a_time(self) -> bool:
         """Whether no finished variant differs from the baseline in more than one hyperparameter."""
-        baseline = pd.Series({name: self.base_level(name) for name in HYPERPARAMETERS})
-        return bool((self.finished[list(HYPERPARAMETERS)].ne(baseline).sum(axis=1) <= 1).all())
+        baseline = pd.Series({name: self.base_level(name) for name in self.parameters})
+        return bool((self.finished[list(self.parameters)].ne(baseline).sum(axis=1) <= 1).all())
 
     @cached_property
     def by_variant(self) -> pd.DataFrame:
@@ -100,7 +103,7 @@ class SweepResults:
 
         `loss_sd` is the sample standard deviation of the loss over seeds, NaN of a single one.
         """
-        grouped = self.finished.groupby(["label", *HYPERPARAMETERS], sort=False)
+        grouped = self.finished.groupby(["label", *self.parameters], sort=False)
         measured = ["n_params", "steps", "tokens", "flops", "train_seconds", "tokens_per_second"]
         losses = ["final_train_loss", "final_val_loss", "best_val_loss"]
         means = grouped[[*measured, *losses]].mean()
@@ -129,4 +132,4 @@ class Pretrained:
 
 def level_name(name: str, level: float) -> str:
     """`n_head=8`, `dropout=0.1`."""
-    return f"{name}={level:g}"
+    return as_text(name, level)

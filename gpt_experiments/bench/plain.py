@@ -69,7 +69,7 @@ class PlainTraining:
         return estimates
 
     def _loss(self, split: str) -> Tensor:
-        tokens, block_size = self._splits[split], self._trial.variant.block_size
+        tokens, block_size = self._splits[split], self._trial.shape.block_size
         starts = torch.randint(len(tokens) - block_size, (self._trial.training.batch_size,))
         inputs = torch.stack([tokens[i : i + block_size] for i in starts]).to(self._device)  # (B, T)
         targets = torch.stack([tokens[i + 1 : i + block_size + 1] for i in starts]).to(self._device)  # (B, T)

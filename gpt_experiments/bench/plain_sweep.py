@@ -24,7 +24,7 @@ def run_plain(definition: SweepDefinition, corpus: Corpus, device: torch.device,
     batches = max(1, round(EVALUATION_BATCHES * scale))
     losses = []
     for variant in definition.one_at_a_time():
-        training = PlainTraining(Trial(variant=variant, training=definition.training), corpus, device)
+        training = PlainTraining(Trial(shape=variant.shape, training=definition.training), corpus, device)
         done, estimates = 0, {}
         for step in definition.training.evaluation_steps():
             for _ in range(step - done):

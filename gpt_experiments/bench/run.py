@@ -13,9 +13,10 @@ from gpt_experiments.bench.results import BenchResult
 from gpt_experiments.bench.scaling import time_seeds, time_workers
 from gpt_experiments.bench.steps import time_steps
 from gpt_experiments.bench.sweeps import time_orchestration, time_sweeps
-from gpt_experiments.config import Trial, check_whole_number
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError
+from gpt_experiments.parameters import check_whole_number
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.sweep.resources import usable_cores
@@ -110,6 +111,6 @@ def _trials(definition: SweepDefinition, steps: int) -> list[tuple[str, Trial]]:
     """The sweep's variants with their labels, the baseline first, to be trained for so many steps."""
     training = dataclasses.replace(definition.training, steps=steps, eval_interval=steps)
     return [
-        (variant.label(definition.baseline), Trial(variant=variant, training=training))
+        (variant.label(definition.baseline_variant), Trial(shape=variant.shape, training=training))
         for variant in definition.one_at_a_time()
     ]

@@ -129,4 +129,4 @@ def _tokens_per_second(trial: Trial, corpus: Corpus, device: torch.device, barri
 
 
 def _tokens(trial: Trial) -> int:
-    return trial.training.batch_size * trial.variant.block_size
+    return trial.training.batch_size * trial.shape.block_size

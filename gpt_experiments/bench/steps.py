@@ -38,7 +38,7 @@ def time_steps(trial: Trial, label: str, corpus: Corpus, device: torch.device, *
         for way in in_turn(number):
             seconds[way].append(TIMERS[way](trial, short, device))
     config = trial.model_config(corpus.vocab_size)
-    tokens = trial.training.batch_size * trial.variant.block_size
+    tokens = trial.training.batch_size * trial.shape.block_size
     return StepTimes(
         label=label,
         n_params=config.n_params,

@@ -16,9 +16,9 @@ import gpt_experiments
 from gpt_experiments import names
 from gpt_experiments.bench.results import WAYS, OrchestrationTimes, SweepTimes, Way
 from gpt_experiments.bench.steps import excerpt, in_turn
-from gpt_experiments.config import TrainingSetup
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import BenchmarkError
+from gpt_experiments.parameters import TrainingSetup
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.resources import RunOptions, find_hardware

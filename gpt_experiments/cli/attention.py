@@ -40,7 +40,7 @@ def attention(model: str, text: str | None, output: Path, data: str | None, trac
 
     loaded = load_model(model, tracking_uri=tracking_uri, open_corpus=lambda: open_corpus(data))
     text = STUDY_TEXT if text is None else typed_text(text, loaded.tokenizer)
-    variant = loaded.model.config.variant
+    variant = loaded.model.config.shape
     longest = min(variant.block_size, math.isqrt(_MOST_WEIGHTS // (variant.n_layer * variant.n_head)))
     if not text:
         raise ConfigError("--text is empty; give at least one character")

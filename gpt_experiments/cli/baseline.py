@@ -8,17 +8,17 @@ import click
 
 from gpt_experiments import names
 from gpt_experiments.cli.options import (
-    attention_scale_option,
     data_option,
     device_option,
     open_corpus,
+    parameter_options,
     tracking_options,
 )
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@attention_scale_option
+@parameter_options("attention_scale")
 @click.option("--seed", default=names.DEFAULT_SEED, show_default=True, help="Of the sample.")
 @device_option
 @data_option
@@ -52,7 +52,7 @@ def baseline(
         attention_scale=attention_scale,  # type: ignore[arg-type]  # the option allows no other
         seed=seed,
     )
-    v = report.variant
+    v = report.shape
     click.echo(f"{checkpoint.name}: {report.n_params:,} parameters")
     click.echo(f"n_head {v.n_head}, n_layer {v.n_layer}, n_embed {v.n_embed}, block_size {v.block_size}")
     click.echo(f"train loss {report.train_loss:.4f}, validation loss {report.val_loss:.4f} nats per character")

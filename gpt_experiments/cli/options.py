@@ -9,12 +9,12 @@ import click
 
 from gpt_experiments import names
 from gpt_experiments.cli.progress import DownloadBar
+from gpt_experiments.parameters import PARAMETERS
 
 if TYPE_CHECKING:
     from gpt_experiments.corpus import Corpus
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_Decorator = Callable[[_Command], _Command]
 
 
 def data_option(command: _Command) -> _Command:
@@ -51,14 +51,23 @@ def quiet_option(command: _Command) -> _Command:
     return click.option("--quiet", "-q", is_flag=True, help="Print only failures and the result.")(command)
 
 
-def attention_scale_option(command: _Command) -> _Command:
-    return click.option(
-        "--attention-scale",
-        type=click.Choice(["n_embed", "head_size"]),
-        default="n_embed",
-        show_default=True,
-        help="Scores are multiplied by this width to the power of -1/2; the study's is n_embed.",
-    )(command)
+def parameter_options(*wanted: str) -> Callable[[_Command], _Command]:
+    """An option for each of these parameters, as it is declared."""
+
+    def decorated(command: _Command) -> _Command:
+        for name in reversed(wanted):
+            declared = PARAMETERS[name]
+            option = click.option(
+                f"--{name.replace('_', '-')}",
+                type=click.Choice(declared.choices) if declared.choices else declared.kind,
+                default=declared.default,
+                show_default=True,
+                help=declared.help,
+            )
+            command = option(command)
+        return command
+
+    return decorated
 
 
 def open_corpus(data: str | None, *, quiet: bool = False) -> Corpus:

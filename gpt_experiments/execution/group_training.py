@@ -160,7 +160,7 @@ def _memory_error(job: Job, device: torch.device) -> DeviceMemoryError:
     trial = job.trial
     return DeviceMemoryError(
         f"out of memory: {job.label} (seed {trial.seed}) with batch_size={trial.training.batch_size} and "
-        f"block_size={trial.variant.block_size} does not fit into {_described(device)}; "
+        f"block_size={trial.shape.block_size} does not fit into {_described(device)}; "
         "use fewer --workers, a smaller batch_size or a smaller variant"
     )
 

@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpt_experiments.config import HYPERPARAMETERS, MOST_WEIGHTS, ModelConfig, Variant
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.corpus.files import file_problem
 from gpt_experiments.corpus.tokenizer import Tokenizer
 from gpt_experiments.errors import CheckpointError, ExperimentError, shortened
 from gpt_experiments.model.file_kinds import refuse_other_kinds
 from gpt_experiments.model.gpt import GPT
+from gpt_experiments.parameters import MOST_WEIGHTS, SHAPE, Shape
 
 WEIGHTS_FILE: Final = "model.safetensors"
 CONFIG_FILE: Final = "config.json"
@@ -44,7 +45,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     config = checkpoint.model.config
     described = {
         "format": _FORMAT,
-        "variant": dataclasses.asdict(config.variant),
+        "variant": dataclasses.asdict(config.shape),
         "attention_scale": config.attention_scale,
         "vocabulary": checkpoint.tokenizer.vocabulary,
         "provenance": checkpoint.provenance,
@@ -148,8 +149,10 @@ def _model_config(described: Mapping[str, Any], tokenizer: Tokenizer, weights: M
     variant = described["variant"]
     if not isinstance(variant, dict):
         raise CheckpointError(f"the variant must be a JSON object, but is a {type(variant).__name__}")
-    for name in HYPERPARAMETERS:
-        if name not in variant:  # else its default would stand in for it, and the model would be another one
+    for name, declared in SHAPE.items():
+        if (
+            name not in variant and not declared.is_younger
+        ):  # else its default would stand in for it, and the model would be another one
             raise KeyError(name)
     sizes = {
         name: len(tensor)
@@ -162,13 +165,13 @@ def _model_config(described: Mapping[str, Any], tokenizer: Tokenizer, weights: M
     if len(sizes) < 3:
         raise CheckpointError("the weights are of another model")
     return ModelConfig(
-        variant=Variant(**variant), vocab_size=tokenizer.vocab_size, attention_scale=described["attention_scale"]
+        shape=Shape(**variant), vocab_size=tokenizer.vocab_size, attention_scale=described["attention_scale"]
     )
 
 
 def _expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every key of the model's state dict with its shape; no model is built, which would take memory for it."""
-    variant, width = config.variant, config.variant.n_embed
+    variant, width = config.shape, config.shape.n_embed
     linears = {
         "attention.proj": (width, width),
         "feed_forward.0": (4 * width, width),

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpt_experiments.config import ModelConfig, check_value
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.errors import CheckpointError, ConfigError, shortened
 from gpt_experiments.model.gpt import GPT, Block
+from gpt_experiments.parameters import check_value
 
 MAX_NEW_TOKENS: Final = 1_000_000
 """Characters of one sample: minutes to hours of work, and a text that nobody reads to its end."""
@@ -70,7 +71,7 @@ class _Reader:
     """
 
     def __init__(self, model: GPT, num_samples: int, length: int) -> None:
-        variant = model.config.variant
+        variant = model.config.shape
         self._model, self._block_size, self._read = model, variant.block_size, 0
         size = (variant.n_layer, 2, num_samples, variant.n_head, min(length, variant.block_size))
         weight = model.lm_head.weight
@@ -148,7 +149,7 @@ def _check_options(max_new_tokens: int, temperature: float, top_k: int | None, n
 def _check_memory(config: ModelConfig, prompt_length: int, max_new_tokens: int, num_samples: int) -> None:
     if prompt_length < 1:
         raise ConfigError("the prompt is empty; give at least one character, a newline for instance")
-    variant, length = config.variant, prompt_length + max_new_tokens
+    variant, length = config.shape, prompt_length + max_new_tokens
     kept = 8 * variant.n_layer * variant.n_embed * min(length, variant.block_size)  # bytes of keys and values a sample
     most = max(1, min(_MAX_CHARACTERS // length, _MAX_KEPT_BYTES // kept))
     if num_samples > most:

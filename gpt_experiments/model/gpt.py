@@ -17,8 +17,8 @@ class Attention(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width = config.variant.n_embed
-        self.n_head, self.score_scale = config.variant.n_head, config.score_scale
+        width = config.shape.n_embed
+        self.n_head, self.score_scale = config.shape.n_head, config.score_scale
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.proj = nn.Linear(width, width)
 
@@ -47,7 +47,7 @@ class FeedForward(nn.Sequential):
     """Each position on its own: linear to four times the width, ReLU, linear back."""
 
     def __init__(self, config: ModelConfig) -> None:
-        width = config.variant.n_embed
+        width = config.shape.n_embed
         super().__init__(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,9 +67,9 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.ln1, self.attention = nn.LayerNorm(config.variant.n_embed), Attention(config)
-        self.ln2, self.feed_forward = nn.LayerNorm(config.variant.n_embed), FeedForward(config)
-        self.dropout = config.variant.dropout
+        self.ln1, self.attention = nn.LayerNorm(config.shape.n_embed), Attention(config)
+        self.ln2, self.feed_forward = nn.LayerNorm(config.shape.n_embed), FeedForward(config)
+        self.dropout = config.shape.dropout
 
     def forward(self, x: Tensor) -> Tensor:
         dropout = self.dropout if self.training else 0.0
@@ -92,10 +92,10 @@ class GPT(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.variant.n_embed
+        width = config.shape.n_embed
         self.token_embedding = nn.Embedding(config.vocab_size, width)
-        self.position_embedding = nn.Embedding(config.variant.block_size, width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.variant.n_layer))
+        self.position_embedding = nn.Embedding(config.shape.block_size, width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.shape.n_layer))
         self.ln_f = nn.LayerNorm(width)
         self.lm_head = nn.Linear(width, config.vocab_size)
 
@@ -128,7 +128,7 @@ class GPT(nn.Module):
         return torch.stack(maps)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        T, block_size = tokens.shape[-1], self.config.variant.block_size
+        T, block_size = tokens.shape[-1], self.config.shape.block_size
         if block_size < T:
             raise ValueError(f"{T} tokens exceed the context: at most block_size={block_size} fit")
         positions = self.position_embedding.weight[:T]  # (T, n_embed)

@@ -87,7 +87,7 @@ def head_scores(model: GPT, corpus: Corpus) -> HeadScores:
 
     A passage has as many characters as the context, at most 128.
     """
-    block_size = model.config.variant.block_size
+    block_size = model.config.shape.block_size
     length = min(block_size, _LONGEST_TEXT, len(corpus.val))
     starts = torch.linspace(0, len(corpus.val) - length, _TEXTS).long()
     tokens = torch.from_numpy(corpus.val)
@@ -97,7 +97,7 @@ def head_scores(model: GPT, corpus: Corpus) -> HeadScores:
 @torch.no_grad()
 def head_scores_on(model: GPT, texts: Sequence[Tensor], vocabulary: Sequence[str]) -> HeadScores:
     """The scores of every head on `texts`, each (T,) tokens of `vocabulary`, and on eight random repeated texts."""
-    block_size = model.config.variant.block_size
+    block_size = model.config.shape.block_size
     spaces = torch.tensor([character.isspace() for character in vocabulary])
     on_text = [_scores_on_text(model, text, spaces) for text in texts]
     scores = {name: torch.stack([found[name] for found in on_text]).nanmean(dim=0).cpu() for name in on_text[0]}

@@ -10,10 +10,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from gpt_experiments.config import AttentionScale, ModelConfig, Variant
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.errors import CheckpointError, ConfigError, shortened
 from gpt_experiments.model.gpt import GPT
 from gpt_experiments.model.weight_file import read_state_dict
+from gpt_experiments.parameters import AttentionScale, Shape
 
 MARKER_KEY: Final = "token_embedding_table.weight"
 """A key that only the notebook's format has."""
@@ -56,11 +57,11 @@ def from_notebook_state_dict(
     weights = {key: tensor.detach().to(torch.float32) for key, tensor in state.items() if not key.endswith(".tril")}
     _refuse(where, "tensors hold values that are not finite", [k for k, v in weights.items() if not v.isfinite().all()])
     model = GPT(config)
-    model.load_state_dict(fuse_heads(weights, config.variant))
+    model.load_state_dict(fuse_heads(weights, config.shape))
     return model.eval()
 
 
-def fuse_heads(state: Mapping[str, Tensor], variant: Variant) -> dict[str, Tensor]:
+def fuse_heads(state: Mapping[str, Tensor], variant: Shape) -> dict[str, Tensor]:
     """Per-head tensors under the notebook's keys as the fused tensors of `GPT`: weights, or their gradients.
 
     Rows of `qkv.weight` (3 * n_embed, n_embed) are all heads' queries, then keys, then values.
@@ -102,8 +103,8 @@ def _read_config(state: Mapping[str, Tensor], where: str, attention_scale: Atten
             "save the complete state dict of one model"
         )
     try:
-        variant = Variant(n_head=n_head, n_layer=n_layer, n_embed=n_embed, dropout=0.0, block_size=block_size)
-        return ModelConfig(variant=variant, vocab_size=vocab_size, attention_scale=attention_scale)
+        variant = Shape(n_head=n_head, n_layer=n_layer, n_embed=n_embed, dropout=0.0, block_size=block_size)
+        return ModelConfig(shape=variant, vocab_size=vocab_size, attention_scale=attention_scale)
     except ConfigError as error:
         raise CheckpointError(f"{where} holds no usable model: {error}") from error
 
@@ -123,7 +124,7 @@ def _count(state: Mapping[str, Tensor], pattern: str, what: str, where: str) -> 
 
 def _expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every key of the format with its shape, for one configuration."""
-    variant, width = config.variant, config.variant.n_embed
+    variant, width = config.shape, config.shape.n_embed
     shapes: dict[str, tuple[int, ...]] = {
         MARKER_KEY: (config.vocab_size, width),
         "position_embedding_table.weight": (variant.block_size, width),

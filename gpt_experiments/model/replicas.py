@@ -53,9 +53,9 @@ class ReplicaGPT(nn.Module):
         self.parameters_of_all = nn.Parameter(F.pad(torch.stack(rows), (0, padding)))
         self._others = [shape.numel() for name, shape in self.shapes.items() if name not in matrices]
         self._matrices = [*(shape.numel() for name, shape in self.shapes.items() if name in matrices), padding]
-        self.n_head, self.score_scale = self.configs[0].variant.n_head, self.configs[0].score_scale
-        self.block_size, self.vocab_size = self.configs[0].variant.block_size, self.configs[0].vocab_size
-        dropouts = [config.variant.dropout for config in self.configs]
+        self.n_head, self.score_scale = self.configs[0].shape.n_head, self.configs[0].score_scale
+        self.block_size, self.vocab_size = self.configs[0].shape.block_size, self.configs[0].vocab_size
+        dropouts = [config.shape.dropout for config in self.configs]
         # Neighbours of equal dropout: (dropout, how many).
         self._levels = [(level, len(list(equal))) for level, equal in itertools.groupby(dropouts)]
         keep = 1 - torch.tensor(dropouts, dtype=torch.float32, device=models[0].device)[:, None, None]  # (R, 1, 1)
@@ -75,7 +75,7 @@ class ReplicaGPT(nn.Module):
         weights = self._weights()
         tokens = tokens.expand(len(self.configs), *tokens.shape[-2:])  # (R, B, T)
         x = self._embed(weights, tokens)  # (R, N, n_embed)
-        for i in range(self.configs[0].variant.n_layer):
+        for i in range(self.configs[0].shape.n_layer):
             block = f"blocks.{i}."
             normed = _layer_norm(weights, block + "ln1", x)
             x = x + self._drop(self._attention(weights, block + "attention.", normed, tokens.shape[-1]))
@@ -158,4 +158,4 @@ def _of_linear_layers(model: GPT) -> set[str]:
 
 
 def _without_dropout(config: ModelConfig) -> ModelConfig:
-    return dataclasses.replace(config, variant=dataclasses.replace(config.variant, dropout=0.0))
+    return dataclasses.replace(config, shape=dataclasses.replace(config.shape, dropout=0.0))

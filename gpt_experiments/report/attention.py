@@ -64,7 +64,7 @@ def _picture(number: int, run_id: str, tracking_uri: str) -> Picture:
 
 
 def _text_for(checkpoint: Checkpoint) -> str:
-    vocabulary, block_size = set(checkpoint.tokenizer.vocabulary), checkpoint.model.config.variant.block_size
+    vocabulary, block_size = set(checkpoint.tokenizer.vocabulary), checkpoint.model.config.shape.block_size
     for text in (SPEAKER_TEXT, STUDY_TEXT):
         if set(text) <= vocabulary:
             return text[:block_size]

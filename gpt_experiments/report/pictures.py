@@ -10,7 +10,6 @@ from typing import Final
 import pandas as pd
 
 from gpt_experiments.analysis import LOSS, Effect, SweepResults, estimate, level_name, marginal_means, variance_shares
-from gpt_experiments.config import HYPERPARAMETERS
 from gpt_experiments.figures import (
     cost_scatter,
     effect_plot,
@@ -147,7 +146,7 @@ def _comparable(results: SweepResults, name: str) -> pd.DataFrame | None:
     """`run_id`, `seed` and `level` of the trials whose levels of one hyperparameter can be set side by side."""
     rows = results.finished
     if not results.is_factorial:
-        for other in HYPERPARAMETERS:
+        for other in results.parameters:
             if other != name:
                 rows = rows[rows[other] == results.base_level(other)]
     return _with_level(rows, name) if rows[name].nunique() > 1 else None

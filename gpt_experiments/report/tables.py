@@ -18,7 +18,6 @@ from gpt_experiments.analysis import (
     level_name,
     variance_shares,
 )
-from gpt_experiments.config import HYPERPARAMETERS
 from gpt_experiments.report.document import Table
 
 _MOST_ROWS = 40
@@ -216,7 +215,7 @@ def heads_table(results: SweepResults, label: str) -> Table | None:
 
 
 def setup(results: SweepResults) -> Table:
-    baseline = " ".join(level_name(name, results.base_level(name)) for name in HYPERPARAMETERS)
+    baseline = " ".join(level_name(name, results.base_level(name)) for name in results.parameters)
     rows = {
         "method": results.method,
         "budget": results.budget,

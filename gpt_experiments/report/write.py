@@ -8,7 +8,6 @@ from pathlib import Path
 
 from gpt_experiments import names
 from gpt_experiments.analysis import LOSS, SweepResults
-from gpt_experiments.config import HYPERPARAMETERS
 from gpt_experiments.figures import save_png, save_svg
 from gpt_experiments.report.attention import attention_pictures, compared_pictures
 from gpt_experiments.report.content import Extras, conclusions, make_document
@@ -116,6 +115,6 @@ def importances_of(results: SweepResults) -> dict[str, float] | None:
     exact = results.is_factorial or results.varies_one_at_a_time
     if exact or len(rows) < _FEWEST_FOR_IMPORTANCES or not results.varied:
         return None
-    varied = [name for name in HYPERPARAMETERS if name in results.varied]
+    varied = results.varied
     values: list[dict[str, object]] = [{name: row[name] for name in varied} for _, row in rows.iterrows()]
     return importances(values, list(rows[LOSS]), varied)

@@ -66,7 +66,7 @@ def _group_work(group: Sequence[Trial], vocab_size: int) -> NDArray[np.float64]:
 
 def _work(trial: Trial, vocab_size: int) -> NDArray[np.float64]:
     """Of the whole training: steps (each has a fixed cost), attention weights, multiply-adds of the forward passes."""
-    v, steps = trial.variant, trial.training.steps
+    v, steps = trial.shape, trial.training.steps
     tokens = steps * trial.training.batch_size * v.block_size
     weights = tokens * v.block_size * v.n_head * v.n_layer
     products = tokens * (v.n_layer * (12 * v.n_embed**2 + 2 * v.block_size * v.n_embed) + vocab_size * v.n_embed)

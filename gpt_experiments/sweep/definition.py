@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from gpt_experiments import names
-from gpt_experiments.config import (
-    HYPERPARAMETERS,
-    Budget,
+from gpt_experiments.config import Budget, Variant, setup_at_budget
+from gpt_experiments.errors import ConfigError, shown
+from gpt_experiments.parameters import (
+    PARAMETERS,
+    TRAINING,
+    Shape,
     TrainingSetup,
-    Variant,
     check_batch,
     check_value,
     check_weights,
-    setup_at_budget,
 )
-from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.sweep import levels as level_rules
 from gpt_experiments.sweep.levels import Level, Range, check_divisible, dividing_pairs
 from gpt_experiments.sweep.methods import METHODS
@@ -33,6 +33,9 @@ __all__ = [
     "check_seeds",
     "first_seeds",
 ]  # levels are part of what a definition is
+
+LEVELED: Final = tuple(name for name, declared in PARAMETERS.items() if declared.is_number)
+"""The parameters that may have levels; the study is about the first five."""
 
 BUDGETS: Final[tuple[Budget, ...]] = get_args(Budget)
 
@@ -51,7 +54,7 @@ class SweepDefinition:
     Args:
         method: `one-at-a-time` changes one hyperparameter of the baseline at a time; `grid` takes every combination;
             `random` draws combinations; `tpe` lets Optuna's TPE choose them by what it has seen.
-        levels: for each hyperparameter that is varied, its levels, or for random and tpe a Range.
+        levels: for each parameter that is varied, its levels, or for random and tpe a Range.
         budget: what every variant spends as much of as the baseline does: optimisation steps, training tokens, or
             floating-point operations.
         seeds: each variant is trained once with each; at least one, none twice.
@@ -68,7 +71,7 @@ class SweepDefinition:
     method: str
     levels: Mapping[str, tuple[Level, ...] | Range]
     description: str = ""
-    baseline: Variant = field(default_factory=Variant)
+    baseline: Shape = field(default_factory=Shape)
     training: TrainingSetup = field(default_factory=TrainingSetup)
     budget: Budget = "steps"
     seeds: tuple[int, ...] = (names.DEFAULT_SEED,)
@@ -83,11 +86,16 @@ class SweepDefinition:
             raise ConfigError(f"method must be one of {known}, but got {shown(self.method)}", field="method")
         _check_trials(self)
         for name, levels in self.levels.items():
-            if name not in HYPERPARAMETERS:
-                raise ConfigError(f"levels are of {', '.join(HYPERPARAMETERS)}, but got {shown(name)}")
+            if name not in LEVELED:
+                raise ConfigError(f"levels are of {', '.join(LEVELED)}, but got {shown(name)}")
             check_levels(name, levels, self.rules)
         self._check_combinations()
         self._check_size()
+
+    @property
+    def baseline_variant(self) -> Variant:
+        """The baseline with its training."""
+        return Variant(shape=self.baseline, training=self.training)
 
     @property
     def rules(self) -> type[Method]:
@@ -108,12 +116,13 @@ class SweepDefinition:
         return max(self.baseline.block_size, int(longest))
 
     def one_at_a_time(self) -> list[Variant]:
-        """The baseline, then each hyperparameter's other levels, in the order of the hyperparameters."""
-        variants, baseline = [self.baseline], dataclasses.asdict(self.baseline)
-        for name in HYPERPARAMETERS:
+        """The baseline, then each parameter's other levels, in the order of the parameters."""
+        baseline = self.baseline_variant
+        variants = [baseline]
+        for name in PARAMETERS:
             levels = self.levels.get(name, ())
             assert not isinstance(levels, Range)
-            variants += [Variant(**(baseline | {name: level})) for level in levels]
+            variants += [baseline.with_values({name: level}) for level in levels]
         return list(dict.fromkeys(variants))
 
     def with_overrides(
@@ -176,18 +185,19 @@ class SweepDefinition:
         """
         smallest = [self._smallest()] if self.rules.combines_levels else self.one_at_a_time()
         for variant in smallest:
-            setup_at_budget(self.training, variant, self.baseline, vocab_size=vocab_size, budget=self.budget)
+            setup_at_budget(variant, self.baseline_variant, vocab_size=vocab_size, budget=self.budget)
 
     def _smallest(self) -> Variant:
-        """The variant that would cost least, if its heads divided its width."""
-        least = {name: min(self.whole_numbers(name)) for name in ("n_layer", "n_embed", "block_size")}
-        return dataclasses.replace(self.baseline, n_head=1, **least)
+        """The variant that would cost least a step, if its heads divided its width."""
+        least = {name: min(self.whole_numbers(name)) for name in ("n_layer", "n_embed", "block_size", "batch_size")}
+        most = {name: max(self.whole_numbers(name)) for name in ("steps", "eval_interval", "warmup_steps")}
+        return self.baseline_variant.with_values({"n_head": 1, **least, **most})
 
     def whole_numbers(self, name: str) -> Sequence[int]:
-        """What a hyperparameter that is a whole number can be."""
+        """What a parameter that is a whole number can be."""
         levels = self.levels.get(name)
         if levels is None:
-            return [getattr(self.baseline, name)]
+            return [self.baseline_variant.value(name)]
         return levels.whole_numbers() if isinstance(levels, Range) else [int(level) for level in levels]
 
     def _check_combinations(self) -> None:
@@ -204,7 +214,19 @@ class SweepDefinition:
             elif not dividing_pairs(heads, widths):
                 raise ConfigError("no n_embed is divisible by any n_head; change one of the two", field="levels")
             check_weights(max(layers), max(widths))
-        check_batch(self.training.batch_size, self.longest_context)
+        check_batch(max(self.whole_numbers("batch_size")), self.longest_context)
+        self._check_training()
+
+    def _check_training(self) -> None:
+        """Training parameters must go together wherever they meet, so the values that go together worst must."""
+        varied = [name for name in TRAINING if name in self.levels]
+        worst = {name: self._bounds(name)[0 if name in ("eval_interval", "learning_rate") else 1] for name in varied}
+        for values in [worst] if self.rules.combines_levels else [{name: value} for name, value in worst.items()]:
+            self.baseline_variant.with_values(values)
+
+    def _bounds(self, name: str) -> tuple[Level, Level]:
+        levels = self.levels[name]
+        return (levels.low, levels.high) if isinstance(levels, Range) else (min(levels), max(levels))
 
     def _check_size(self) -> None:
         """A plan must be of a size that can be run, and be so before anything as long as it is made."""

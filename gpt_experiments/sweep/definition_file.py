@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gpt_experiments.config import HYPERPARAMETERS, TrainingSetup, Variant, check_value
 from gpt_experiments.errors import LONGEST_VALUE, ConfigError, shown
+from gpt_experiments.parameters import Shape, TrainingSetup, check_value
 from gpt_experiments.sweep.definition import (
     BUDGETS,
+    LEVELED,
     SweepDefinition,
     check_levels,
     check_seeds,
@@ -85,7 +86,7 @@ class _Reader:
             "name": self._text("name"),
             "method": method,
             "description": self._text("description") if "description" in self._fields else "",
-            "baseline": self._settings("baseline", Variant),
+            "baseline": self._settings("baseline", Shape),
             "training": self._settings("training", TrainingSetup),
             "levels": self._levels(METHODS[method]),
         }
@@ -123,8 +124,8 @@ class _Reader:
 
     def _levels(self, method: type[Method]) -> dict[str, tuple[Level, ...] | Range]:
         levels: dict[str, tuple[Level, ...] | Range] = {}
-        given = self._mapping(("levels",), HYPERPARAMETERS)
-        for name in HYPERPARAMETERS:
+        given = self._mapping(("levels",), LEVELED)
+        for name in LEVELED:
             if name in given:
                 where: FieldPath = ("levels", name)
                 levels[name] = self._one_hyperparameter(where, given[name])

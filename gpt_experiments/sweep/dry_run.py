@@ -97,5 +97,5 @@ def _groups_of_adaptive(
     definition: SweepDefinition, trials: int, limit: Callable[[Trial], int]
 ) -> list[tuple[Trial, ...]]:
     """Stand-ins for the groups of an adaptive method: the baseline's seeds, as often as variants will be tried."""
-    seeds = [Trial(variant=definition.baseline, seed=seed, training=definition.training) for seed in definition.seeds]
+    seeds = [Trial(shape=definition.baseline, seed=seed, training=definition.training) for seed in definition.seeds]
     return form_groups(seeds, limit) * (trials // len(seeds))

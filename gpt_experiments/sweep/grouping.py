@@ -49,7 +49,7 @@ def bytes_per_replica(trial: Trial, vocab_size: int) -> int:
     weights a head (weights, what is dropped, what is left: as if no fused attention served), and four values for each
     logit.
     """
-    variant, setup = trial.variant, trial.training
+    variant, setup = trial.shape, trial.training
     attention = 3 * variant.n_head * variant.block_size
     kept = variant.n_layer * (28 * variant.n_embed + attention) + 4 * vocab_size
     tokens = setup.batch_size * variant.block_size
@@ -62,7 +62,7 @@ def bytes_for_evaluation(trial: Trial, vocab_size: int) -> int:
     Of these one layer at a time holds about 10 values of the width and two rows of attention weights a head, and then
     two for each logit.
     """
-    variant = trial.variant
+    variant = trial.shape
     held = 10 * variant.n_embed + 2 * variant.n_head * variant.block_size + 2 * vocab_size
     return _BYTES * _EVALUATED_AT_ONCE * held
 
@@ -85,7 +85,7 @@ def form_groups(
         by_key.setdefault(key(trial), []).append(trial)
     groups: list[tuple[Trial, ...]] = []
     for unordered in by_key.values():
-        alike = sorted(unordered, key=lambda trial: trial.variant.dropout)
+        alike = sorted(unordered, key=lambda trial: trial.shape.dropout)
         most = max(1, min(share, min(map(limit, alike))))
         count = math.ceil(len(alike) / most)
         bounds = [len(alike) * i // count for i in range(count + 1)]

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gpt_experiments.config import HYPERPARAMETERS, Trial, Variant, setup_at_budget
+from gpt_experiments.config import Trial, Variant, setup_at_budget
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import ConfigError
+from gpt_experiments.parameters import TrainingSetup
 from gpt_experiments.records import FinishedTrial, Outcome
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.methods import History
 from gpt_experiments.sweep.methods.space import Space
+from gpt_experiments.tracking.schema import PlanRow
 
 
 def trials_of(definition: SweepDefinition, corpus: Corpus, variant: Variant) -> list[Trial]:
     """The variant's trials in that sweep, one for each seed."""
     training = setup_at_budget(
-        definition.training,
-        variant,
-        definition.baseline,
-        vocab_size=corpus.vocab_size,
-        budget=definition.budget,
+        variant, definition.baseline_variant, vocab_size=corpus.vocab_size, budget=definition.budget
     )
-    return [Trial(variant=variant, seed=seed, training=training) for seed in definition.seeds]
+    return [Trial(shape=variant.shape, seed=seed, training=training) for seed in definition.seeds]
 
 
 def read_history(
@@ -42,24 +40,22 @@ def read_history(
     if not definition.rules.is_adaptive:
         return History()
     space = Space(definition)
-    found = dict.fromkeys(trial.variant for trial in reversed(list(finished.values())))
+    found = dict.fromkeys(space.nearest(trial.variant) for trial in reversed(list(finished.values())))
     values: dict[Variant, float] = {}
     for variant in filter(space.holds, found):
         cells = [trial.cell(corpus.digest) for trial in trials_of(definition, corpus, variant)]
         if all(cell in finished for cell in cells):
             values[variant] = sum(finished[cell].summary.best_val_loss for cell in cells) / len(cells)
-    begun = filter(space.holds, _variants_of(earlier_plan))
+    begun = filter(space.holds, _variants_of(earlier_plan, definition.training))
     return History(variants=tuple(dict.fromkeys([*begun, *values]))[: definition.trials], values=values)
 
 
-def _variants_of(plan: Any) -> Iterable[Variant]:
+def _variants_of(plan: Any, training: TrainingSetup) -> Iterable[Variant]:
     """The variants of a plan, but those of which nothing but failures came; a row that is damaged is left out."""
     variants: dict[Variant, None] = {}
     for row in plan if isinstance(plan, list) else []:
-        try:
-            variant = Variant(**{name: row[name] for name in HYPERPARAMETERS if name in row})
-            if row.get("outcome") != Outcome.FAILED:
-                variants[variant] = None
-        except (AttributeError, TypeError, ConfigError):
-            continue
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # a ConfigError is a ValueError
+            planned = PlanRow.from_json(row, training)
+            if planned.outcome != Outcome.FAILED:
+                variants[planned.variant] = None
     return variants

@@ -1,4 +1,4 @@
-"""The levels of one hyperparameter, as a list or a range, and which of them can meet."""
+"""The levels of one parameter, as a list or a range, and which of them can meet."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gpt_experiments.config import check_value, is_finite_number
 from gpt_experiments.errors import ConfigError, shown
+from gpt_experiments.parameters import PARAMETERS, check_value, is_finite_number
 
 Level = int | float
 MOST_LEVELS: Final = 1_000
@@ -47,7 +47,7 @@ class Range:
             raise ConfigError("log goes with a positive low and without a step")
 
     def whole_numbers(self) -> range:
-        """The values of a hyperparameter that is a whole number."""
+        """The values of a parameter that is a whole number."""
         return range(int(self.low), int(self.high) + 1, int(self.step or 1))
 
 
@@ -55,7 +55,7 @@ def check_levels(name: str, levels: tuple[Level, ...] | Range) -> None:
     """Raise a ConfigError for a level that no variant can have, a repeated one, or a range that does not fit."""
     if isinstance(levels, Range):
         for bound in ("low", "high", "step"):
-            if name != "dropout" and isinstance(getattr(levels, bound), float):
+            if PARAMETERS[name].kind is int and isinstance(getattr(levels, bound), float):
                 raise ConfigError(f"{bound} must be a whole number, but got {shown(getattr(levels, bound))}")
         tried: tuple[Level, ...] = (levels.low, levels.high)
     else:

@@ -108,7 +108,7 @@ class Schedule:
     def largest_group(self) -> int:
         """How many trials will train as one, at most."""
         if self._method.is_adaptive:
-            baseline = Trial(variant=self._definition.baseline, training=self._definition.training)
+            baseline = Trial(shape=self._definition.baseline, training=self._definition.training)
             return min(len(self._definition.seeds), self._limit(baseline))
         return max((len(group) for group in self._groups), default=1)
 
@@ -133,11 +133,11 @@ class Schedule:
 
     def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
         """Whether the trial shall go on after those losses."""
-        return self._method.goes_on(planned.trial.variant, planned.trial.seed, evaluation)
+        return self._method.goes_on(planned.variant, planned.trial.seed, evaluation)
 
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
         """Note a trial's best validation loss, None if it failed; a variant's value is the mean over its seeds."""
-        variant = planned.trial.variant
+        variant = planned.variant
         values = self._values.get(variant)
         if values is None:  # the method knew it before
             return
@@ -158,18 +158,22 @@ class Schedule:
 
     def _plan(self, variant: Variant) -> None:
         """Queue one trial of the variant for each seed."""
-        label = variant.label(self._definition.baseline)
+        label = variant.label(self._definition.baseline_variant)
         for trial in trials_of(self._definition, self._corpus, variant):
-            planned = plan_trial(trial, label, self._corpus, self._finished)
+            planned = plan_trial(trial, variant, label, self._corpus, self._finished)
             self.planned.append(planned)
             self._queue.append(planned)
 
 
-def plan_trial(trial: Trial, label: str, corpus: Corpus, finished: Mapping[str, FinishedTrial]) -> PlannedTrial:
+def plan_trial(
+    trial: Trial, variant: Variant, label: str, corpus: Corpus, finished: Mapping[str, FinishedTrial]
+) -> PlannedTrial:
     """The trial with its cell, its size, and the finished run of that cell if there is one."""
     cell = trial.cell(corpus.digest)
     n_params = trial.model_config(corpus.vocab_size).n_params
-    return PlannedTrial(trial=trial, label=label, cell=cell, n_params=n_params, done=finished.get(cell))
+    return PlannedTrial(
+        trial=trial, variant=variant, label=label, cell=cell, n_params=n_params, done=finished.get(cell)
+    )
 
 
 def lost_notice(planned: Iterable[PlannedTrial], finished: FinishedTrials) -> list[str]:

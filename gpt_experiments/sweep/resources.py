@@ -8,9 +8,9 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from gpt_experiments.config import check_whole_number, is_finite_number
 from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.execution import ExecutorName, Hardware
+from gpt_experiments.parameters import check_whole_number, is_finite_number
 from gpt_experiments.sweep.definition import MOST_TRIALS
 from gpt_experiments.sweep.grouping import GroupLimit
 from gpt_experiments.training import describe_device, devices_of, free_memory, resolve_device

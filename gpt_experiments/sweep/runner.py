@@ -45,10 +45,9 @@ def run_sweep(
             key,
             params=schema.sweep_params(
                 method=definition.method,
-                baseline=definition.baseline,
+                baseline=definition.baseline_variant,
                 budget=definition.budget,
                 is_adaptive=definition.rules.is_adaptive,
-                training=definition.training,
                 vocab_size=corpus.vocab_size,
             ),
             notes=schema.corpus_tags(corpus),
@@ -97,11 +96,11 @@ def run_single(
     Raises:
         ExperimentError: before anything starts, if the device, the corpus or the store cannot serve the trial.
     """
-    corpus.require_context(trial.variant.block_size)
+    corpus.require_context(trial.shape.block_size)
     hardware = find_hardware(options, 1)
     _close_abandoned(store, listener)
     claims, finished = _look(store, options)
-    planned = plan_trial(trial, trial.variant.label(Variant()), corpus, finished.by_cell)
+    planned = plan_trial(trial, trial.variant, trial.variant.label(Variant()), corpus, finished.by_cell)
     for notice in lost_notice([planned], finished):
         listener.notice(notice)
     with StopRequest() as stop:

@@ -12,8 +12,9 @@ from mlflow.entities import Run
 
 from gpt_experiments import names
 from gpt_experiments.analysis.results import FINISHED, Pretrained, SweepResults
-from gpt_experiments.config import HYPERPARAMETERS, ModelConfig
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.errors import MissingError, TrackingError
+from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
 from gpt_experiments.records import StoredTrial, trial_name
 from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_numbers, read_text
@@ -84,6 +85,7 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
         finished = [
             (by_id[trial.run_id], trial_name(labels[trial.variant], trial.seed)) for trial in trials if trial.finished
         ]
+        columns = [*HYPERPARAMETERS, *_varied_training(rows)]
         if not finished:
             raise TrackingError(_nothing_finished(record.name, parent, left_out))
         return SweepResults(
@@ -98,8 +100,9 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
             corpus_digest=parent.data.tags.get(names.CORPUS_DIGEST, ""),
             vocab_size=vocab_size,
             trials=pd.DataFrame(
-                [_row(trial, labels[trial.variant], by_id.get(trial.run_id), vocab_size) for trial in trials]
+                [_row(trial, labels[trial.variant], by_id.get(trial.run_id), vocab_size, columns) for trial in trials]
             ),
+            parameters=tuple(columns),
             curves=_curves(store, finished, left_out),
             positions=_tables(store, finished, names.POSITIONS_FILE, _POSITION_COLUMNS, left_out),
             heads=_tables(store, finished, names.HEADS_FILE, _HEAD_COLUMNS, left_out),
@@ -179,7 +182,7 @@ def _stored_trial(store: Store, row: PlanRow, vocab_size: int, runs: Sequence[Ru
         cell=row.cell,
         variant=row.variant,
         seed=row.seed,
-        n_params=ModelConfig(variant=row.variant, vocab_size=vocab_size).n_params,
+        n_params=ModelConfig(shape=row.variant.shape, vocab_size=vocab_size).n_params,
         run_id=whole.run_id if whole else newest.info.run_id if newest else "",
         finished=whole,
         has_failed=has_failed,
@@ -196,17 +199,26 @@ def _what_became_of(store: Store, run_id: str) -> str:
     return "is deleted" if run.info.lifecycle_stage != "active" else "belongs to another cell"
 
 
-def _row(trial: StoredTrial, label: str, run: Run | None, vocab_size: int) -> dict[str, Any]:
+def _varied_training(rows: Sequence[PlanRow]) -> list[str]:
+    """The parameters of the training in which the planned variants differ."""
+    return [
+        name
+        for name, declared in TRAINING.items()
+        if declared.is_number and len({row.variant.value(name) for row in rows}) > 1
+    ]
+
+
+def _row(trial: StoredTrial, label: str, run: Run | None, vocab_size: int, columns: Sequence[str]) -> dict[str, Any]:
     """One row of `SweepResults.trials`."""
     steps, batch_size = (
         int(run.data.params.get(name, 0)) if run and trial.finished else 0 for name in ("steps", "batch_size")
     )
-    tokens = steps * batch_size * trial.variant.block_size
-    config = ModelConfig(variant=trial.variant, vocab_size=vocab_size)
+    tokens = steps * batch_size * trial.variant.shape.block_size
+    config = ModelConfig(shape=trial.variant.shape, vocab_size=vocab_size)
     measured = [name for name in SUMMARY_METRICS if name != names.N_PARAMS]
     return {
         "label": label,
-        **{name: getattr(trial.variant, name) for name in HYPERPARAMETERS},
+        **{name: trial.variant.value(name) for name in columns},
         "seed": trial.seed,
         "run_id": trial.run_id,
         "outcome": FINISHED if trial.finished else "failed" if trial.has_failed else "missing",

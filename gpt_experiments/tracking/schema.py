@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from mlflow.entities import Run
 from mlflow.utils import mlflow_tags
 
 from gpt_experiments import names
-from gpt_experiments.config import FIRST_FIELDS, HYPERPARAMETERS, Budget, ModelConfig, TrainingSetup, Trial, Variant
+from gpt_experiments.config import Budget, ModelConfig, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import MissingError
+from gpt_experiments.parameters import HYPERPARAMETERS, PARAMETERS, SHAPE, TRAINING, Shape, TrainingSetup, as_text
 from gpt_experiments.records import FinishedTrial, Outcome, PlannedTrial, TrialRecord, trial_name
 from gpt_experiments.training.events import TrainingSummary
 
@@ -30,12 +32,9 @@ SUMMARY_METRICS: Final = tuple(_SUMMARY_FIELDS)
 """The metrics that every finished trial has."""
 
 _TYPES: Final[Mapping[str, Callable[[str], Any]]] = {
-    **{name: float if name == "dropout" else int for name in HYPERPARAMETERS},
+    **{name: declared.parse for name, declared in PARAMETERS.items()},
     names.SEED: int,
-    "steps": int,
-    "batch_size": int,
 }
-_OPTIONAL: Final = frozenset(["steps", "batch_size"])
 _INFINITE: Final = 1e300  # MLflow stores an infinite value as 1.8e308
 
 
@@ -49,7 +48,7 @@ def corpus_tags(corpus: Corpus) -> dict[str, str]:
 
 def trial_params(trial: Trial, *, device: str, vocab_size: int) -> dict[str, object]:
     return {
-        **dataclasses.asdict(trial.variant),
+        **dataclasses.asdict(trial.shape),
         names.SEED: trial.seed,
         **dataclasses.asdict(trial.training),
         names.DEVICE: device,
@@ -71,7 +70,7 @@ def pretrained_params(
 ) -> dict[str, object]:
     """Parameters of a pre-trained model's run; a file of the notebook's format does not record the dropout."""
     return {
-        **dataclasses.asdict(config.variant),
+        **dataclasses.asdict(config.shape),
         **({} if dropout_is_known else {"dropout": "not recorded"}),
         "attention_scale": config.attention_scale,
         names.SEED: seed,
@@ -86,15 +85,14 @@ def sweep_params(
     is_adaptive: bool,
     budget: Budget,
     baseline: Variant,
-    training: TrainingSetup,
     vocab_size: int,
 ) -> dict[str, object]:
     return {
         "method": method,
         names.IS_ADAPTIVE: is_adaptive,
-        "baseline": " ".join(f"{name}={value:g}" for name, value in dataclasses.asdict(baseline).items()),
+        "baseline": " ".join(as_text(name, baseline.value(name)) for name in HYPERPARAMETERS),
         "budget": budget,
-        **dataclasses.asdict(training),
+        **dataclasses.asdict(baseline.training),
         names.VOCAB_SIZE: vocab_size,
     }
 
@@ -123,20 +121,26 @@ class PlanRow:
             "cell": self.cell,
             "label": self.label,
             "seed": self.seed,
-            **dataclasses.asdict(self.variant),
+            **self.variant.values(),
             "run_id": self.run_id,
             "outcome": self.outcome,
         }
 
     @classmethod
-    def from_json(cls, row: Any) -> PlanRow:
-        """Raises KeyError, TypeError or ValueError (as a ConfigError is) for what is no planned trial."""
+    def from_json(cls, row: Any, training: TrainingSetup) -> PlanRow:
+        """The planned trial; how it trains is `training`, as far as the row does not say.
+
+        Raises:
+            KeyError, TypeError, ValueError (as a ConfigError is): it is no planned trial.
+        """
         texts, optional, seed = (row["cell"], row["label"]), (row.get("run_id"), row.get("outcome")), row["seed"]
         if not all(isinstance(text, str) for text in texts) or isinstance(seed, bool) or not isinstance(seed, int):
             raise TypeError("a text and a whole number are needed")
         if not all(value is None or isinstance(value, str) for value in optional):
             raise TypeError("run_id and outcome are texts")
-        variant = Variant(**{name: row[name] for name in HYPERPARAMETERS if name in row or name in FIRST_FIELDS})
+        required = [name for name, declared in SHAPE.items() if not declared.is_younger]
+        values = {name: row[name] for name in PARAMETERS if name in row or name in required}
+        variant = Variant(training=training).with_values(values)
         return cls(cell=texts[0], variant=variant, label=texts[1], seed=seed, run_id=optional[0], outcome=optional[1])
 
 
@@ -148,9 +152,7 @@ def plan_rows(planned: Iterable[PlannedTrial], records: Iterable[TrialRecord] = 
         run_id, outcome = (p.done.run_id, Outcome.REUSED) if p.done else (None, None)
         if p.cell in ended:
             run_id, outcome = ended[p.cell].run_id, ended[p.cell].outcome
-        row = PlanRow(
-            cell=p.cell, variant=p.trial.variant, label=p.label, seed=p.trial.seed, run_id=run_id, outcome=outcome
-        )
+        row = PlanRow(cell=p.cell, variant=p.variant, label=p.label, seed=p.trial.seed, run_id=run_id, outcome=outcome)
         rows.append(row)
     return rows
 
@@ -159,23 +161,31 @@ def plan_rows(planned: Iterable[PlannedTrial], records: Iterable[TrialRecord] = 
 
 
 def variant_of(texts: Mapping[str, str]) -> Variant:
-    """The variant that a run's parameters name; a hyperparameter that is younger than the run has its default.
+    """The variant that a run's parameters name; what is younger than the run has its default.
 
     Raises:
-        KeyError, ValueError: a hyperparameter is missing, is no number, or breaks a rule.
+        KeyError, ValueError: a hyperparameter is missing, or a value is none, or breaks a rule.
     """
-    defaults = dataclasses.asdict(Variant())
-    there = [name for name in defaults if name in texts or name in FIRST_FIELDS]
-    return Variant(**{name: type(defaults[name])(texts[name]) for name in there})
+    required = [name for name, declared in SHAPE.items() if not declared.is_younger]
+    return Variant.of({name: PARAMETERS[name].parse(texts[name]) for name in PARAMETERS if name in {*texts, *required}})
 
 
-def baseline_of(params: Mapping[str, str]) -> Variant:
-    """The baseline of a sweep whose run has these parameters.
+def training_of(texts: Mapping[str, str]) -> TrainingSetup:
+    """The training setup that these parameters name; a value that is missing or damaged is the default."""
+    variant = Variant()
+    for name, declared in TRAINING.items():
+        with contextlib.suppress(KeyError, ValueError):  # a ConfigError is a ValueError
+            variant = variant.with_values({name: declared.parse(texts[name])})
+    return variant.training
+
+
+def baseline_of(params: Mapping[str, str]) -> Shape:
+    """The baseline's shape in a sweep whose run has these parameters.
 
     Raises:
         KeyError, ValueError: they do not name one.
     """
-    return variant_of(dict(word.split("=") for word in params.get("baseline", "").split()))
+    return variant_of(dict(word.split("=") for word in params.get("baseline", "").split())).shape
 
 
 def is_adaptive(params: Mapping[str, str]) -> bool:
@@ -196,7 +206,7 @@ def problem_of(run: Run) -> str | None:
     """
     for name, parse in _TYPES.items():
         if name not in run.data.params:
-            if name in _OPTIONAL or name not in {*FIRST_FIELDS, names.SEED}:
+            if name in TRAINING or (name in SHAPE and SHAPE[name].is_younger):
                 continue
             return f"lacks the parameter {name}"
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from mlflow.entities import Run, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from gpt_experiments import names
-from gpt_experiments.config import Budget, TrainingSetup, Variant, check_value
+from gpt_experiments.config import BUDGETED, Budget, Variant
 from gpt_experiments.errors import ConfigError, MissingError, TrackingError
+from gpt_experiments.parameters import TRAINING, Shape, TrainingSetup, check_value
 from gpt_experiments.tracking.failures import mlflow_command, told_as_tracking_errors
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_json, read_text
 from gpt_experiments.tracking.runs import get_run
-from gpt_experiments.tracking.schema import PlanRow, baseline_of, is_adaptive, kind_of, variant_of
+from gpt_experiments.tracking.schema import PlanRow, baseline_of, is_adaptive, kind_of, training_of, variant_of
 from gpt_experiments.tracking.store import Store
 
 _MOST_PLAN_BYTES: Final = 200_000_000  # a trial takes some 300
@@ -149,7 +149,7 @@ class SweepRecord:
         rows = []
         for number, row in enumerate(given, start=1):
             try:
-                rows.append(PlanRow.from_json(row))
+                rows.append(PlanRow.from_json(row, self._training))
             except (KeyError, TypeError, ValueError):
                 self._left_out.add(f"row {number} of {names.PLAN_FILE}", "is no trial", f"sweep {self.name}")
         return rows
@@ -160,7 +160,7 @@ class SweepRecord:
             try:
                 yield PlanRow(
                     cell=tags[names.CELL],
-                    variant=variant_of(params),
+                    variant=self._as_planned(variant_of(params)),
                     label=tags[names.VARIANT],
                     seed=int(params["seed"]),
                     run_id=run.info.run_id,
@@ -168,6 +168,17 @@ class SweepRecord:
                 )
             except (KeyError, ValueError):
                 self._left_out.add("the run", "does not say which trial it is", run.info.run_id)
+
+    @cached_property
+    def _training(self) -> TrainingSetup:
+        """How the baseline was to be trained, as far as the sweep's run says."""
+        return training_of(self._parent.data.params)
+
+    def _as_planned(self, variant: Variant) -> Variant:
+        """The variant before the budget made its training longer or shorter."""
+        if self._parent.data.params.get("budget") in (None, "steps"):
+            return variant
+        return variant.with_values({name: getattr(self._training, name) for name in BUDGETED})
 
     def _without_repeats(self, rows: list[PlanRow]) -> list[PlanRow]:
         found: dict[tuple[Variant, int], PlanRow] = {}
@@ -189,19 +200,18 @@ class SweepRecord:
             problem = str(error) if isinstance(error, UnreadableError) else "is no sweep's definition"
             self._note(names.DEFINITION_FILE, f"{problem}, so the setup is taken from the run's parameters")
         params = self._parent.data.params
-        fields = [field.name for field in dataclasses.fields(TrainingSetup)]
         return SweepSetup(
             method=params.get("method", "unknown"),
             budget=next((budget for budget in get_args(Budget) if budget == params.get("budget")), "steps"),
             baseline=self._baseline(params, rows),
-            training={name: params[name] for name in fields if name in params},
+            training={name: params[name] for name in TRAINING if name in params},
             variants=None,
         )
 
     def _baseline(self, params: Mapping[str, str], rows: Iterable[PlanRow]) -> Variant:
         """From `n_head=4 n_layer=4 ...`, as the sweep's run has it, or from a planned trial of it."""
         try:
-            return baseline_of(params)
+            return Variant(shape=baseline_of(params), training=self._training)
         except (KeyError, ValueError):
             planned = next((row.variant for row in rows if row.label == "baseline"), None)
         if planned is None:
@@ -235,10 +245,11 @@ def _setup(given: Any) -> SweepSetup:
         raise ConfigError("no method, or no budget")
     if not isinstance(training, dict) or not (variants is None or isinstance(variants, int)):
         raise ConfigError("training or trials is of another type")
+    texts = {str(key): str(value) for key, value in training.items()}
     return SweepSetup(
         method=given["method"],
         budget=budget,
-        baseline=Variant(**given["baseline"]),
-        training={str(key): str(value) for key, value in training.items()},
+        baseline=Variant(shape=Shape(**given["baseline"]), training=training_of(texts)),
+        training=texts,
         variants=variants,
     )

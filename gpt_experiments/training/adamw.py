@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from gpt_experiments.config import TrainingSetup
+from gpt_experiments.parameters import TrainingSetup
 from gpt_experiments.training.schedule import learning_rate_at
 
 _EPS: Final = 1e-8  # torch.optim.AdamW's default

@@ -38,7 +38,7 @@ def evaluate(model: GPT, tokens: Tensor) -> SplitLoss:
     """
     was_training = model.training
     model.eval()
-    block_size = model.config.variant.block_size
+    block_size = model.config.shape.block_size
     at_once = max(1, _TOKENS_AT_ONCE[model.device.type] // block_size)
     sums = _sums_by_position(lambda x, y: _losses(model(x), y).sum(dim=0), tokens, block_size, at_once)
     model.train(was_training)

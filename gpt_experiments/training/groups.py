@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Hashable, Sequence
 from typing import Final
 
 from gpt_experiments.config import Trial
 from gpt_experiments.errors import ConfigError
+from gpt_experiments.parameters import PARAMETERS
 
-_MAY_DIFFER: Final = ("seed", "dropout", "learning_rate")
+_MAY_DIFFER: Final = ("seed", *(name for name, declared in PARAMETERS.items() if declared.may_differ))
 
 
 def group_key(trial: Trial) -> Hashable:
@@ -32,5 +32,4 @@ def require_one_group(trials: Sequence[Trial]) -> None:
 
 
 def _shared(trial: Trial) -> dict[str, object]:
-    settings = dataclasses.asdict(trial.variant) | dataclasses.asdict(trial.training)
-    return {name: value for name, value in settings.items() if name not in _MAY_DIFFER}
+    return {name: value for name, value in trial.variant.values().items() if name not in _MAY_DIFFER}

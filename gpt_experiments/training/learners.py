@@ -44,7 +44,7 @@ class SoloLearner:
         self._batches = training_batches(
             self._train,
             batch_size=trial.training.batch_size,
-            block_size=trial.variant.block_size,
+            block_size=trial.shape.block_size,
             seed=trial.seed,
         )
 

@@ -78,7 +78,7 @@ def train_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -
         CorpusError: the corpus is too short for the variant's block_size; raised before any work.
     """
     require_one_group(trials)
-    setup, block_size = trials[0].training, trials[0].variant.block_size
+    setup, block_size = trials[0].training, trials[0].shape.block_size
     corpus.require_context(block_size)
     learner = make_learner(trials, corpus, device)
     group = _Group(trials)
@@ -152,7 +152,7 @@ class _Group:
     def speed(self, steps: int) -> float:
         """Training tokens per second of a trial's share of the time."""
         trial = self._trials[0]
-        tokens = steps * trial.training.batch_size * trial.variant.block_size
+        tokens = steps * trial.training.batch_size * trial.shape.block_size
         return tokens * len(self._trials) / self.training.seconds
 
     def results(self, models: Sequence[GPT]) -> list[TrainingResult | Stopped | DivergedError]:

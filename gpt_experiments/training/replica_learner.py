@@ -39,7 +39,7 @@ class ReplicaLearner:
         self, trials: Sequence[Trial], corpus: Corpus, device: torch.device, capturer: Capturer | None = None
     ) -> None:
         # Equal dropout side by side, as the model wants it; `_places` are those of the trials in that order.
-        order = sorted(range(len(trials)), key=lambda i: trials[i].variant.dropout)
+        order = sorted(range(len(trials)), key=lambda i: trials[i].shape.dropout)
         self._places = sorted(range(len(trials)), key=lambda i: order[i])
         ordered = [trials[i] for i in order]
         setup = self._setup = ordered[0].training
@@ -53,7 +53,7 @@ class ReplicaLearner:
         self._batches = ReplicaBatches(
             self._train,
             batch_size=setup.batch_size,
-            block_size=ordered[0].variant.block_size,
+            block_size=ordered[0].shape.block_size,
             seeds=[trial.seed for trial in ordered],
         )
         self._optimizer = ReplicaAdamW(self._model.parameters_of_all.detach(), _learning_rates(ordered), setup)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gpt_experiments.config import TrainingSetup
+from gpt_experiments.parameters import TrainingSetup
 
 
 def learning_rate_at(setup: TrainingSetup, step: int) -> float:

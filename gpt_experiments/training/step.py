@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpt_experiments.config import TrainingSetup
 from gpt_experiments.model.gpt import GPT
+from gpt_experiments.parameters import TrainingSetup
 from gpt_experiments.training.adamw import AdamW
 
 

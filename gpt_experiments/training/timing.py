@@ -32,7 +32,7 @@ def time_trial(trial: Trial, corpus: Corpus, device: torch.device) -> float:
     batches = training_batches(
         torch.from_numpy(corpus.train).to(device),
         batch_size=trial.training.batch_size,
-        block_size=trial.variant.block_size,
+        block_size=trial.shape.block_size,
         seed=trial.seed,
     )
     taken = []
@@ -57,7 +57,7 @@ def time_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) ->
     brief = dataclasses.replace(
         setup, steps=steps, eval_interval=steps, learning_rate=1e-9, schedule="constant", min_learning_rate=0.0
     )
-    part = _beginning(corpus, trials[0].variant.block_size) if device.type == "cpu" else corpus
+    part = _beginning(corpus, trials[0].shape.block_size) if device.type == "cpu" else corpus
     told: list[list[tuple[int, float]]] = [[] for _ in trials]  # of each trial: steps, and when it told of them
     for index, event in train_group([dataclasses.replace(trial, training=brief) for trial in trials], part, device):
         told[index].append((event.step, time.perf_counter()))

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from gpt_experiments.analysis import SweepResults
-from gpt_experiments.config import HYPERPARAMETERS, ModelConfig, Variant
+from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.parameters import HYPERPARAMETERS, Shape
 
-BASELINE = Variant()
+BASELINE = Shape()
 LEVELS: Mapping[str, Sequence[float]] = {
     "n_head": (1, 4, 8),
     "n_layer": (1, 4, 8),
@@ -21,19 +22,19 @@ LEVELS: Mapping[str, Sequence[float]] = {
     "block_size": (32, 128, 256),
 }
 
-Loss = Callable[[Variant], float]
+Loss = Callable[[Shape], float]
 
 
-def one_at_a_time() -> list[Variant]:
+def one_at_a_time() -> list[Shape]:
     base = dataclasses.asdict(BASELINE)
     return [BASELINE] + [
-        Variant(**(base | {name: level})) for name in HYPERPARAMETERS for level in LEVELS[name] if level != base[name]
+        Shape(**(base | {name: level})) for name in HYPERPARAMETERS for level in LEVELS[name] if level != base[name]
     ]
 
 
-def full_grid() -> list[Variant]:
+def full_grid() -> list[Shape]:
     return [
-        Variant(**dict(zip(HYPERPARAMETERS, levels, strict=True)))  # type: ignore[arg-type]
+        Shape(**dict(zip(HYPERPARAMETERS, levels, strict=True)))  # type: ignore[arg-type]
         for levels in itertools.product(*(LEVELS[name] for name in HYPERPARAMETERS))
     ]
 
@@ -44,7 +45,7 @@ def simulate(
     seeds: int = 3,
     noise: float = 0.005,
     seed_effect: float = 0.003,
-    variants: Sequence[Variant] | None = None,
+    variants: Sequence[Shape] | None = None,
     method: str = "one-at-a-time",
     random: int = 0,
     lost: Sequence[tuple[str, int]] = (),
@@ -61,7 +62,7 @@ def simulate(
     shared = rng.normal(0, seed_effect, seeds)
     rows, curves, positions = [], [], []
     for variant in one_at_a_time() if variants is None else variants:
-        label, config = variant.label(BASELINE), ModelConfig(variant=variant, vocab_size=65)
+        label, config = Variant(shape=variant).label(Variant(shape=BASELINE)), ModelConfig(shape=variant, vocab_size=65)
         for seed in range(seeds):
             failed = (label, seed) in lost
             val = loss_of(variant) + shared[seed] + rng.normal(0, noise)
@@ -106,7 +107,7 @@ def simulate(
         run_id="0" * 32,
         method=method,
         budget="steps",
-        baseline=BASELINE,
+        baseline=Variant(shape=BASELINE),
         training={"steps": "100", "learning_rate": "0.0003"},
         corpus="made-up",
         corpus_digest="f" * 64,

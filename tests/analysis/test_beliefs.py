@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpt_experiments.analysis import beliefs
 from gpt_experiments.analysis.results import SweepResults
-from gpt_experiments.config import Variant
+from gpt_experiments.parameters import Shape
 from tests.analysis.simulated import simulate
 
 BELIEVED = {
@@ -19,11 +19,11 @@ BELIEVED = {
 }
 
 
-def as_believed(variant: Variant) -> float:
+def as_believed(variant: Shape) -> float:
     return 2.5 + sum(change for (name, level), change in BELIEVED.items() if getattr(variant, name) == level)
 
 
-def opposite(variant: Variant) -> float:
+def opposite(variant: Shape) -> float:
     return 5.0 - as_believed(variant)
 
 
@@ -54,7 +54,7 @@ def test_one_seed_and_pure_noise_decide_nothing() -> None:
 
 
 def test_a_belief_about_levels_that_are_not_there_is_not_tested() -> None:
-    some = [Variant(), Variant(n_head=1)]
+    some = [Shape(), Shape(n_head=1)]
     found = beliefs(simulate(as_believed, seeds=3, variants=some))
     assert [belief.standing for belief in found][1] == "not tested"
     assert found[1].evidence == "The sweep lacks n_head=8 or n_head=4."

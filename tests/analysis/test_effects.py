@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpt_experiments.analysis import effects, noise
-from gpt_experiments.config import Variant
+from gpt_experiments.parameters import Shape
 from tests.analysis.simulated import full_grid, simulate
 
 TRUTH = {
@@ -20,11 +20,11 @@ TRUTH = {
 }
 
 
-def known(variant: Variant) -> float:
+def known(variant: Shape) -> float:
     return 2.5 + sum(change for (name, level), change in TRUTH.items() if getattr(variant, name) == level)
 
 
-def nothing(variant: Variant) -> float:
+def nothing(variant: Shape) -> float:
     return 2.5
 
 

@@ -9,12 +9,12 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
 from gpt_experiments.analysis import LOSS, marginal_means, variance_shares
-from gpt_experiments.config import Variant
+from gpt_experiments.parameters import Shape
 from tests.analysis.simulated import full_grid, simulate
 
 
 def shares(results_of: float, with_interaction: float) -> dict[str, float]:
-    def loss(variant: Variant) -> float:
+    def loss(variant: Shape) -> float:
         wide, deep = variant.n_embed == 128, variant.n_layer == 8
         return 2.5 - results_of * wide - 0.1 * deep - with_interaction * (wide and deep)
 

@@ -12,10 +12,11 @@ import pytest
 from gpt_experiments.analysis import Effect, beliefs, effects, findings
 from gpt_experiments.analysis.results import SweepResults
 from gpt_experiments.config import Variant
+from gpt_experiments.parameters import Shape
 from tests.analysis.simulated import full_grid, one_at_a_time, simulate
 from tests.analysis.test_beliefs import as_believed
 
-LABELS = [variant.label(Variant()) for variant in one_at_a_time()]
+LABELS = [Variant(shape=shape).label(Variant()) for shape in one_at_a_time()]
 
 
 def said(results: SweepResults) -> str:
@@ -61,14 +62,14 @@ def test_takeaways_count_the_seeds_of_their_own_comparisons() -> None:
 
 
 def test_levels_without_the_baselines_are_said_to_have_nothing_to_be_compared_with() -> None:
-    variants = [Variant(n_head=h, n_layer=n) for h, n in itertools.product((1, 8), (1, 8))]
+    variants = [Shape(n_head=h, n_layer=n) for h, n in itertools.product((1, 8), (1, 8))]
     results = simulate(as_believed, variants=variants, method="grid", noise=0.0, seed_effect=0.0)
     (sentence,) = findings.of_hyperparameter(results, "n_head", effects(results))
     assert sentence == (
         "No finished trial has the baseline's level, n_head=4, so there is nothing to compare the other levels with. "
         "Their mean losses over all settings of the others: 2.5850 at n_head=1, 2.5550 at n_head=8."
     )
-    apart = simulate(as_believed, variants=[Variant(), Variant(n_head=1, n_layer=1)], method="random")
+    apart = simulate(as_believed, variants=[Shape(), Shape(n_head=1, n_layer=1)], method="random")
     (sentence,) = findings.of_hyperparameter(apart, "n_head", effects(apart))
     assert sentence == "No pair of finished trials differs in n_head alone, so nothing can be said of it."
 
@@ -93,8 +94,8 @@ def test_the_command_for_more_seeds_can_be_typed_and_asks_for_no_more_variants()
 @pytest.mark.parametrize(
     "results",
     [
-        simulate(as_believed, seeds=1, variants=[Variant()]),
-        simulate(as_believed, seeds=2, variants=[Variant()]),
+        simulate(as_believed, seeds=1, variants=[Shape()]),
+        simulate(as_believed, seeds=2, variants=[Shape()]),
         simulate(lambda v: 2.5, seeds=2, noise=0.0, seed_effect=0.0),
         simulate(lambda v: 0.0, seeds=3, noise=0.0, seed_effect=0.0),
         simulate(as_believed, seeds=2, noise=1e-15, seed_effect=0.0),

@@ -28,8 +28,9 @@ from gpt_experiments.bench.run import BenchOptions, run_bench
 from gpt_experiments.bench.steps import excerpt, in_turn, peak_memory, prepared, time_events
 from gpt_experiments.cli import program
 from gpt_experiments.cli.bench_tables import tables
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training import Evaluation, Progress
 from tests.conftest import generated_text
 
@@ -115,7 +116,7 @@ def test_preparing_for_one_way_leaves_no_trace_for_the_other() -> None:
 @pytest.mark.slow
 def test_the_peak_of_a_process_is_not_its_parents(corpus: Corpus) -> None:
     """Which holds 700 MB more for a moment; the process itself little more than torch."""
-    trial = Trial(variant=Variant(n_embed=8, n_head=1, n_layer=1, block_size=8), training=TrainingSetup(batch_size=1))
+    trial = Trial(shape=Shape(n_embed=8, n_head=1, n_layer=1, block_size=8), training=TrainingSetup(batch_size=1))
     ballast = b"x" * 700_000_000
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         peak = pool.submit(peak_memory, "plain", trial, corpus, "cpu").result()
@@ -154,7 +155,7 @@ def test_the_peak_on_cuda_is_what_is_reserved_after_a_capture_and_a_replay(
     monkeypatch.setattr("gpt_experiments.bench.steps.prepare_process", lambda device, threads: None)
     monkeypatch.setattr("gpt_experiments.bench.steps.train", training)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 123)
-    assert peak_memory("ours", Trial(variant=Variant()), corpus, "cuda") == 123
+    assert peak_memory("ours", Trial(shape=Shape()), corpus, "cuda") == 123
     assert min(steps) > 4
 
 

@@ -14,20 +14,21 @@ import yaml
 from gpt_experiments.bench.plain import PlainTraining
 from gpt_experiments.bench.plain_sweep import run_plain
 from gpt_experiments.bench.sweeps import scaled
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.training import train
 from tests.reference.plain_gpt import PlainGPT
 
 CPU = torch.device("cpu")
-SMALL = Variant(n_head=2, n_layer=2, n_embed=16, dropout=0.0, block_size=16)
+SMALL = Shape(n_head=2, n_layer=2, n_embed=16, dropout=0.0, block_size=16)
 SETUP = TrainingSetup(steps=60, batch_size=16, learning_rate=3e-3, eval_interval=60)
 
 
 @pytest.mark.slow
 def test_it_learns_what_ours_learns(corpus: Corpus) -> None:
-    trial = Trial(variant=SMALL, training=SETUP)
+    trial = Trial(shape=SMALL, training=SETUP)
     plain = PlainTraining(trial, corpus, CPU)
     assert type(plain.model).__name__ == PlainGPT.__name__
     before = plain.estimate_losses(batches=20)

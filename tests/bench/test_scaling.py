@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from gpt_experiments.bench.scaling import time_workers
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import BenchmarkError
+from gpt_experiments.parameters import Shape, TrainingSetup
 
 _SENT = itertools.count(1)  # how many processes were given a trial of this module
 
@@ -31,11 +32,11 @@ class SecondDies(Trial):
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         if next(_SENT) == 2:
             return _end, (3,)
-        return _trial, (self.variant, self.seed, self.training)
+        return _trial, (self.shape, self.seed, self.training)
 
 
-def _trial(variant: Variant, seed: int, training: TrainingSetup) -> Trial:
-    return Trial(variant=variant, seed=seed, training=training)
+def _trial(variant: Shape, seed: int, training: TrainingSetup) -> Trial:
+    return Trial(shape=variant, seed=seed, training=training)
 
 
 @pytest.mark.slow
@@ -49,7 +50,7 @@ def test_a_process_that_died_is_named_with_its_own_status_and_not_those_that_wer
         process.join()  # otherwise it is a matter of luck whether its status is there when statuses are read
 
     monkeypatch.setattr(SpawnProcess, "kill", kill_at_once)
-    variant = Variant(n_head=1, n_layer=1, n_embed=8, block_size=8)
+    variant = Shape(n_head=1, n_layer=1, n_embed=8, block_size=8)
     trial = SecondDies(variant=variant, training=TrainingSetup(steps=1, batch_size=2))
     with pytest.raises(BenchmarkError, match="1 of 2 processes that train side by side ended with exit status 3"):
         time_workers(trial, corpus, torch.device("cpu"), [2], rounds=1)

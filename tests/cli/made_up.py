@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.records import PlannedTrial, SweepStart, SweepSummary, TrialRecord
 from gpt_experiments.training import Evaluation, Progress, TrainingSummary
 
@@ -33,8 +34,10 @@ def start(total: int, to_train: int | None = None, **changes: Any) -> SweepStart
 
 
 def planned(number: int, label: str = "", *, seed: int = 1337, n_params: int = 215_873) -> PlannedTrial:
-    trial = Trial(variant=Variant(), seed=seed, training=TrainingSetup(steps=STEPS))
-    return PlannedTrial(trial=trial, label=label or f"n_layer={number}", cell=f"{number:016x}", n_params=n_params)
+    trial = Trial(shape=Shape(), seed=seed, training=TrainingSetup(steps=STEPS))
+    return PlannedTrial(
+        trial=trial, variant=trial.variant, label=label or f"n_layer={number}", cell=f"{number:016x}", n_params=n_params
+    )
 
 
 def progress(step: int, batch_loss: float = 2.5, tokens_per_second: float = 17_345.6) -> Progress:

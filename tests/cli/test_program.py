@@ -16,9 +16,10 @@ from mlflow import MlflowClient
 
 from gpt_experiments import names
 from gpt_experiments.cli import program
-from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import Checkpoint, from_notebook_state_dict, save_checkpoint
+from gpt_experiments.parameters import Shape
 from gpt_experiments.tracking import Store
 from gpt_experiments.training import evaluate
 from tests.reference.plain_gpt import PlainGPT
@@ -115,9 +116,9 @@ def text_file(tmp_path: Path, text: str) -> Path:
 @pytest.fixture
 def notebook(tmp_path: Path, corpus: Corpus) -> Path:
     torch.manual_seed(0)
-    variant = Variant(n_head=3, n_layer=2, n_embed=24, dropout=0.2, block_size=40)
+    variant = Shape(n_head=3, n_layer=2, n_embed=24, dropout=0.2, block_size=40)
     path = tmp_path / "model_weights.pth"
-    torch.save(PlainGPT(ModelConfig(variant=variant, vocab_size=corpus.vocab_size)).state_dict(), path)
+    torch.save(PlainGPT(ModelConfig(shape=variant, vocab_size=corpus.vocab_size)).state_dict(), path)
     return path
 
 

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from gpt_experiments.cli.messages import told_groups
 from gpt_experiments.cli.tables import PlanRow, format_seconds, plan_table, results_table
-from gpt_experiments.config import Variant
 from tests.cli.made_up import failed, finished, interrupted, planned
+from tests.support.variants import make_variant
 
 GRID = [
-    Variant(n_head=h, n_layer=n, n_embed=e, dropout=d, block_size=b).label(Variant())
+    make_variant(n_head=h, n_layer=n, n_embed=e, dropout=d, block_size=b).label(make_variant())
     for h, n, e, d, b in itertools.product((8, 4, 1), (8, 4, 1), (128, 64, 32), (0.3, 0.1, 0.0), (256, 128, 32))
 ]
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt_experiments.config import Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import CorpusError
+from gpt_experiments.parameters import Shape
 
 
 def test_the_first_nine_tenths_train_and_the_rest_validates(corpus: Corpus, text: str) -> None:
@@ -88,5 +89,5 @@ def test_data_with_more_characters_than_a_language_has_are_refused() -> None:
 def test_another_text_is_another_corpus_and_its_trials_are_others(corpus: Corpus) -> None:
     changed = Corpus.from_text(corpus.text[:-1] + "~", name=corpus.name)
     assert changed.digest != corpus.digest
-    trial = Trial(variant=Variant())
+    trial = Trial(shape=Shape())
     assert trial.cell(changed.digest) != trial.cell(corpus.digest)

@@ -11,15 +11,16 @@ import psutil
 import pytest
 import torch
 
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.files import WriteHere, WriterPool
 from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed
 from gpt_experiments.model import load_checkpoint
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training import TrainingResult, train_group
 
 SETUP = TrainingSetup(steps=1, batch_size=2)
-VARIANT = Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
+VARIANT = Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 
 
 class Heard:
@@ -42,7 +43,7 @@ class Heard:
 
 
 def trained(corpus: Corpus, seeds: range) -> list[tuple[Job, TrainingResult]]:
-    trials = [Trial(variant=VARIANT, seed=seed, training=SETUP) for seed in seeds]
+    trials = [Trial(shape=VARIANT, seed=seed, training=SETUP) for seed in seeds]
     training = train_group(trials, corpus, torch.device("cpu"))
     while True:
         try:
@@ -100,7 +101,7 @@ def test_a_writer_leaves_the_files_that_the_worker_would_and_a_bad_folder_fails_
 
     with done.files.folder() as folder, at_home.files.folder() as home:
         beside, written_here = files(folder), files(home)
-        assert load_checkpoint(folder / "checkpoint").model.config.variant == VARIANT
+        assert load_checkpoint(folder / "checkpoint").model.config.shape == VARIANT
     assert not folder.exists()
     assert beside.keys() == written_here.keys()
     for name in ("sample.txt", "loss_by_position.csv", "checkpoint/model.safetensors", "checkpoint/config.json"):

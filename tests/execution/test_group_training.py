@@ -10,22 +10,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.files import WriteHere
 from gpt_experiments.execution.group_training import BrokenDeviceError, Step, Trainer, train_jobs
 from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, Notice
 from gpt_experiments.execution.worker import _train_group, warnings_as_notices
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training import Evaluation, Progress, TrainingResult
 from tests.execution import trainers
 
-VARIANT = Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
+VARIANT = Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 SETUP = TrainingSetup(steps=2, batch_size=2, eval_interval=1)
 
 
 def jobs_of(seeds: tuple[int, ...]) -> list[Job]:
     return [
-        Job(key=str(key), trial=Trial(variant=VARIANT, seed=seed, training=SETUP), label="x")
+        Job(key=str(key), trial=Trial(shape=VARIANT, seed=seed, training=SETUP), label="x")
         for key, seed in enumerate(seeds)
     ]
 
@@ -167,7 +168,7 @@ def test_each_job_ends_once_and_with_its_own_model(corpus: Corpus, seeds: tuple[
 
 
 def test_a_step_that_cannot_be_captured_is_a_notice_and_any_other_warning_stays_one(corpus: Corpus) -> None:
-    job = Job(key="7", trial=Trial(variant=VARIANT, training=SETUP), label="x")
+    job = Job(key="7", trial=Trial(shape=VARIANT, training=SETUP), label="x")
     sent: list[tuple[str, Event]] = []
     with (
         pytest.warns(UserWarning, match="of no concern") as others,

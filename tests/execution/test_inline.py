@@ -6,25 +6,26 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution import Executor
 from gpt_experiments.execution.group_training import Trainer
 from gpt_experiments.execution.inline import InlineExecutor
 from gpt_experiments.execution.local import LocalExecutor
 from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, JobStopped, Notice, Trained
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training import Evaluation, train_group
 from tests.execution import trainers
 from tests.support.executors import hardware
 
-VARIANT = Variant(n_head=1, n_layer=1, n_embed=8, dropout=0.0, block_size=8)
+VARIANT = Shape(n_head=1, n_layer=1, n_embed=8, dropout=0.0, block_size=8)
 SETUP = TrainingSetup(steps=6, batch_size=2, eval_interval=2)
 
 Make = Callable[..., Executor]
 
 
 def job(seed: int, setup: TrainingSetup = SETUP) -> Job:
-    return Job(key=str(seed), trial=Trial(variant=VARIANT, seed=seed, training=setup), label="x")
+    return Job(key=str(seed), trial=Trial(shape=VARIANT, seed=seed, training=setup), label="x")
 
 
 @pytest.fixture(params=["inline", pytest.param("local", marks=pytest.mark.slow)])

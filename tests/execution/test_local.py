@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.group_training import Trainer
 from gpt_experiments.execution.local import LocalExecutor
 from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, Notice
 from gpt_experiments.execution.worker import WorkerSetup
+from gpt_experiments.parameters import Shape, TrainingSetup
 from tests.execution import trainers
 from tests.support.executors import hardware
 
-VARIANT = Variant(n_head=1, n_layer=1, n_embed=8, dropout=0.0, block_size=8)
+VARIANT = Shape(n_head=1, n_layer=1, n_embed=8, dropout=0.0, block_size=8)
 SETUP = TrainingSetup(steps=1, batch_size=2)
 
 MakeExecutor = Callable[..., LocalExecutor]
@@ -44,7 +45,7 @@ def make_executor(corpus: Corpus) -> Iterator[MakeExecutor]:
 
 
 def job(seed: int) -> Job:
-    return Job(key=str(seed), trial=Trial(variant=VARIANT, seed=seed, training=SETUP), label="x")
+    return Job(key=str(seed), trial=Trial(shape=VARIANT, seed=seed, training=SETUP), label="x")
 
 
 def ended(executor: LocalExecutor, seeds: set[int]) -> list[tuple[str, Event]]:

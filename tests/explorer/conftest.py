@@ -12,9 +12,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import GPT
+from gpt_experiments.parameters import Shape
 
 TEXT = "First Miller:\nBa da lo, ne"
 
@@ -23,8 +24,8 @@ TEXT = "First Miller:\nBa da lo, ne"
 def maps(corpus: Corpus) -> NDArray[np.float32]:
     """The maps (3, 2, T, T) of a GPT on TEXT, with scores large enough that heads look at something."""
     torch.manual_seed(3)
-    variant = Variant(n_head=2, n_layer=3, n_embed=16, dropout=0.0, block_size=32)
-    model = GPT(ModelConfig(variant=variant, vocab_size=corpus.vocab_size))
+    variant = Shape(n_head=2, n_layer=3, n_embed=16, dropout=0.0, block_size=32)
+    model = GPT(ModelConfig(shape=variant, vocab_size=corpus.vocab_size))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith("qkv.weight"):

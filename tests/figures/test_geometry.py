@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from gpt_experiments.config import Variant
 from gpt_experiments.figures import (
     attention_heads,
     attention_mean,
@@ -26,19 +25,20 @@ from gpt_experiments.figures import (
     position_curves,
     variant_bars,
 )
+from gpt_experiments.parameters import Shape
 from gpt_experiments.report.content import Extras, make_document
 from tests.analysis.simulated import BASELINE, full_grid, simulate
 from tests.analysis.test_beliefs import as_believed
 from tests.figures.geometry import faults
 
 LONG = [
-    Variant(n_head=n_head, n_layer=n_layer, n_embed=1024, dropout=0.15, block_size=block_size)
+    Shape(n_head=n_head, n_layer=n_layer, n_embed=1024, dropout=0.15, block_size=block_size)
     for n_head, n_layer, block_size in itertools.product((1, 2, 16), (1, 12), (512, 1024))
 ]
 SWEEPS: dict[str, dict[str, Any]] = {
     "one variant, one seed": {"variants": [BASELINE], "seeds": 1},
     "one variant, two seeds": {"variants": [BASELINE], "seeds": 2, "noise": 0.5},
-    "two variants, wide": {"variants": [BASELINE, Variant(n_head=8)], "seeds": 2, "noise": 0.8},
+    "two variants, wide": {"variants": [BASELINE, Shape(n_head=8)], "seeds": 2, "noise": 0.8},
     "eleven variants, one seed": {"seeds": 1},
     "eleven variants, narrow": {"seeds": 2, "noise": 1e-4, "seed_effect": 0.0},
     "eleven variants, wide": {"seeds": 2, "noise": 0.6},

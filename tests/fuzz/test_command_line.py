@@ -85,7 +85,7 @@ def stopped_short(monkeypatch: pytest.MonkeyPatch) -> None:
         run_sweep(definition, corpus, None, options)
 
     def run_single(trial: Trial, corpus: Corpus, store: Any, options: RunOptions, *_: Any) -> NoReturn:
-        corpus.require_context(trial.variant.block_size)
+        corpus.require_context(trial.shape.block_size)
         find_hardware(options, 1)
         raise ExperimentError(BEGINS)
 

@@ -22,15 +22,16 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.corpus import Tokenizer, load_corpus
 from gpt_experiments.errors import CheckpointError, CorpusError, ExperimentError
 from gpt_experiments.model import GPT, Checkpoint, generate, load_checkpoint, load_notebook_file, save_checkpoint
+from gpt_experiments.parameters import Shape
 from tests.fuzz.damage import ODD_VALUES, mutated, mutated_archive, noise, truncated, with_odd_value
 from tests.reference.plain_gpt import PlainGPT
 
 TIMES: Final = int(os.environ.get("GPT_EXPERIMENTS_FUZZ", "1"))
-CONFIG: Final = ModelConfig(variant=Variant(n_head=2, n_layer=2, n_embed=4, dropout=0.0, block_size=6), vocab_size=5)
+CONFIG: Final = ModelConfig(shape=Shape(n_head=2, n_layer=2, n_embed=4, dropout=0.0, block_size=6), vocab_size=5)
 TEXT: Final = "Speak, speak.\nYou are all resolved rather to die than to famish?\n" * 4
 
 

@@ -129,7 +129,7 @@ def is_plannable(definition: SweepDefinition) -> None:
     method, asked = make_method(definition), 0
     assert 1 <= method.planned <= 5000
     while asked < 20 and (variant := method.suggest()) is not None:
-        assert variant.n_embed % variant.n_head == 0
+        assert variant.shape.n_embed % variant.shape.n_head == 0
         method.update(variant, 1.0)
         asked += 1
     assert asked

@@ -16,15 +16,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpt_experiments.config import MOST_WEIGHTS, ModelConfig, Variant
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.corpus import Tokenizer
 from gpt_experiments.corpus.text import MAX_VOCABULARY
 from gpt_experiments.errors import CheckpointError
 from gpt_experiments.model import GPT, Checkpoint, load_checkpoint, load_notebook_file, save_checkpoint
 from gpt_experiments.model.checkpoint import MAX_CHECKPOINT_BYTES
+from gpt_experiments.parameters import MOST_WEIGHTS, Shape
 from tests.reference.plain_gpt import PlainGPT
 
-CONFIG = ModelConfig(variant=Variant(n_head=3, n_layer=2, n_embed=12, dropout=0.0, block_size=10), vocab_size=7)
+CONFIG = ModelConfig(shape=Shape(n_head=3, n_layer=2, n_embed=12, dropout=0.0, block_size=10), vocab_size=7)
 
 
 @pytest.fixture
@@ -292,8 +293,8 @@ def test_a_checkpoint_comes_back_as_it_was(folder: Path) -> None:
 @pytest.mark.parametrize("n_layer", [1, 2, 4, 32, 512])
 def test_a_checkpoint_of_every_model_that_may_be_trained_is_of_a_size_that_is_read(n_layer: int) -> None:
     widest = min(16_384, math.isqrt(MOST_WEIGHTS // (12 * n_layer)))
-    variant = Variant(n_head=1, n_layer=n_layer, n_embed=widest, block_size=65_536)
-    file_bytes = 4 * ModelConfig(variant=variant, vocab_size=MAX_VOCABULARY).n_params + 2**20  # a header and weights
+    variant = Shape(n_head=1, n_layer=n_layer, n_embed=widest, block_size=65_536)
+    file_bytes = 4 * ModelConfig(shape=variant, vocab_size=MAX_VOCABULARY).n_params + 2**20  # a header and weights
     assert file_bytes <= MAX_CHECKPOINT_BYTES
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.errors import CheckpointError, ConfigError
 from gpt_experiments.model import GPT, generate
+from gpt_experiments.parameters import Shape
 
 
 @pytest.fixture(scope="module")
 def model() -> GPT:
     torch.manual_seed(0)
-    return GPT(ModelConfig(variant=Variant(n_head=2, n_layer=2, n_embed=16, block_size=8), vocab_size=12))
+    return GPT(ModelConfig(shape=Shape(n_head=2, n_layer=2, n_embed=16, block_size=8), vocab_size=12))
 
 
 PROMPT = torch.tensor([3, 1, 4])
@@ -56,8 +57,8 @@ def test_greedy_takes_the_argmax_and_top_1_is_the_same(model: GPT) -> None:
 @pytest.mark.parametrize("prompt_length", [1, 5, 8, 11])
 def test_every_character_is_drawn_from_what_the_model_says_after_the_last_block_size(prompt_length: int) -> None:
     torch.manual_seed(1)
-    variant = Variant(n_head=4, n_layer=3, n_embed=32, dropout=0.3, block_size=8)
-    model = GPT(ModelConfig(variant=variant, vocab_size=12))
+    variant = Shape(n_head=4, n_layer=3, n_embed=32, dropout=0.3, block_size=8)
+    model = GPT(ModelConfig(shape=variant, vocab_size=12))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)  # far from uniform, so that a wrong key or position is another character
@@ -133,7 +134,7 @@ def test_top_0_samples_among_all(model: GPT) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_model_whose_logits_are_not_finite_is_refused(value: float, temperature: float) -> None:
-    broken = GPT(ModelConfig(variant=Variant(n_head=2, n_layer=1, n_embed=16, block_size=8), vocab_size=12))
+    broken = GPT(ModelConfig(shape=Shape(n_head=2, n_layer=1, n_embed=16, block_size=8), vocab_size=12))
     with torch.no_grad():
         broken.lm_head.weight.fill_(value)
         broken.lm_head.bias.fill_(value)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.model import GPT
+from gpt_experiments.parameters import Shape
 
 
 @pytest.fixture
 def model() -> GPT:
     torch.manual_seed(0)
-    variant = Variant(n_head=2, n_layer=3, n_embed=16, dropout=0.2, block_size=12)
-    return GPT(ModelConfig(variant=variant, vocab_size=9)).eval()
+    variant = Shape(n_head=2, n_layer=3, n_embed=16, dropout=0.2, block_size=12)
+    return GPT(ModelConfig(shape=variant, vocab_size=9)).eval()
 
 
 def test_no_position_sees_what_comes_after_it(model: GPT) -> None:

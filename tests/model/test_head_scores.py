@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import GPT
 from gpt_experiments.model.head_scores import (
@@ -22,6 +22,7 @@ from gpt_experiments.model.head_scores import (
     same_character,
     same_word,
 )
+from gpt_experiments.parameters import Shape
 
 
 def uniform(length: int) -> Tensor:
@@ -61,7 +62,7 @@ def test_lifts_are_one_by_chance_and_as_much_as_there_is_to_gain() -> None:
 def test_every_head_of_a_model_is_scored_and_short_contexts_say_so(corpus: Corpus) -> None:
     torch.manual_seed(0)
     model = GPT(
-        ModelConfig(variant=Variant(n_head=4, n_layer=3, n_embed=16, block_size=40), vocab_size=corpus.vocab_size)
+        ModelConfig(shape=Shape(n_head=4, n_layer=3, n_embed=16, block_size=40), vocab_size=corpus.vocab_size)
     ).train()
     measured = head_scores(model, corpus)
     assert measured.repeat_length == 20
@@ -72,7 +73,7 @@ def test_every_head_of_a_model_is_scored_and_short_contexts_say_so(corpus: Corpu
     assert all(0.9 < float(str(row["entropy"])) <= 1 for row in rows)  # untrained: nearly uniform
     assert all(float(str(row["induction"])) == pytest.approx(1, abs=0.3) for row in rows)
 
-    tiny = GPT(ModelConfig(variant=Variant(n_head=1, n_layer=1, n_embed=8, block_size=3), vocab_size=corpus.vocab_size))
+    tiny = GPT(ModelConfig(shape=Shape(n_head=1, n_layer=1, n_embed=8, block_size=3), vocab_size=corpus.vocab_size))
     short = head_scores(tiny, corpus)
     assert short.repeat_length == 0
     assert math.isnan(float(short.scores["induction"]))

@@ -11,18 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.model import GPT
 from gpt_experiments.model.replicas import ReplicaGPT
+from gpt_experiments.parameters import Shape
 
-SMALL = Variant(n_head=2, n_layer=2, n_embed=8, dropout=0.0, block_size=12)
+SMALL = Shape(n_head=2, n_layer=2, n_embed=8, dropout=0.0, block_size=12)
 
 
-def models(dropouts: list[float], variant: Variant = SMALL, vocab_size: int = 11) -> list[GPT]:
+def models(dropouts: list[float], variant: Shape = SMALL, vocab_size: int = 11) -> list[GPT]:
     made = []
     for seed, dropout in enumerate(dropouts):
         torch.manual_seed(seed)
-        config = ModelConfig(variant=dataclasses.replace(variant, dropout=dropout), vocab_size=vocab_size)
+        config = ModelConfig(shape=dataclasses.replace(variant, dropout=dropout), vocab_size=vocab_size)
         made.append(GPT(config))
     return made
 
@@ -36,7 +37,7 @@ def test_logits_and_gradients_are_those_of_each_model_alone(
     n_head: int, head_size: int, n_layer: int, block_size: int, replicas: int, vocab_size: int, train: bool,
     data: st.DataObject,
 ) -> None:  # fmt: skip
-    variant = Variant(n_head=n_head, n_layer=n_layer, n_embed=n_head * head_size, dropout=0.0, block_size=block_size)
+    variant = Shape(n_head=n_head, n_layer=n_layer, n_embed=n_head * head_size, dropout=0.0, block_size=block_size)
     # In double precision, because a norm over two features that are nearly equal multiplies what float32 rounds off.
     alone = [model.double() for model in models([0.0] * replicas, variant, vocab_size)]
     together = ReplicaGPT(alone).train(train)

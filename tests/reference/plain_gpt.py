@@ -16,12 +16,12 @@ from gpt_experiments.config import ModelConfig
 class Head(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width, size = config.variant.n_embed, config.variant.head_size
+        width, size = config.shape.n_embed, config.shape.head_size
         self.key = nn.Linear(width, size, bias=False)
         self.query = nn.Linear(width, size, bias=False)
         self.value = nn.Linear(width, size, bias=False)
-        self.register_buffer("tril", torch.tril(torch.ones(config.variant.block_size, config.variant.block_size)))
-        self.dropout = nn.Dropout(config.variant.dropout)
+        self.register_buffer("tril", torch.tril(torch.ones(config.shape.block_size, config.shape.block_size)))
+        self.dropout = nn.Dropout(config.shape.dropout)
         self.scale = config.score_scale
         self.last_weights: Tensor | None = None
 
@@ -37,9 +37,9 @@ class Head(nn.Module):
 class MultiHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.heads = nn.ModuleList([Head(config) for _ in range(config.variant.n_head)])
-        self.proj = nn.Linear(config.variant.n_embed, config.variant.n_embed)
-        self.dropout = nn.Dropout(config.variant.dropout)
+        self.heads = nn.ModuleList([Head(config) for _ in range(config.shape.n_head)])
+        self.proj = nn.Linear(config.shape.n_embed, config.shape.n_embed)
+        self.dropout = nn.Dropout(config.shape.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         side_by_side = torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, n_embed)
@@ -49,9 +49,9 @@ class MultiHead(nn.Module):
 class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width = config.variant.n_embed
+        width = config.shape.n_embed
         self.net = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width), nn.Dropout(config.variant.dropout)
+            nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width), nn.Dropout(config.shape.dropout)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,8 +63,8 @@ class Block(nn.Module):
         super().__init__()
         self.sa = MultiHead(config)
         self.ffwd = FeedForward(config)
-        self.ln1 = nn.LayerNorm(config.variant.n_embed)
-        self.ln2 = nn.LayerNorm(config.variant.n_embed)
+        self.ln1 = nn.LayerNorm(config.shape.n_embed)
+        self.ln2 = nn.LayerNorm(config.shape.n_embed)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.sa(self.ln1(x))
@@ -76,7 +76,7 @@ class PlainGPT(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        variant = config.variant
+        variant = config.shape
         self.token_embedding_table = nn.Embedding(config.vocab_size, variant.n_embed)
         self.position_embedding_table = nn.Embedding(variant.block_size, variant.n_embed)
         self.blocks = nn.Sequential(*[Block(config) for _ in range(variant.n_layer)])

@@ -14,9 +14,10 @@ import torch
 import yaml
 
 from gpt_experiments import names
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import GPT, Checkpoint, save_checkpoint
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.tracking import RunRecorder, Store
 from gpt_experiments.training import TrainingSummary
@@ -25,7 +26,7 @@ from gpt_experiments.training.events import Evaluation
 DEFINITION = SweepDefinition(
     name="whole",
     method="one-at-a-time",
-    baseline=Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16),
+    baseline=Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16),
     levels={"n_head": (1, 4), "n_embed": (16,)},
     training=TrainingSetup(steps=4, batch_size=2, eval_interval=2),
     seeds=(1337, 1338),
@@ -79,16 +80,16 @@ def make_whole(folder: Path, uri: str, corpus: Corpus) -> Whole:
     )
     rows, runs = [], {}
     for variant in DEFINITION.one_at_a_time():
-        label = variant.label(DEFINITION.baseline)
+        label = variant.label(DEFINITION.baseline_variant)
         for seed in DEFINITION.seeds:
-            trial = Trial(variant=variant, seed=seed, training=DEFINITION.training)
+            trial = Trial(shape=variant.shape, seed=seed, training=DEFINITION.training)
             recorder = store.start_run(
                 kind="trial",
                 run_name=label,
                 sweep=DEFINITION.name,
                 parent_run_id=parent.run_id,
                 params={
-                    **dataclasses.asdict(variant),
+                    **dataclasses.asdict(trial.shape),
                     "seed": seed,
                     **dataclasses.asdict(trial.training),
                     "vocab_size": corpus.vocab_size,
@@ -116,7 +117,7 @@ def make_whole(folder: Path, uri: str, corpus: Corpus) -> Whole:
 
 def _finish(recorder: RunRecorder, trial: Trial, label: str, corpus: Corpus, folder: Path) -> None:
     """The losses and files of a trial, and its run's end."""
-    loss = 2.5 - trial.variant.n_embed / 100 + trial.variant.n_head / 50 + (trial.seed - 1337) / 500
+    loss = 2.5 - trial.shape.n_embed / 100 + trial.shape.n_head / 50 + (trial.seed - 1337) / 500
     for step in (0, 2, 4):
         recorder.log_evaluation(Evaluation(step=step, train_loss=loss + 1 - step / 4, val_loss=loss + 1 - step / 4))
     summary = TrainingSummary(
@@ -124,7 +125,7 @@ def _finish(recorder: RunRecorder, trial: Trial, label: str, corpus: Corpus, fol
         final_val_loss=loss,
         best_val_loss=loss,
         n_params=trial.model_config(corpus.vocab_size).n_params,
-        train_seconds=1.0 + trial.variant.n_head,
+        train_seconds=1.0 + trial.shape.n_head,
         eval_seconds=1.0,
         tokens_per_second=1.0,
     )
@@ -137,7 +138,7 @@ def _finish(recorder: RunRecorder, trial: Trial, label: str, corpus: Corpus, fol
     scores = dict.fromkeys(_SCORES, 0.25) | {"induction": float("nan")}
     heads = [
         {"repeat_length": 8, "layer": 1, "head": head, **scores, "name": ""}
-        for head in range(1, trial.variant.n_head + 1)
+        for head in range(1, trial.shape.n_head + 1)
     ]
     _write_csv(folder / names.HEADS_FILE, heads)
     with torch.random.fork_rng():

@@ -12,9 +12,10 @@ from mlflow import MlflowClient
 
 from gpt_experiments import names
 from gpt_experiments.cli import program
-from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.config import ModelConfig
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
+from gpt_experiments.parameters import Shape
 from gpt_experiments.tracking import Store
 from gpt_experiments.tracking.reader import read_sweep
 from gpt_experiments.tracking.sweep_record import find_sweep
@@ -93,8 +94,8 @@ def test_the_command_writes_a_folder(trained: Trained, tmp_path: Path) -> None:
 
 def test_a_pretrained_model_stands_beside_the_sweep(trained: Trained, tmp_path: Path, text: str) -> None:
     corpus = Corpus.from_text(text[:8000], name="text")
-    variant = Variant(n_head=2, n_layer=1, n_embed=8, block_size=16)
-    torch.save(PlainGPT(ModelConfig(variant=variant, vocab_size=corpus.vocab_size)).state_dict(), tmp_path / "old.pth")
+    variant = Shape(n_head=2, n_layer=1, n_embed=8, block_size=16)
+    torch.save(PlainGPT(ModelConfig(shape=variant, vocab_size=corpus.vocab_size)).state_dict(), tmp_path / "old.pth")
     store = ("--tracking-uri", trained.uri)
     done = run("baseline", tmp_path / "old.pth", "--data", trained.text_file, "--device", "cpu", *store)
     assert done.exit_code == 0, done.output

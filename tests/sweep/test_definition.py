@@ -10,11 +10,13 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gpt_experiments.config import TrainingSetup, Variant
+from gpt_experiments.config import Variant
 from gpt_experiments.errors import ConfigError, shown
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.sweep.definition import Range, SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition, shipped_definitions
 from gpt_experiments.sweep.yaml_source import dump_yaml
+from tests.support.variants import make_variant
 
 GOOD = """\
 name: mine
@@ -37,21 +39,20 @@ def load(tmp_path: Path, text: str | bytes) -> SweepDefinition:
 def test_the_shipped_sweeps_are_the_studys() -> None:
     assert shipped_definitions().keys() == {"one-at-a-time", "grid", "quick"}
     study = load_definition("one-at-a-time")
-    base = Variant()
-    expected = [base]
+    expected = [Variant()]
     for change in (
         {"n_head": 1}, {"n_head": 8}, {"n_layer": 1}, {"n_layer": 8}, {"n_embed": 32}, {"n_embed": 128},
         {"dropout": 0.0}, {"dropout": 0.3}, {"block_size": 32}, {"block_size": 256},
     ):  # fmt: skip
-        expected.append(Variant(**change))  # type: ignore[arg-type]
+        expected.append(make_variant(**change))
     assert study.one_at_a_time() == expected
     assert study.training == TrainingSetup()
-    assert load_definition("quick").one_at_a_time() == expected
+    assert [variant.shape for variant in load_definition("quick").one_at_a_time()] == [v.shape for v in expected]
     grid = load_definition("grid")
     assert grid.training == TrainingSetup()
     for name, levels in grid.levels.items():
         assert isinstance(levels, tuple)
-        assert set(levels) == {getattr(variant, name) for variant in expected}
+        assert set(levels) == {variant.value(name) for variant in expected}
     for name, path in shipped_definitions().items():
         assert yaml.safe_load(path.read_text())["name"] == name
         assert load_definition(name).description
@@ -60,7 +61,7 @@ def test_the_shipped_sweeps_are_the_studys() -> None:
 def test_a_file_is_read_with_the_studys_defaults(tmp_path: Path) -> None:
     definition = load(tmp_path, GOOD)
     assert definition.name == "mine"
-    assert definition.baseline == Variant()
+    assert definition.baseline == Shape()
     assert definition.training == TrainingSetup(learning_rate=3e-4)
     assert definition.levels == {"n_head": (1, 2), "dropout": (0, 0.5)}
     assert definition.seeds == (1337, 1338)
@@ -103,7 +104,7 @@ def test_every_name_survives_being_stored(tmp_path_factory: pytest.TempPathFacto
 
 def test_the_baselines_own_level_counts_once(tmp_path: Path) -> None:
     text = "name: a\nmethod: one-at-a-time\nlevels: {n_head: [1, 4], dropout: [0.1, 0.3]}\n"
-    assert load(tmp_path, text).one_at_a_time() == [Variant(), Variant(n_head=1), Variant(dropout=0.3)]
+    assert load(tmp_path, text).one_at_a_time() == [Variant(), make_variant(n_head=1), make_variant(dropout=0.3)]
 
 
 def test_the_longest_context_is_found_in_lists_ranges_and_the_baseline(tmp_path: Path) -> None:

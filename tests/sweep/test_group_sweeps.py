@@ -15,11 +15,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from gpt_experiments import names
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution import Executor
 from gpt_experiments.execution.group_training import Trainer
 from gpt_experiments.execution.local import LocalExecutor
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.records import PlannedTrial, TrialRecord
 from gpt_experiments.sweep.coordinator import Coordinator, RunContext
 from gpt_experiments.sweep.definition import SweepDefinition
@@ -34,7 +35,7 @@ from tests.execution import trainers
 from tests.support.executors import hardware
 from tests.sweep.recorder import Recorder
 
-VARIANT = Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
+VARIANT = Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 SETUP = TrainingSetup(steps=4, batch_size=4, eval_interval=2, learning_rate=1e-3)
 SWEEP = SweepDefinition(
     name="grouped",
@@ -57,7 +58,7 @@ class Groups:
     def __init__(self, corpus: Corpus, groups: Iterable[Sequence[int]], wild: Sequence[int] = ()) -> None:
         def plan(seed: int) -> PlannedTrial:
             setup = dataclasses.replace(SETUP, learning_rate=1e30) if seed in wild else SETUP
-            return plan_trial(Trial(variant=VARIANT, seed=seed, training=setup), "x", corpus, {})
+            return plan_trial(Trial(shape=VARIANT, seed=seed, training=setup), "x", corpus, {})
 
         self._waiting = [[plan(seed) for seed in seeds] for seeds in groups]
         self.total = sum(len(group) for group in self._waiting)
@@ -125,13 +126,13 @@ def test_seeds_and_dropout_levels_train_as_groups_and_each_is_a_run_as_if_alone(
         assert client.get_metric_history(run.info.run_id, "entropy_by_head")
 
     alone = run_single(
-        Trial(variant=VARIANT, seed=2, training=SETUP),
+        Trial(shape=VARIANT, seed=2, training=SETUP),
         corpus,
         store,
         dataclasses.replace(IN_GROUPS, force=True),
         Recorder(),
     ).trials[0]
-    grouped = next(t for t in report.trials if t.planned.trial.seed == 2 and t.planned.trial.variant == VARIANT)
+    grouped = next(t for t in report.trials if t.planned.trial.seed == 2 and t.planned.trial.shape == VARIANT)
     assert grouped.planned.cell == alone.planned.cell
     assert grouped.final_train_loss == pytest.approx(alone.final_train_loss, rel=1e-5)
     assert grouped.summary.final_val_loss == pytest.approx(alone.summary.final_val_loss, rel=1e-5)
@@ -143,7 +144,7 @@ def test_by_default_an_accelerator_gets_groups_as_large_as_fit_and_writers_besid
     store_uri: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of a sweep on an accelerator but the accelerator itself: the CPU stands for it, with a memory for four."""
-    trial = Trial(variant=VARIANT, training=SETUP)
+    trial = Trial(shape=VARIANT, training=SETUP)
     each, once = bytes_per_replica(trial, corpus.vocab_size), bytes_for_evaluation(trial, corpus.vocab_size)
     memory = int((4.5 * each + once) / 0.85)
     monkeypatch.setattr("gpt_experiments.sweep.resources.free_memory", lambda device, processes: memory)

@@ -16,7 +16,7 @@ def drain(definition: SweepDefinition) -> list[Variant]:
     method, asked = make_method(definition), []
     while (variant := method.suggest()) is not None:
         asked.append(variant)
-        method.update(variant, float(variant.n_head))
+        method.update(variant, float(variant.shape.n_head))
     return asked
 
 

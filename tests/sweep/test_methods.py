@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from gpt_experiments.config import Variant
 from gpt_experiments.sweep.definition import Range, SweepDefinition
 from gpt_experiments.sweep.methods import History, Method, make_method
 from gpt_experiments.sweep.methods.space import Space
+from tests.support.variants import make_variant
 
 
 def drain(method: Method, limit: int = 1000) -> list[Variant]:
@@ -95,7 +95,7 @@ def test_tpe_learns_where_the_low_losses_are() -> None:
     asked = []
     while (variant := method.suggest()) is not None:
         asked.append(variant)
-        method.update(variant, (variant.dropout - 0.2) ** 2 + 0.01 * abs(variant.n_layer - 6))
+        method.update(variant, (variant.shape.dropout - 0.2) ** 2 + 0.01 * abs(variant.shape.n_layer - 6))
     late = asked[-20:]
     assert sum(abs(v.dropout - 0.2) for v in late) / 20 < 0.15
     assert sum(abs(v.dropout - 0.2) for v in asked[:10]) / 10 > 0.15
@@ -136,10 +136,11 @@ def test_optuna_says_nothing_and_writes_nothing(
 
 
 def test_tpe_is_told_the_value_of_what_was_begun_before() -> None:
-    method = make_method(definition("tpe", trials=4), History(variants=(Variant(n_head=1, n_layer=1, dropout=0.0),)))
+    begun = make_variant(n_head=1, n_layer=1, dropout=0.0)
+    method = make_method(definition("tpe", trials=4), History(variants=(begun,)))
     assert method.planned == 3
-    method.update(Variant(n_head=1, n_layer=1, dropout=0.0), 2.0)
-    assert Variant(n_head=1, n_layer=1, dropout=0.0) not in drain(method)
+    method.update(begun, 2.0)
+    assert begun not in drain(method)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_tpe_is_told_the_value_of_what_was_begun_before() -> None:
 def test_the_space_is_what_the_levels_allow(changes: dict[str, float], inside: bool) -> None:
     levels = {"n_head": (1, 2, 4), "n_layer": Range(low=1, high=8, step=2), "dropout": Range(low=0, high=0.7, step=0.2)}
     space = Space(definition("tpe", levels=levels, trials=5))
-    variant = dataclasses.replace(Variant(n_head=2, n_layer=1, dropout=0.2), **changes)  # type: ignore[arg-type]
+    variant = make_variant(n_head=2, n_layer=1, dropout=0.2).with_values(changes)
     assert space.holds(variant) is inside
 
 

@@ -14,8 +14,9 @@ import pytest
 from mlflow import MlflowClient
 
 from gpt_experiments import names
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.records import SweepSummary
 from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single
@@ -30,7 +31,7 @@ levels: {{n_head: [1, 4], n_layer: [1, 2]}}
 training: {{steps: 100, batch_size: 4, eval_interval: 50}}
 """
 TRIAL = Trial(
-    variant=Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16),
+    shape=Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16),
     training=TrainingSetup(steps=2, batch_size=2, eval_interval=2),
 )
 
@@ -106,7 +107,7 @@ def test_a_trial_that_another_process_trains_is_taken_from_it(store_uri: str, co
             client.log_text(theirs, "weights", "checkpoint/model.safetensors")
             for name, value in dict.fromkeys((*LOSSES, names.TRAIN_SECONDS, names.TOKENS_PER_SECOND), 2.0).items():
                 client.log_metric(theirs, name, value)
-            for name, param in {**vars(TRIAL.variant), "seed": TRIAL.seed}.items():
+            for name, param in {**vars(TRIAL.shape), "seed": TRIAL.seed}.items():
                 client.log_param(theirs, name, param)
             client.set_terminated(theirs, "FINISHED")
 
@@ -151,7 +152,7 @@ def test_a_run_that_ends_between_two_looks_is_seen(store_uri: str, corpus: Corpu
         with claims.looking() as others:
             assert (list(others.training), list(others.finished)) == ([cell], [])
         store.client.log_text(run_id, "weights", "checkpoint/model.safetensors")
-        for name, value in {**vars(TRIAL.variant), "seed": TRIAL.seed}.items():
+        for name, value in {**vars(TRIAL.shape), "seed": TRIAL.seed}.items():
             store.client.log_param(run_id, name, value)
         for name in (*LOSSES, names.TRAIN_SECONDS, names.TOKENS_PER_SECOND):
             store.client.log_metric(run_id, name, 2.0)

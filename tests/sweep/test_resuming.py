@@ -14,9 +14,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from gpt_experiments import names
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
+from gpt_experiments.parameters import PARAMETERS, Shape, TrainingSetup
 from gpt_experiments.records import PlannedTrial, SweepSummary
 from gpt_experiments.sweep.definition import Range, SweepDefinition
 from gpt_experiments.sweep.dry_run import dry_run
@@ -28,7 +29,7 @@ from gpt_experiments.tracking.reader import read_sweep, read_sweep_trials
 from tests.registered import add_run
 from tests.sweep.recorder import Recorder
 
-BASELINE = Variant(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
+BASELINE = Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 SEARCH = SweepDefinition(
     name="searched",
     method="tpe",
@@ -47,7 +48,7 @@ def train_elsewhere(
     for variant in variants:
         for trial in trials_of(definition, corpus, variant):
             if seeds is None or trial.seed in seeds:
-                add_run(store, corpus, 2.0 + variant.dropout + variant.n_layer, trial=trial)
+                add_run(store, corpus, 2.0 + variant.shape.dropout + variant.shape.n_layer, trial=trial)
 
 
 def run(
@@ -67,7 +68,7 @@ def plan(store: Store, run_id: str | None) -> list[dict[str, Any]]:
 
 def planned_variants(store: Store, run_id: str | None) -> list[Variant]:
     rows = plan(store, run_id)
-    return list(dict.fromkeys(Variant(**{f: row[f] for f in dataclasses.asdict(BASELINE)}) for row in rows))
+    return list(dict.fromkeys(Variant.of({name: row[name] for name in PARAMETERS}) for row in rows))
 
 
 def trial_runs(store: Store) -> list[Run]:
@@ -76,7 +77,7 @@ def trial_runs(store: Store) -> list[Run]:
 
 
 def variants(*changes: dict[str, Any]) -> list[Variant]:
-    return [dataclasses.replace(BASELINE, **change) for change in changes]
+    return [SEARCH.baseline_variant.with_values(change) for change in changes]
 
 
 @pytest.mark.slow
@@ -88,7 +89,7 @@ def test_what_others_finished_inside_the_space_counts_and_what_lies_outside_does
     outside = variants({"n_layer": 3}, {"n_embed": 16}, {"block_size": 8}, {"dropout": 0.05})
     train_elsewhere(store, corpus, SEARCH, *inside, *outside)
     other_setup = dataclasses.replace(SEARCH, training=TrainingSetup(steps=3))
-    train_elsewhere(store, corpus, other_setup, *variants({"n_head": 4}))
+    train_elsewhere(store, corpus, other_setup, other_setup.baseline_variant.with_values({"n_head": 4}))
     report, trained = run(store, corpus, SEARCH)
     assert report.is_complete
     assert len(trained) == 1
@@ -130,9 +131,9 @@ def test_a_search_whose_levels_changed_goes_on_with_what_is_still_inside(store_u
     assert report.is_complete
     named = planned_variants(store, report.parent_run_id)
     assert named[:2] == variants({"n_head": 1}, {"dropout": 0.1})
-    assert [planned.trial.variant for planned in trained] == named[2:]
+    assert [planned.variant for planned in trained] == named[2:]
     assert len(named) == 4
-    assert {variant.n_layer for variant in named} <= {1, 3}
+    assert {variant.shape.n_layer for variant in named} <= {1, 3}
 
 
 @pytest.mark.slow
@@ -143,7 +144,7 @@ def test_more_seeds_are_trained_of_the_variants_that_there_are(store_uri: str, c
     run(store, corpus, two)
     report, trained = run(store, corpus, dataclasses.replace(two, seeds=(1337, 5)))
     assert report.is_complete
-    assert {planned.trial.variant for planned in trained} == set(variants({"n_head": 1}, {"n_head": 4}))
+    assert {planned.variant for planned in trained} == set(variants({"n_head": 1}, {"n_head": 4}))
     assert [planned.trial.seed for planned in trained] == [5, 5]
 
 
@@ -259,7 +260,7 @@ def test_a_search_whose_checkpoints_are_gone_trains_its_variants_again(
         shutil.rmtree(checkpoint)
     report = run_sweep(two, corpus, store, ON_CPU, listener := Recorder())
     assert len(listener.trials) == 2
-    assert {planned.trial.variant for planned in listener.trials} == set(planned_variants(store, first.parent_run_id))
+    assert {planned.trial.shape for planned in listener.trials} == set(planned_variants(store, first.parent_run_id))
     assert report.is_complete
     assert [notice for notice in listener.notices if "the checkpoints of 2 finished trials are gone from" in notice]
 
@@ -269,7 +270,7 @@ def test_a_single_trial_whose_checkpoint_is_gone_is_trained_again(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:
     store = Store(store_uri)
-    trial = Trial(variant=BASELINE, training=SEARCH.training)
+    trial = Trial(shape=BASELINE, training=SEARCH.training)
     add_run(store, corpus, 2.0, trial=trial, checkpoint=False)
     report = run_single(trial, corpus, store, ON_CPU, listener := Recorder())
     assert [trial.outcome for trial in report.trials] == ["finished"]

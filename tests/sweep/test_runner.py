@@ -10,10 +10,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from gpt_experiments import names
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, CorpusError
 from gpt_experiments.model import load_checkpoint
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.sweep.dry_run import dry_run
@@ -71,11 +72,11 @@ def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
         assert tags["mlflow.parentRunId"] == parent.info.run_id
         assert tags[names.SWEEP] == "tiny"
         trial = next(t for t in listener.trials if t.cell == tags[names.CELL])
-        expected = dataclasses.asdict(trial.trial.variant) | dataclasses.asdict(trial.trial.training)
+        expected = dataclasses.asdict(trial.trial.shape) | dataclasses.asdict(trial.trial.training)
         assert {name: params[name] for name in expected} == {name: str(value) for name, value in expected.items()}
         assert [m.step for m in client.get_metric_history(run.info.run_id, names.VAL_LOSS)] == [0, 2, 4]
         assert run.data.metrics[names.N_PARAMS] == trial.n_params
-        heads = trial.trial.variant.n_head * trial.trial.variant.n_layer
+        heads = trial.trial.shape.n_head * trial.trial.shape.n_layer
         by_head = client.get_metric_history(run.info.run_id, "entropy_by_head")
         assert [m.step for m in by_head] == list(range(1, heads + 1))
         files = {f.path for f in client.list_artifacts(run.info.run_id)}
@@ -85,7 +86,7 @@ def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
         sample = Path(client.download_artifacts(run.info.run_id, "sample.txt")).read_text()
         assert len(sample) == 300
         loaded = load_checkpoint(Path(client.download_artifacts(run.info.run_id, "checkpoint")))
-        assert loaded.model.config.variant == trial.trial.variant
+        assert loaded.model.config.shape == trial.trial.shape
         assert loaded.tokenizer == corpus.tokenizer
 
 
@@ -125,7 +126,7 @@ def test_another_sweep_reuses_a_cell_and_other_training_does_not(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:
     store = Store(store_uri)
-    single = Trial(variant=define(tmp_path).baseline, training=define(tmp_path).training)
+    single = Trial(shape=define(tmp_path).baseline, training=define(tmp_path).training)
     alone = run_single(single, corpus, store, ON_CPU, Recorder())
     assert alone.trials[0].outcome == "finished"
     assert alone.parent_run_id is None
@@ -234,7 +235,7 @@ def test_a_dry_run_plans_and_estimates_and_writes_nothing(tmp_path: Path, corpus
 
 @pytest.mark.slow
 def test_a_dry_run_knows_what_is_done(tmp_path: Path, store_uri: str, corpus: Corpus) -> None:
-    single = Trial(variant=define(tmp_path).baseline, training=define(tmp_path).training)
+    single = Trial(shape=define(tmp_path).baseline, training=define(tmp_path).training)
     run_single(single, corpus, Store(store_uri), ON_CPU, Recorder())
     plan = dry_run(define(tmp_path), corpus, ON_CPU, store_uri, "gpt-experiments")
     assert {row.planned.label for row in plan.rows if row.seconds is None} == {"baseline"}
@@ -248,4 +249,4 @@ def test_workers_never_outnumber_the_trials() -> None:
 
 def test_the_studys_defaults_are_the_studys() -> None:
     assert TrainingSetup() == TrainingSetup(steps=3000, batch_size=32, learning_rate=3e-4, eval_interval=500)
-    assert Variant() == Variant(n_head=4, n_layer=4, n_embed=64, dropout=0.1, block_size=128)
+    assert Shape() == Shape(n_head=4, n_layer=4, n_embed=64, dropout=0.1, block_size=128)

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt_experiments.config import TrainingSetup, Variant
 from gpt_experiments.errors import ConfigError
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.sweep.definition import Range, SweepDefinition, first_seeds
 from gpt_experiments.sweep.definition_file import load_definition
 
@@ -58,7 +58,7 @@ layers = st.lists(st.integers(1, 50), min_size=1, max_size=4, unique=True).map(t
     seeds=st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4, unique=True).map(tuple)
     | st.integers(1, 5).map(first_seeds),
     training=st.builds(TrainingSetup, steps=st.integers(1, 10**6), learning_rate=st.floats(1e-12, 1e12)),
-    baseline=st.builds(Variant, dropout=floats, block_size=st.integers(1, 5000)),
+    baseline=st.builds(Shape, dropout=floats, block_size=st.integers(1, 5000)),
     description=st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), max_size=20),
     trials=st.integers(1, 9),
     budget=st.sampled_from(["steps", "tokens", "flops"]),

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from gpt_experiments import names
-from gpt_experiments.config import Variant
+from gpt_experiments.parameters import Shape
 from gpt_experiments.tracking import Store
 
 ENDPOINT = "/api/2.0/mlflow-artifacts/artifacts"
@@ -67,7 +67,7 @@ def artifacts() -> Iterator[ArtifactServer]:
 
 
 def finished_run(store: Store, cell: str) -> str:
-    params = dataclasses.asdict(Variant()) | {"seed": 5}
+    params = dataclasses.asdict(Shape()) | {"seed": 5}
     recorder = store.start_run(kind="trial", run_name="x", params=params, tags={names.CELL: cell})
     recorder.log_metrics(dict.fromkeys(RESULTS, 2.0))
     recorder.finish()

@@ -7,12 +7,14 @@ import json
 
 import pytest
 
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.records import FinishedTrial, Outcome, PlannedTrial, TrialRecord
 from gpt_experiments.tracking import Store, schema
 from gpt_experiments.tracking.schema import PlanRow
 from gpt_experiments.training import TrainingSummary
+from tests.support.variants import make_variant
 
 SUMMARY = TrainingSummary(
     final_train_loss=1.25,
@@ -26,9 +28,14 @@ SUMMARY = TrainingSummary(
 
 
 def planned(corpus: Corpus, **changes: float) -> PlannedTrial:
-    trial = Trial(variant=Variant(**changes), seed=7, training=TrainingSetup(learning_rate=1e-3 / 3))  # type: ignore[arg-type]
+    variant = make_variant(**changes, learning_rate=1e-3 / 3)
+    trial = Trial(shape=variant.shape, seed=7, training=variant.training)
     return PlannedTrial(
-        trial=trial, label=trial.variant.label(Variant()), cell=trial.cell(corpus.digest), n_params=SUMMARY.n_params
+        trial=trial,
+        variant=trial.variant,
+        label=trial.variant.label(Variant()),
+        cell=trial.cell(corpus.digest),
+        n_params=SUMMARY.n_params,
     )
 
 
@@ -48,12 +55,16 @@ def test_a_trial_is_read_back_as_it_was_written(store_uri: str, corpus: Corpus) 
         run_id=recorder.run_id,
         parent_run_id="p",
         cell=trial.cell,
-        variant=trial.trial.variant,
+        variant=trial.variant,
         seed=7,
         summary=SUMMARY,
     )
     model = schema.model_run(run, "trial")
-    assert (model.label, model.cell, model.hardware) == ("n_head=8 dropout=0.0333333", trial.cell, "an abacus")
+    assert (model.label, model.cell, model.hardware) == (
+        "n_head=8 dropout=0.0333333 learning_rate=0.000333333",
+        trial.cell,
+        "an abacus",
+    )
     assert (model.corpus, model.corpus_digest, model.n_params) == (corpus.name, corpus.digest, SUMMARY.n_params)
     assert (model.train_loss, model.val_loss, model.best_val_loss) == (1.25, 1.5, 1.4375)
 
@@ -67,22 +78,23 @@ def test_each_number_of_a_summary_has_a_metric_of_its_own() -> None:
 def test_a_plan_is_read_back_as_it_was_written(corpus: Corpus) -> None:
     ended, waiting, done = planned(corpus, n_head=8), planned(corpus), planned(corpus, dropout=0.1 / 3)
     earlier = FinishedTrial(
-        run_id="earlier", parent_run_id=None, cell=done.cell, variant=done.trial.variant, seed=7, summary=SUMMARY
+        run_id="earlier", parent_run_id=None, cell=done.cell, variant=done.variant, seed=7, summary=SUMMARY
     )
     record = TrialRecord(planned=ended, outcome=Outcome.FAILED, run_id="r", reason="diverged")
     rows = schema.plan_rows([ended, waiting, dataclasses.replace(done, done=earlier)], [record])
     assert [(row.run_id, row.outcome) for row in rows] == [("r", "failed"), (None, None), ("earlier", "reused")]
-    assert [PlanRow.from_json(row) for row in json.loads(json.dumps([row.as_json() for row in rows]))] == rows
+    assert [
+        PlanRow.from_json(row, TrainingSetup()) for row in json.loads(json.dumps([row.as_json() for row in rows]))
+    ] == rows
 
 
 def test_a_sweeps_baseline_is_read_back_as_it_was_written(corpus: Corpus) -> None:
-    baseline = Variant(n_head=2, dropout=0.25, block_size=64)
+    baseline = Shape(n_head=2, dropout=0.25, block_size=64)
     params = schema.sweep_params(
         method="grid",
         is_adaptive=False,
         budget="steps",
-        baseline=baseline,
-        training=TrainingSetup(),
+        baseline=Variant(shape=baseline),
         vocab_size=corpus.vocab_size,
     )
     texts = {name: str(value) for name, value in params.items()}
@@ -95,4 +107,4 @@ def test_a_sweeps_baseline_is_read_back_as_it_was_written(corpus: Corpus) -> Non
 @pytest.mark.parametrize("row", [None, [], {}, {"cell": 1, "label": "x", "seed": 1}, {"cell": "c", "label": "x"}])
 def test_what_is_no_planned_trial_is_refused(row: object) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
-        PlanRow.from_json(row)
+        PlanRow.from_json(row, TrainingSetup())

@@ -37,7 +37,7 @@ FEW = {"max_new_tokens": 12}
 def registered(store_uri: str, corpus: Corpus) -> str:
     """The store's address; the model `m` in its registry has a champion."""
     store = Store(store_uri)
-    register_model(add_run(store, corpus, 2.0, trial=Trial(variant=BASELINE, seed=3)), store, "m")
+    register_model(add_run(store, corpus, 2.0, trial=Trial(shape=BASELINE, seed=3)), store, "m")
     return store_uri
 
 

@@ -23,7 +23,8 @@ from gpt_experiments import names
 from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
-from gpt_experiments.tracking import Store, model_folder, provenance
+from gpt_experiments.parameters import SHAPE, Shape
+from gpt_experiments.tracking import Store, model_folder, provenance, schema
 from gpt_experiments.tracking.provenance import is_dead
 from gpt_experiments.training import Evaluation, TrainingSummary
 
@@ -48,7 +49,7 @@ def client(store_uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=store_uri)
 
 
-def finished_run(store: Store, cell: str, variant: Variant, **options: str) -> str:
+def finished_run(store: Store, cell: str, variant: Shape, **options: str) -> str:
     params = dataclasses.asdict(variant) | {"seed": 5}
     recorder = store.start_run(
         kind="trial",
@@ -130,10 +131,10 @@ def test_without_an_address_the_store_is_the_one_that_mlflow_ui_finds(
 
 
 def test_finished_trials_are_found_by_cell_the_newest_first(store: Store) -> None:
-    variant = Variant(n_layer=1)
+    variant = Shape(n_layer=1)
     finished_run(store, "aa", variant)
     newest = finished_run(store, "aa", variant, parent_run_id="p")
-    finished_run(store, "bb", Variant())
+    finished_run(store, "bb", Shape())
     store.start_run(kind="trial", run_name="running", params={}, tags={names.CELL: "cc"})
     store.start_run(kind="trial", run_name="failed", params={}, tags={names.CELL: "dd"}).fail("because")
 
@@ -141,13 +142,13 @@ def test_finished_trials_are_found_by_cell_the_newest_first(store: Store) -> Non
     assert found.keys() == {"aa", "bb"}
     assert found["aa"].run_id == newest
     assert found["aa"].parent_run_id == "p"
-    assert found["aa"].variant == variant
+    assert found["aa"].variant == Variant(shape=variant)
     assert found["aa"].seed == 5
     assert found["aa"].summary.best_val_loss == 2.1
 
 
 def test_a_deleted_run_no_longer_answers(store: Store, client: MlflowClient) -> None:
-    client.delete_run(finished_run(store, "aa", Variant()))
+    client.delete_run(finished_run(store, "aa", Shape()))
     assert store.finished_trials().by_cell == {}
 
 
@@ -240,8 +241,8 @@ def test_a_sweep_is_not_taken_over_from_a_process_that_lives(store: Store, clien
 
 
 def test_the_newest_run_that_has_its_checkpoint_answers(store: Store, client: MlflowClient, tmp_path: Path) -> None:
-    older, newer = (finished_run(store, "aa", Variant()) for _ in range(2))
-    alone = finished_run(store, "bb", Variant())
+    older, newer = (finished_run(store, "aa", Shape()) for _ in range(2))
+    alone = finished_run(store, "bb", Shape())
     for run_id in (newer, alone):
         (tmp_path / "mlruns" / "gpt-experiments" / run_id / "artifacts" / "checkpoint" / "model.safetensors").unlink()
     found = store.finished_trials()
@@ -251,13 +252,15 @@ def test_the_newest_run_that_has_its_checkpoint_answers(store: Store, client: Ml
 
 
 def test_a_run_that_is_older_than_a_hyperparameter_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    @dataclasses.dataclass(frozen=True, kw_only=True)
-    class LaterVariant(Variant):
-        feed_forward_factor: float = 4.0
-
-    finished_run(store, "aa", Variant(n_layer=3))
-    monkeypatch.setattr("gpt_experiments.tracking.trial_values.Variant", LaterVariant)
-    assert store.finished_trials().by_cell["aa"].variant == LaterVariant(n_layer=3, feed_forward_factor=4.0)
+    younger = dataclasses.replace(SHAPE["dropout"], is_younger=True)
+    params = {name: value for name, value in dataclasses.asdict(Shape(n_layer=3)).items() if name != "dropout"}
+    recorder = store.start_run(kind="trial", run_name="x", params=params | {"seed": 5}, tags={names.CELL: "aa"})
+    recorder.log_text("weights", "checkpoint/model.safetensors")
+    recorder.log_metrics(schema.summary_metrics(SUMMARY))
+    recorder.finish()
+    assert store.finished_trials().by_cell == {}
+    monkeypatch.setitem(SHAPE, "dropout", younger)  # type: ignore[arg-type]
+    assert store.finished_trials().by_cell["aa"].variant == Variant(shape=Shape(n_layer=3))
 
 
 @pytest.mark.slow
@@ -327,8 +330,8 @@ def test_models_that_are_not_there_are_told(store: Store, store_uri: str, tmp_pa
 
 
 def test_the_cell_of_a_run_is_the_trials(store: Store, corpus: Corpus) -> None:
-    trial = Trial(variant=Variant(n_layer=2))
-    finished_run(store, trial.cell(corpus.digest), trial.variant)
+    trial = Trial(shape=Shape(n_layer=2))
+    finished_run(store, trial.cell(corpus.digest), trial.shape)
     assert trial.cell(corpus.digest) in store.finished_trials().by_cell
 
 

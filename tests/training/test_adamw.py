@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from gpt_experiments.config import TrainingSetup
+from gpt_experiments.parameters import TrainingSetup
 from gpt_experiments.training.adamw import AdamW, ReplicaAdamW
 from gpt_experiments.training.schedule import learning_rate_at
 
@@ -60,7 +60,7 @@ def test_a_step_does_not_load_pytorchs_compiler() -> None:
     """Which would take every worker a second."""
     program = """
 import sys, torch
-from gpt_experiments.config import TrainingSetup
+from gpt_experiments.parameters import TrainingSetup
 from gpt_experiments.training.adamw import AdamW
 weight = torch.nn.Parameter(torch.ones(3))
 weight.sum().backward()

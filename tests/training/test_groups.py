@@ -13,10 +13,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gpt_experiments.config import ModelConfig, TrainingSetup, Trial, Variant
+from gpt_experiments.config import ModelConfig, Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, CorpusError, DivergedError
 from gpt_experiments.model import GPT
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training import (
     Evaluation,
     Progress,
@@ -38,14 +39,14 @@ from tests.training.test_cuda_graph import Recording
 from tests.training.weights import copy_into_plain
 
 CPU = torch.device("cpu")
-SMALL = Variant(n_head=2, n_layer=2, n_embed=16, dropout=0.0, block_size=16)
+SMALL = Shape(n_head=2, n_layer=2, n_embed=16, dropout=0.0, block_size=16)
 SETUP = TrainingSetup(steps=30, batch_size=8, learning_rate=3e-3, eval_interval=10)
 Told = tuple[int, Progress | Evaluation]
 
 
 def trial(seed: int = 1337, dropout: float = 0.0, **changes: Any) -> Trial:
     variant = dataclasses.replace(SMALL, dropout=dropout)
-    return Trial(variant=variant, seed=seed, training=dataclasses.replace(SETUP, **changes))
+    return Trial(shape=variant, seed=seed, training=dataclasses.replace(SETUP, **changes))
 
 
 def run(
@@ -99,7 +100,7 @@ def test_every_loss_of_a_group_is_the_plain_models(corpus: Corpus, changes: dict
 def plain_losses(one: Trial, corpus: Corpus) -> list[float]:
     """The losses of the plain model, from the trial's initial weights and batches, with PyTorch's own AdamW."""
     torch.manual_seed(one.seed)
-    config = ModelConfig(variant=one.variant, vocab_size=corpus.vocab_size)
+    config = ModelConfig(shape=one.shape, vocab_size=corpus.vocab_size)
     ours, plain = GPT(config), PlainGPT(config)
     copy_into_plain(ours, plain, config)
     optimizer = torch.optim.AdamW(plain.parameters(), weight_decay=one.training.weight_decay)
@@ -125,7 +126,7 @@ def test_dropout_levels_train_together_and_none_disturbs_the_one_without(corpus:
         assert isinstance(found, TrainingResult)
         assert isinstance(second, TrainingResult)
         assert found.evaluations == second.evaluations
-        assert found.model.config.variant == one.variant
+        assert found.model.config.shape == one.shape
         assert found.summary.final_val_loss < found.evaluations[0].val_loss - 0.5
         (apart,), _ = run([one], corpus)
         assert isinstance(apart, TrainingResult)
@@ -190,7 +191,7 @@ def test_only_seed_dropout_and_learning_rate_may_differ(corpus: Corpus) -> None:
     assert len({group_key(t) for t in (one, trial(2), trial(dropout=0.5), trial(learning_rate=1.0))}) == 1
     others = [
         trial(batch_size=4), trial(steps=3), trial(precision="bfloat16"), trial(schedule="cosine"),
-        Trial(variant=dataclasses.replace(SMALL, n_head=4), training=SETUP),
+        Trial(shape=dataclasses.replace(SMALL, n_head=4), training=SETUP),
     ]  # fmt: skip
     for other in others:
         assert group_key(other) != group_key(one)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-from gpt_experiments.config import TrainingSetup, Variant, setup_at_budget
+from gpt_experiments.config import setup_at_budget
 from gpt_experiments.errors import ConfigError
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training.schedule import learning_rate_at
 
 
@@ -65,6 +66,6 @@ def test_what_breaks_a_rule_is_refused(changes: dict[str, Any], message: str) ->
 
 def test_a_budget_scales_the_warm_up_with_the_steps() -> None:
     setup = TrainingSetup(steps=100, eval_interval=50, warmup_steps=10, schedule="cosine")
-    longer = dataclasses.replace(Variant(), block_size=256)
-    scaled = setup_at_budget(setup, longer, Variant(), vocab_size=65, budget="tokens")
+    longer = dataclasses.replace(Shape(), block_size=256)
+    scaled = setup_at_budget(setup, longer, Shape(), vocab_size=65, budget="tokens")
     assert (scaled.steps, scaled.eval_interval, scaled.warmup_steps) == (50, 25, 5)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gpt_experiments.config import TrainingSetup, Trial, Variant
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.sweep.grouping import bytes_per_replica
 from gpt_experiments.training.batches import ReplicaBatches
 from gpt_experiments.training.replica_learner import ReplicaLearner
@@ -21,7 +22,7 @@ FUSED = "aten::_scaled_dot_product_efficient_attention"
 
 
 def trials(dropouts: Sequence[float] = (0.1,), **shape: int) -> list[Trial]:
-    return [Trial(variant=Variant(dropout=dropout, **shape), seed=seed) for seed, dropout in enumerate(dropouts)]
+    return [Trial(shape=Shape(dropout=dropout, **shape), seed=seed) for seed, dropout in enumerate(dropouts)]
 
 
 @pytest.mark.parametrize("dropouts", [(0.1,), (0.0, 0.1, 0.3)])
@@ -159,8 +160,8 @@ def test_the_probabilities_of_a_mask_have_its_shape(corpus: Corpus, monkeypatch:
 
     monkeypatch.setattr(Tensor, "bernoulli_", noting)
     setup = TrainingSetup(batch_size=2)
-    variant = Variant(n_head=1, n_layer=1, n_embed=8, block_size=8)
-    levels = [Trial(variant=dataclasses.replace(variant, dropout=p), training=setup) for p in (0.1, 0.3)]
+    variant = Shape(n_head=1, n_layer=1, n_embed=8, block_size=8)
+    levels = [Trial(shape=dataclasses.replace(variant, dropout=p), training=setup) for p in (0.1, 0.3)]
     ReplicaLearner(levels, corpus, torch.device("cpu")).take(1)
     assert shapes
     assert all(mask == p for mask, p in shapes)

@@ -14,7 +14,7 @@ def copy_into_plain(ours: GPT, plain: PlainGPT, config: ModelConfig) -> None:
     with torch.no_grad():
         plain.token_embedding_table.weight.copy_(ours.token_embedding.weight)
         plain.position_embedding_table.weight.copy_(ours.position_embedding.weight)
-        size = config.variant.head_size
+        size = config.shape.head_size
         for mine, theirs in zip(ours.blocks, plain.blocks, strict=True):
             parts = mine.attention.qkv.weight.chunk(3)
             for h, head in enumerate(theirs.sa.heads):

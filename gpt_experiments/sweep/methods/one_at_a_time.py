@@ -29,6 +29,6 @@ class OneAtATime(Method):
 
     @classmethod
     def count(cls, definition: SweepDefinition) -> int:
-        baseline = definition.baseline
+        baseline = definition.baseline_variant
         levels = {name: given for name, given in definition.levels.items() if not isinstance(given, Range)}
-        return 1 + sum(level != getattr(baseline, name) for name, given in levels.items() for level in given)
+        return 1 + sum(level != baseline.value(name) for name, given in levels.items() for level in given)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from gpt_experiments.config import Variant
+from gpt_experiments.parameters import PARAMETERS
 from gpt_experiments.sweep.levels import Range
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Space:
     def __init__(self, definition: SweepDefinition) -> None:
         from optuna.distributions import CategoricalDistribution
 
-        self._baseline = definition.baseline
+        self._baseline = definition.baseline_variant
         self.distributions: dict[str, BaseDistribution] = {
             name: _range_distribution(name, levels)
             if isinstance(levels, Range)
@@ -35,10 +35,10 @@ class Space:
     def variant(self, trial: optuna.Trial) -> Variant | None:
         """The baseline with the trial's parameters; None if its width is not divisible by its number of heads."""
         parameters: dict[str, Any] = trial.params
-        heads, width = (parameters.get(name, getattr(self._baseline, name)) for name in ("n_head", "n_embed"))
+        heads, width = (parameters.get(name, self._baseline.value(name)) for name in ("n_head", "n_embed"))
         if width % heads:  # only where the definition leaves such pairs out
             return None
-        return dataclasses.replace(self._baseline, **parameters)
+        return self._baseline.with_values(parameters)
 
     def ended_trial(self, variant: Variant, value: float) -> optuna.trial.FrozenTrial:
         """The variant as a trial from which Optuna learns.
@@ -48,13 +48,16 @@ class Space:
         """
         import optuna
 
-        params = {name: getattr(variant, name) for name in self.distributions}
+        params = {name: variant.value(name) for name in self.distributions}
         return optuna.create_trial(params=params, distributions=self.distributions, value=value)
+
+    def nearest(self, variant: Variant) -> Variant:
+        """What the variant would be in this space: the baseline with its values of what is varied here."""
+        return self._baseline.with_values({name: variant.value(name) for name in self.distributions})
 
     def holds(self, variant: Variant) -> bool:
         """Whether the levels allow the variant."""
-        varied = {name: getattr(variant, name) for name in self.distributions}
-        if dataclasses.replace(self._baseline, **varied) != variant:
+        if self.nearest(variant) != variant:
             return False
         try:
             self.ended_trial(variant, 0.0)
@@ -66,7 +69,7 @@ class Space:
 def _range_distribution(name: str, levels: Range) -> BaseDistribution:
     from optuna.distributions import FloatDistribution, IntDistribution
 
-    if name == "dropout":
+    if PARAMETERS[name].kind is float:
         return FloatDistribution(levels.low, _highest(levels), log=levels.log, step=levels.step)
     numbers = levels.whole_numbers()
     return IntDistribution(numbers[0], numbers[-1], log=levels.log, step=numbers.step)
