@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 import traceback
@@ -13,10 +14,10 @@ import click
 
 from gpt_experiments import __version__
 from gpt_experiments.cli.attention import attention
-from gpt_experiments.cli.baseline import baseline
 from gpt_experiments.cli.bench import bench
 from gpt_experiments.cli.data import data
 from gpt_experiments.cli.ending import INTERRUPTED
+from gpt_experiments.cli.evaluate import evaluate
 from gpt_experiments.cli.faults import bug, system_fault
 from gpt_experiments.cli.generate import generate
 from gpt_experiments.cli.register import register
@@ -30,7 +31,7 @@ from gpt_experiments.signals import interrupt_on_termination
 
 
 class _Misuse(click.ClickException):
-    """A wrong value, told as one message."""
+    """A wrong value, shown as one message."""
 
     exit_code = 2
 
@@ -69,8 +70,8 @@ class _Program(click.Group):
                 return super().invoke(ctx)
         except ExperimentError as error:
             _show_traceback(error)
-            told = _Misuse if isinstance(error, ConfigError) else click.ClickException
-            raise told(one_line(without_secrets(str(error)))) from error
+            shown_as = _Misuse if isinstance(error, ConfigError) else click.ClickException
+            raise shown_as(one_line(without_secrets(str(error)))) from error
         except OSError as error:
             _show_traceback(error)
             raise click.ClickException(one_line(system_fault(error))) from error
@@ -91,8 +92,13 @@ def program() -> None:
     """
 
 
-for command in (sweep, report, register, train, baseline, attention, generate, data, bench):
+for command in (sweep, report, register, train, evaluate, attention, generate, data, bench):
     program.add_command(command)
+
+# Its name until 0.1.0; a baseline is the variant that others are compared with.
+_baseline = copy.copy(evaluate)
+_baseline.name, _baseline.hidden = "baseline", True
+program.add_command(_baseline)
 
 
 def main() -> None:
@@ -111,7 +117,7 @@ def main() -> None:
 
 
 def _run(was_interrupted: Callable[[], bool]) -> int:
-    """The exit status of the command; a bug is told in a line."""
+    """The exit status of the command; a bug is shown in a line."""
     try:
         program(prog_name="gpt-experiments")
     except SystemExit as end:

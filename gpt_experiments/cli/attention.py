@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import click
 
 from gpt_experiments.cli.options import data_option, open_corpus, tracking_uri_option
-from gpt_experiments.cli.typed_text import typed_text
-
-_MOST_WEIGHTS = 2**28  # of all heads together, which take a GiB
 
 
 @click.command()
@@ -34,21 +30,10 @@ def attention(model: str, text: str | None, output: Path, data: str | None, trac
     a notebook-format .pth file (whose vocabulary is that of --data). In --text, \n is a newline and \t a tab, unless
     the model knows the backslash itself.
     """
-    from gpt_experiments.artifacts import STUDY_TEXT, write_attention, write_explorer
-    from gpt_experiments.errors import ConfigError, shortened
-    from gpt_experiments.model_source import load_model
+    from gpt_experiments.app.attention import draw_attention
 
-    loaded = load_model(model, tracking_uri=tracking_uri, open_corpus=lambda: open_corpus(data))
-    text = STUDY_TEXT if text is None else typed_text(text, loaded.tokenizer)
-    variant = loaded.model.config.shape
-    longest = min(variant.block_size, math.isqrt(_MOST_WEIGHTS // (variant.n_layer * variant.n_head)))
-    if not text:
-        raise ConfigError("--text is empty; give at least one character")
-    if len(text) > longest:
-        limit = "fit the model's context" if longest == variant.block_size else "are drawn"
-        click.echo(f"--text has {len(text):,} characters; the first {longest:,} {limit}.", err=True)
-        text = text[:longest]
-    label = shortened(loaded.provenance.get("label", Path(model).name), 60)
-    for path in write_attention(loaded.model, loaded.tokenizer, text, label, output):
+    drawn = draw_attention(model, text, output, tracking_uri=tracking_uri, open_corpus=lambda: open_corpus(data))
+    if drawn.notice:
+        click.echo(drawn.notice, err=True)
+    for path in drawn.files:
         click.echo(path)
-    click.echo(write_explorer(loaded.model, loaded.tokenizer, text, label, output))

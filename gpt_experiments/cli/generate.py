@@ -6,7 +6,6 @@ import click
 
 from gpt_experiments import names
 from gpt_experiments.cli.options import data_option, device_option, open_corpus, tracking_uri_option
-from gpt_experiments.cli.typed_text import typed_text
 
 
 @click.command()
@@ -39,24 +38,21 @@ def generate(
     MODEL is a run id, a models:/ URI, a checkpoint folder, or a notebook-format .pth file (whose vocabulary is that of
     --data). In --prompt, \n is a newline and \t a tab, unless the model knows the backslash itself.
     """
-    import torch
+    from gpt_experiments.app.generate import generate_texts
 
-    from gpt_experiments.model import generate as generate_tokens
-    from gpt_experiments.model_source import load_model
-    from gpt_experiments.training import resolve_device
-
-    target = resolve_device(device)
-    loaded = load_model(model, tracking_uri=tracking_uri, open_corpus=lambda: open_corpus(data))
-    tokens = generate_tokens(
-        loaded.model.to(target),
-        torch.from_numpy(loaded.tokenizer.encode(typed_text(prompt, loaded.tokenizer))),
+    texts = generate_texts(
+        model,
+        prompt,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_k=top_k,
         num_samples=num_samples,
         seed=seed,
+        device=device,
+        tracking_uri=tracking_uri,
+        open_corpus=lambda: open_corpus(data),
     )
-    for number, sample in enumerate(tokens.numpy(), start=1):
+    for number, text in enumerate(texts, start=1):
         if num_samples > 1:
             click.echo(f"--- sample {number} ---")
-        click.echo(loaded.tokenizer.decode(sample))
+        click.echo(text)

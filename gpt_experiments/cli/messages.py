@@ -84,6 +84,7 @@ def summary_line(summary: SweepSummary) -> str:
     counts = [
         (outcomes["finished"], "trained"),
         (outcomes["reused"], "reused"),
+        (outcomes["stopped"], "stopped early"),
         (outcomes["failed"], "failed"),
         (outcomes["interrupted"], "interrupted"),
         (summary.total - len(summary.trials), "not started"),

@@ -20,24 +20,16 @@ def register(reference: str | None, name: str, force: bool, tracking_uri: str | 
 
     The variant with the lowest mean validation loss over its seeds, after the last step; of its trials the best one.
     It becomes a new version in MLflow's model registry, and `champion` if it is better than the version that is.
-    SWEEP is a sweep's name or run id, by default the one last worked on; a trial's or a baseline's RUN id registers
-    that run. What cannot be read is passed over and named, and the exit status is then 1.
+    SWEEP is a sweep's name or run id, by default the one last worked on; the RUN id of a trial or of a pre-trained
+    model registers that run. What cannot be read is passed over and named, and the exit status is then 1.
     """
+    from gpt_experiments.app.register import register_best
     from gpt_experiments.cli.console import standard_console
     from gpt_experiments.cli.ending import model_commands
     from gpt_experiments.cli.messages import print_commands, print_left_out
-    from gpt_experiments.errors import TrackingError
-    from gpt_experiments.registration import register_model
-    from gpt_experiments.tracking import Store
 
-    store = Store.if_present(tracking_uri, experiment, repair=True)
-    if store is None:
-        raise TrackingError(
-            f"there is nothing to register: no experiment {experiment!r} in {tracking_uri or 'the tracking store'}; "
-            "run a sweep first, or correct --experiment, --tracking-uri or MLFLOW_TRACKING_URI"
-        )
-    done = register_model(reference, store, name, force=force)
-    for sentence in done.told:
+    done = register_best(reference, name, tracking_uri=tracking_uri, experiment=experiment, force=force)
+    for sentence in done.messages:
         click.echo(sentence)
     version = "@champion" if done.is_champion else f"/{done.version.version}"
     commands = model_commands(f"models:/{name}{version}", done.example_prompt, tracking_uri=tracking_uri)

@@ -25,7 +25,7 @@ from gpt_experiments.cli.options import tracking_options
     help="Show the attention of this run; give it twice to compare two. Default: the baseline and the single head.",
 )
 @click.option(
-    "--pretrained", metavar="RUN", multiple=True, help="Show this run of `baseline` beside the sweep's variants."
+    "--pretrained", metavar="RUN", multiple=True, help="Show this run of `evaluate` beside the sweep's variants."
 )
 @tracking_options
 def report(
@@ -42,18 +42,12 @@ def report(
     figures and tables, goes to a folder and to the sweep's run, made from the store alone. What cannot be read is left
     out and named, and the exit status is then 1.
     """
+    from gpt_experiments.app.report import report_sweep
     from gpt_experiments.cli.messages import print_left_out
-    from gpt_experiments.errors import TrackingError
-    from gpt_experiments.report import write_report
-    from gpt_experiments.tracking import Store
 
-    store = Store.if_present(tracking_uri, experiment, repair=True)
-    if store is None:
-        raise TrackingError(
-            f"there is no experiment {experiment!r} in the store; run a sweep first, or give --tracking-uri or "
-            "--experiment"
-        )
-    written = write_report(store, sweep, output, attention=attention, pretrained=pretrained)
+    written = report_sweep(
+        sweep, output, tracking_uri=tracking_uri, experiment=experiment, attention=attention, pretrained=pretrained
+    )
     for sentence in written.lead:
         click.echo(sentence)
     click.echo(f"\nThe whole report: {written.page}")

@@ -13,6 +13,7 @@ from gpt_experiments.cli.options import data_option, device_option, open_corpus,
 
 if TYPE_CHECKING:
     from gpt_experiments.corpus import Corpus
+    from gpt_experiments.records import SweepSummary
     from gpt_experiments.sweep.definition import SweepDefinition
     from gpt_experiments.sweep.resources import RunOptions
     from gpt_experiments.tracking import Store
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
     metavar="N",
     help="Trials that train as one batched model, at most. Default: what fits on a GPU; 1 on a CPU.",
 )
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "inline"]),
+    default="local",
+    show_default=True,
+    help="What trains: local processes, or inline, this process, for a debugger.",
+)
 @click.option("--timeout", type=float, metavar="S", help="Start no further trial after S seconds.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of the time; train nothing.")
 @click.option("--force", is_flag=True, help="Train every trial, also those that a finished run answers.")
@@ -56,6 +64,7 @@ def sweep(
     budget: Literal["steps", "tokens", "flops"] | None,
     workers: int | None,
     replicas: int | None,
+    executor: Literal["local", "inline"],
     timeout: float | None,
     dry_run: bool,
     force: bool,
@@ -80,13 +89,20 @@ def sweep(
     )
 
     options = RunOptions(
-        device=device, workers=workers, timeout=timeout, force=force, replicas=replicas, take_over=take_over
+        device=device,
+        workers=workers,
+        timeout=timeout,
+        force=force,
+        replicas=replicas,
+        take_over=take_over,
+        executor=executor,
     )
     corpus = open_corpus(data, quiet=quiet)
     if dry_run:
         _print_plan(wanted, corpus, options, tracking_uri, experiment)
         return
 
+    from gpt_experiments.app.sweep import can_be_reported
     from gpt_experiments.cli.display import make_display
     from gpt_experiments.cli.ending import exit_status, next_commands
     from gpt_experiments.sweep.runner import run_sweep
@@ -96,33 +112,26 @@ def sweep(
     what_next = partial(next_commands, store=store, tracking_uri=tracking_uri)
     with make_display(quiet=quiet, next_commands=what_next) as display:
         summary = run_sweep(wanted, corpus, store, options, display)
-    if not summary.interrupted and any(record.summary is not None for record in summary.trials):
-        assert summary.parent_run_id is not None
-        is_reported = _leave_report(store, summary.parent_run_id, quiet=quiet)
-        sys.exit(exit_status(summary) or (0 if is_reported else 1))
-    sys.exit(exit_status(summary))
+    is_whole = not can_be_reported(summary) or _report(store, summary, quiet=quiet)
+    sys.exit(exit_status(summary) or (0 if is_whole else 1))
 
 
-def _leave_report(store: Store, parent_run_id: str, *, quiet: bool) -> bool:
-    """Make the sweep's report as artifacts of its run; returns whether it is there and lacks nothing."""
+def _report(store: Store, summary: SweepSummary, *, quiet: bool) -> bool:
+    """Leave a report in the sweep's run; returns whether it is there and lacks nothing."""
+    from gpt_experiments.app.sweep import leave_report
     from gpt_experiments.cli.messages import print_left_out
-    from gpt_experiments.errors import ExperimentError
-    from gpt_experiments.report import write_report
-    from gpt_experiments.scratch import scratch_folder
 
     if not quiet:
         click.echo("\nWriting the report ...")
-    with scratch_folder() as folder:
-        try:
-            written = write_report(store, parent_run_id, folder)
-        except ExperimentError as error:
-            click.echo(f"No report was made: {error}", err=True)
-            return False
-    if written.left_out:
-        print_left_out(written.left_out)
+    left = leave_report(store, summary)
+    if left.problem is not None:
+        click.echo(f"No report was made: {left.problem}", err=True)
+        return False
+    if left.left_out:
+        print_left_out(left.left_out)
     if not quiet:
-        click.echo(f"It is artifact {names.REPORT_PAGE} of run {parent_run_id}.")
-    return not written.left_out
+        click.echo(f"It is artifact {names.REPORT_PAGE} of run {summary.parent_run_id}.")
+    return left.is_whole
 
 
 def _print_plan(
@@ -131,29 +140,18 @@ def _print_plan(
     """The plan as a table, with times from a few steps timed here; nothing is written anywhere."""
     from gpt_experiments.cli.console import standard_console
     from gpt_experiments.cli.messages import counted, length_of, told_groups
-    from gpt_experiments.cli.tables import PlanRow, format_seconds, plan_table
+    from gpt_experiments.cli.tables import format_seconds, plan_table
     from gpt_experiments.sweep.dry_run import dry_run
 
     console = standard_console()
     click.echo("Timing a few steps ...", err=True)
     plan = dry_run(definition, corpus, options, tracking_uri, experiment)
-    rows = [
-        PlanRow(
-            label=row.planned.label,
-            seed=row.planned.trial.seed,
-            n_params=row.planned.n_params,
-            status="to train" if row.planned.done is None else "done",
-            seconds=row.seconds,
-            group=row.group,
-        )
-        for row in plan.rows
-    ]
-    console.print(plan_table(rows))
-    to_train = sum(row.status == "to train" for row in rows)
+    console.print(plan_table(plan.rows))
+    to_train = sum(row.planned.done is None for row in plan.rows)
     each = length_of(definition.training.steps, definition.budget)
     console.print(
-        f"{definition.name}: {len(rows)} trials of {each} on {corpus.name}, "
-        f"{len(rows) - to_train} done, {to_train} to train"
+        f"{definition.name}: {len(plan.rows)} trials of {each} on {corpus.name}, "
+        f"{len(plan.rows) - to_train} done, {to_train} to train"
     )
     if max(plan.groups, default=1) > 1:
         console.print(told_groups(plan.groups))

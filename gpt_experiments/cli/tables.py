@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rich import box
 from rich.cells import cell_len
@@ -14,31 +14,21 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from gpt_experiments.records import TrialRecord
+    from gpt_experiments.sweep.dry_run import PlannedRow
 
-OUTCOME_STYLES: Final = {"finished": "green", "reused": "cyan", "failed": "red", "interrupted": "yellow"}
+OUTCOME_STYLES: Final = {
+    "finished": "green",
+    "reused": "cyan",
+    "stopped": "blue",
+    "failed": "red",
+    "interrupted": "yellow",
+}
 
 UNBROKEN: Final = 10_000  # characters; a file has no right margin
 _GAP: Final = 2  # blank cells between columns
 _WIDEST_LABEL: Final = 32  # in a table that is short of room; a longer one wraps between two settings
 
 _Row = TypeVar("_Row")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanRow:
-    """One trial of a plan.
-
-    Attributes:
-        seconds: its share of what its group would take by itself, None when unknown or done.
-        group: number of the group of trials that train as one, None when unknown or done.
-    """
-
-    label: str
-    seed: int
-    n_params: int
-    status: Literal["done", "to train"]
-    seconds: float | None
-    group: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +134,7 @@ def _make_table(columns: Sequence[Column], row_styles: Sequence[str], gaps: Mapp
     return table
 
 
-def plan_table(rows: Sequence[PlanRow]) -> Table:
+def plan_table(rows: Sequence[PlannedRow]) -> Table:
     """The trials of a plan in their order; of more than 60, the first 25 and the last 5.
 
     Groups are shown where a trial shares one.
@@ -152,17 +142,21 @@ def plan_table(rows: Sequence[PlanRow]) -> Table:
     first, left_out, last = _shortened(rows, most=60, first=25, last=5)
     shown = [*first, *last]
     columns = [
-        Column(header="variant", cells=[row.label for row in shown], left=True),
-        Column(header="seed", cells=[str(row.seed) for row in shown]),
-        Column(header="params", cells=[f"{row.n_params:,}" for row in shown]),
-        Column(header="status", cells=[row.status for row in shown], left=True),
+        Column(header="variant", cells=[row.planned.label for row in shown], left=True),
+        Column(header="seed", cells=[str(row.planned.trial.seed) for row in shown]),
+        Column(header="params", cells=[f"{row.planned.n_params:,}" for row in shown]),
+        Column(header="status", cells=[_status(row) for row in shown], left=True),
         Column(header="time", cells=[about(row.seconds) for row in shown]),
     ]
     groups = [row.group for row in rows if row.group is not None]
     if len(groups) > len(set(groups)):
         columns.insert(4, Column(header="group", cells=["" if r.group is None else str(r.group) for r in shown]))
-    styles = ["dim" if row.status == "done" else "" for row in shown]
+    styles = ["dim" if row.planned.done is not None else "" for row in shown]
     return _make_table(columns, styles, {len(first): left_out})
+
+
+def _status(row: PlannedRow) -> str:
+    return "to train" if row.planned.done is None else "done"
 
 
 def best_first(records: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:

@@ -12,7 +12,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import CheckpointError, CorpusError, MissingError
 from gpt_experiments.figures import attention_mean
 from gpt_experiments.model import Checkpoint
-from gpt_experiments.model_source import load_model
+from gpt_experiments.models.source import load_model
 from gpt_experiments.report.document import Picture
 from gpt_experiments.tracking.run_files import LeftOut
 

@@ -38,15 +38,16 @@ def refused(result: Result, status: int, *parts: str) -> None:
 
 OPTIONS = {
     "attention": "data output text tracking_uri",
-    "baseline": "attention_scale data device experiment seed tracking_uri",
+    "baseline": "attention_scale data device experiment seed tracking_uri",  # the earlier name of evaluate
     "bench": "data device output parts quick rounds scale steps workers",
     "data": "data",
+    "evaluate": "attention_scale data device experiment seed tracking_uri",
     "generate": "data device max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
     "register": "experiment force name tracking_uri",
     "report": "attention experiment output pretrained tracking_uri",
     "sweep": (
-        "budget data device dry_run experiment force quiet replicas seeds steps take_over timeout tracking_uri trials "
-        "workers"
+        "budget data device dry_run executor experiment force quiet replicas seeds steps take_over timeout "
+        "tracking_uri trials workers"
     ),
     "train": (
         "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
@@ -132,7 +133,7 @@ def test_data_says_what_the_corpus_is(text_file: Path, corpus: Corpus) -> None:
 def test_baseline_evaluates_samples_and_draws_a_notebook_file(
     notebook: Path, text_file: Path, store_uri: str, corpus: Corpus
 ) -> None:
-    result = run("baseline", notebook, "--data", text_file, "--tracking-uri", store_uri, "--device", "cpu")
+    result = run("evaluate", notebook, "--data", text_file, "--tracking-uri", store_uri, "--device", "cpu")
     assert result.exit_code == 0, result.output
 
     client, store = MlflowClient(tracking_uri=store_uri), Store(store_uri)
@@ -158,7 +159,7 @@ def test_baseline_evaluates_samples_and_draws_a_notebook_file(
 def test_baseline_refuses_what_does_not_fit_and_leaves_no_run(notebook: Path, tmp_path: Path, store_uri: str) -> None:
     other = tmp_path / "other.txt"
     other.write_text("abc \n" * 500)
-    result = run("baseline", notebook, "--data", other, "--tracking-uri", store_uri)
+    result = run("evaluate", notebook, "--data", other, "--tracking-uri", store_uri)
     refused(result, 1, "distinct characters, but other.txt has 5", "--data")
     store = Store(store_uri)
     assert MlflowClient(tracking_uri=store_uri).search_runs([store.experiment.experiment_id]) == []
@@ -236,11 +237,11 @@ def test_baseline_evaluates_a_checkpoint_on_its_own_characters_alone(
     checkpoint: Path, text_file: Path, tmp_path: Path, store_uri: str
 ) -> None:
     where = ("--tracking-uri", store_uri, "--device", "cpu")
-    result = run("baseline", checkpoint / "model.safetensors", "--data", text_file, *where)
+    result = run("evaluate", checkpoint / "model.safetensors", "--data", text_file, *where)
     assert result.exit_code == 0, result.output
     (tmp_path / "other.txt").write_text(text_file.read_text().replace("a", "é"))
-    refused(run("baseline", checkpoint, "--data", tmp_path / "other.txt", *where), 1, "other characters", "--data")
-    refused(run("baseline", checkpoint, "--data", text_file, "--seed", -1, *where), 2, "seed must be at least 0")
+    refused(run("evaluate", checkpoint, "--data", tmp_path / "other.txt", *where), 1, "other characters", "--data")
+    refused(run("evaluate", checkpoint, "--data", text_file, "--seed", -1, *where), 2, "seed must be at least 0")
     runs = MlflowClient(tracking_uri=store_uri).search_runs([Store(store_uri).experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"]
 

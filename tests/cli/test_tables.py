@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gpt_experiments.cli.messages import told_groups
-from gpt_experiments.cli.tables import PlanRow, format_seconds, plan_table, results_table
+from gpt_experiments.cli.tables import format_seconds, plan_table, results_table
+from gpt_experiments.records import FinishedTrial
+from gpt_experiments.sweep.dry_run import PlannedRow
 from tests.cli.made_up import failed, finished, interrupted, planned
 from tests.support.variants import make_variant
 
@@ -27,9 +29,26 @@ def lines(table: Table, width: int = 120) -> list[str]:
     return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
-def plan(n: int) -> list[PlanRow]:
+def plan_row(
+    *, label: str, seed: int, n_params: int, status: str, seconds: float | None, group: int | None = None
+) -> PlannedRow:
+    trial = planned(1, label, seed=seed, n_params=n_params)
+    if status == "done":
+        done = FinishedTrial(
+            run_id="r",
+            parent_run_id=None,
+            cell=trial.cell,
+            variant=trial.variant,
+            seed=seed,
+            summary=finished(trial, 2.0).summary,  # type: ignore[arg-type]
+        )
+        trial = dataclasses.replace(trial, done=done)
+    return PlannedRow(planned=trial, seconds=seconds, group=group)
+
+
+def plan(n: int) -> list[PlannedRow]:
     return [
-        PlanRow(label=f"n_layer={i}", seed=1337, n_params=1000 * i, status="to train", seconds=60.0 * i)
+        plan_row(label=f"n_layer={i}", seed=1337, n_params=1000 * i, status="to train", seconds=60.0 * i)
         for i in range(1, n + 1)
     ]
 
@@ -56,9 +75,9 @@ def test_a_duration_reads_as_a_person_would_say_it(seconds: float, text: str) ->
 
 def test_a_plan_shows_each_trial_with_its_size_its_state_and_its_time() -> None:
     rows = [
-        PlanRow(label="baseline", seed=1337, n_params=215_873, status="done", seconds=None),
-        PlanRow(label="n_embed=128", seed=1338, n_params=1_824_897, status="to train", seconds=720),
-        PlanRow(label="n_head=8", seed=1337, n_params=215_873, status="to train", seconds=None),
+        plan_row(label="baseline", seed=1337, n_params=215_873, status="done", seconds=None),
+        plan_row(label="n_embed=128", seed=1338, n_params=1_824_897, status="to train", seconds=720),
+        plan_row(label="n_head=8", seed=1337, n_params=215_873, status="to train", seconds=None),
     ]
     header, _, *body = lines(plan_table(rows))
     assert header.split() == ["variant", "seed", "params", "status", "time"]
@@ -81,16 +100,16 @@ def test_a_plan_of_sixty_is_whole_and_a_longer_one_shows_its_first_and_last_tria
 
 def test_a_plan_shows_groups_where_trials_share_one() -> None:
     rows = [
-        PlanRow(label="baseline", seed=1, n_params=9, status="done", seconds=None),
+        plan_row(label="baseline", seed=1, n_params=9, status="done", seconds=None),
         *(
-            PlanRow(label="baseline", seed=seed, n_params=9, status="to train", seconds=60, group=1 + seed // 4)
+            plan_row(label="baseline", seed=seed, n_params=9, status="to train", seconds=60, group=1 + seed // 4)
             for seed in (2, 3, 4)
         ),
     ]
     header, _, *body = lines(plan_table(rows))
     assert header.split() == ["variant", "seed", "params", "status", "group", "time"]
     assert [line.split()[5:6] for line in body] == [[], ["1"], ["1"], ["2"]]
-    alone = [dataclasses.replace(row, group=None if row.group is None else row.seed) for row in rows]
+    alone = [dataclasses.replace(row, group=None if row.group is None else row.planned.trial.seed) for row in rows]
     assert "group" not in lines(plan_table(alone))[0]
 
 
@@ -103,7 +122,7 @@ def test_an_empty_plan_is_only_a_header() -> None:
 
 
 def test_long_labels_wrap_between_settings_and_lose_nothing() -> None:
-    rows = [PlanRow(label=GRID[0], seed=1337, n_params=1_632_833, status="to train", seconds=7500)]
+    rows = [plan_row(label=GRID[0], seed=1337, n_params=1_632_833, status="to train", seconds=7500)]
     text = " ".join(" ".join(lines(plan_table(rows), width=80)).split())
     for setting in GRID[0].split():
         assert setting in text
@@ -197,6 +216,6 @@ def test_the_best_row_stands_out_and_failures_are_red() -> None:
 def test_markup_and_control_characters_in_a_label_are_shown_not_obeyed() -> None:
     label = "[bold]x[/bold]\x1b[31m\nend"
     shown = "[bold]x[/bold]?[31m?end"
-    rows = [PlanRow(label=label, seed=1, n_params=1, status="done", seconds=None)]
+    rows = [plan_row(label=label, seed=1, n_params=1, status="done", seconds=None)]
     assert shown in lines(plan_table(rows))[2]
     assert shown in lines(results_table([finished(planned(1, label), 1.9)], 120))[3]

@@ -97,7 +97,7 @@ def test_a_pretrained_model_stands_beside_the_sweep(trained: Trained, tmp_path: 
     variant = Shape(n_head=2, n_layer=1, n_embed=8, block_size=16)
     torch.save(PlainGPT(ModelConfig(shape=variant, vocab_size=corpus.vocab_size)).state_dict(), tmp_path / "old.pth")
     store = ("--tracking-uri", trained.uri)
-    done = run("baseline", tmp_path / "old.pth", "--data", trained.text_file, "--device", "cpu", *store)
+    done = run("evaluate", tmp_path / "old.pth", "--data", trained.text_file, "--device", "cpu", *store)
     assert done.exit_code == 0, done.output
     run_id = next(line for line in done.output.splitlines() if line.startswith("run ")).split()[1]
     result = run("report", "tiny", "--pretrained", run_id, "--attention", run_id, *store, "--output", tmp_path / "r")

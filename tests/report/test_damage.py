@@ -15,7 +15,7 @@ from gpt_experiments import names
 from gpt_experiments.cli import program
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
-from gpt_experiments.registration import register_model
+from gpt_experiments.models.registration import register_model
 from gpt_experiments.report.attention import compared_pictures
 from gpt_experiments.tracking import Store
 from gpt_experiments.tracking.reader import read_sweep
@@ -250,7 +250,7 @@ def test_deleted_trials_are_missing_and_said_to_be_deleted(whole: Whole) -> None
     results = read_sweep(Store(whole.uri))
     lost = results.trials[results.trials["outcome"] == "missing"]
     assert list(lost["reason"]) == [f"its run {whole.runs['n_embed=16', s]} is deleted" for s in (1337, 1338)]
-    told = register_model("whole", Store(whole.uri), "m").told
+    told = register_model("whole", Store(whole.uri), "m").messages
     assert any(f"seed 1337 has lost its run {whole.runs[BEST]}, which is deleted" in sentence for sentence in told)
 
 
@@ -281,7 +281,7 @@ def test_a_tpe_sweep_that_has_no_plan_yet_is_its_trials_so_far(whole: Whole) -> 
     whole.sql("UPDATE runs SET status = 'RUNNING' WHERE run_uuid = ?", whole.parent)
     results = read_sweep(Store(whole.uri))
     assert (len(results.finished), results.left_out) == (8, ())
-    told = register_model(None, Store(whole.uri), "m").told
+    told = register_model(None, Store(whole.uri), "m").messages
     assert told[2] == "sweep whole is still running: this is the best so far"
 
 

@@ -26,7 +26,7 @@ from mlflow.pyfunc import PyFuncModel
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import generate, load_checkpoint
-from gpt_experiments.registration import register_model
+from gpt_experiments.models.registration import register_model
 from gpt_experiments.tracking import Store, model_folder
 from tests.registered import BASELINE, add_run
 

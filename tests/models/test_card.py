@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 
-from gpt_experiments.model_card import ChosenFrom, bits, model_card
+from gpt_experiments.models.card import ChosenFrom, bits, model_card
+from gpt_experiments.models.selection import choose_best
 from gpt_experiments.parameters import Shape, TrainingSetup
-from gpt_experiments.selection import choose_best
 from gpt_experiments.tracking import ModelRun
-from tests.test_selection import done
+from tests.models.test_selection import done
 
 RUN = ModelRun(
     run_id="r" * 32,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpt_experiments import names
+from gpt_experiments.models.selection import Choice
 from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
-from gpt_experiments.selection import Choice
 from gpt_experiments.tracking import ModelRun
 
 

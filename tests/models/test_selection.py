@@ -8,8 +8,8 @@ import pytest
 
 from gpt_experiments.config import Variant
 from gpt_experiments.errors import TrackingError
+from gpt_experiments.models.selection import choose_best
 from gpt_experiments.records import FinishedTrial, StoredTrial
-from gpt_experiments.selection import choose_best
 from gpt_experiments.training import TrainingSummary
 
 

@@ -15,7 +15,7 @@ from gpt_experiments import names
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, TrackingError
-from gpt_experiments.registration import register_model
+from gpt_experiments.models.registration import register_model
 from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.tracking import Store
 from gpt_experiments.tracking.reader import read_sweep_trials
@@ -64,7 +64,7 @@ def test_the_best_trial_of_the_newest_sweep_becomes_a_version_with_card_tags_and
     for part in ("# n_head=4", corpus.digest, "| 2.0000 | 2.8854 |", f"run `{sweep}`", "2.2500 over 2 seeds"):
         assert part in version.description
     assert (champion(client), done.is_new, done.is_champion) == ("1", True, True)
-    assert done.told == (
+    assert done.messages == (
         "sweep mine: the best of 3 variants is n_head=4, mean validation loss 2.2500 nats per character over 2 seeds",
         f"its best trial is seed 2, run {run.info.run_id}: validation loss 2.0000 nats, 2.8854 bits per character",
         "n_head=8 with a lower mean of 1.0000 so far cannot win: "
@@ -103,7 +103,7 @@ def test_a_cell_that_another_sweep_trained_counts_and_one_that_is_planned_does_n
     add_sweep(store, corpus, {2: ["reused", "reused"], 4: ["interrupted", "planned"]}, name="second")
     done = register_model("second", store, "m")
     assert done.version.label == "baseline"
-    assert done.told[2] == "n_head=4 cannot win: seed 1 was interrupted, seed 2 is not trained yet"
+    assert done.messages[2] == "n_head=4 cannot win: seed 1 is not trained yet, seed 2 is not trained yet"
 
 
 def test_a_trial_and_a_baseline_are_registered_by_their_run_ids(
@@ -123,7 +123,7 @@ def test_the_same_run_makes_no_second_version(store: Store, client: MlflowClient
     register_model(run_id, store, "m")
     again = register_model(run_id, store, "m")
     assert not again.is_new
-    assert again.told[1:] == (
+    assert again.messages[1:] == (
         "it is version 1 of m already; one run makes one version",
         "version 1 is the champion already",
     )
@@ -139,17 +139,17 @@ def test_only_a_lower_loss_takes_the_alias_unless_forced(store: Store, client: M
 
     equal = register_model(runs[1], store, "m")
     assert (equal.is_champion, champion(client)) == (False, "1")
-    assert equal.told[-1] == (
+    assert equal.messages[-1] == (
         "version 1 stays the champion: its validation loss, 2.0000, is not lower than that of version 1, "
         "the champion so far, 2.0000; --force makes version 2 it"
     )
     lower = register_model(runs[2], store, "m")
     assert (lower.is_champion, champion(client)) == (True, "3")
-    assert lower.told[-1].startswith("version 3 is now the champion: its validation loss, 1.7500, is lower than")
+    assert lower.messages[-1].startswith("version 3 is now the champion: its validation loss, 1.7500, is lower than")
 
     forced = register_model(runs[3], store, "m", force=True)
     assert (forced.is_champion, champion(client)) == (True, "4")
-    assert "as --force says, although its validation loss, 3.0000, is not lower" in forced.told[-1]
+    assert "as --force says, although its validation loss, 3.0000, is not lower" in forced.messages[-1]
     crowned_again = register_model(runs[2], store, "m")
     assert (crowned_again.is_new, crowned_again.is_champion, champion(client)) == (False, True, "3")
 
@@ -160,7 +160,9 @@ def test_a_champion_of_another_corpus_is_not_comparable(store: Store, client: Ml
     register_model(first, store, "m")
     stays = register_model(second, store, "m")
     assert (stays.is_champion, champion(client)) == (False, "1")
-    assert "learned another text, generated, so its loss cannot be compared with one on other words" in stays.told[-1]
+    assert (
+        "learned another text, generated, so its loss cannot be compared with one on other words" in stays.messages[-1]
+    )
     assert (register_model(second, store, "m", force=True).is_champion, champion(client)) == (True, "2")
 
 
@@ -172,7 +174,7 @@ def test_a_champion_that_another_program_made_is_not_comparable(
     client.set_registered_model_alias("m", names.CHAMPION, "1")
     stays = register_model(add_run(store, corpus, 2.0), store, "m")
     assert (stays.is_champion, champion(client)) == (False, "1")
-    assert "does not say what it scored on which corpus" in stays.told[-1]
+    assert "does not say what it scored on which corpus" in stays.messages[-1]
 
 
 def test_the_example_prompt_is_of_characters_that_the_model_knows(store: Store, corpus: Corpus) -> None:
@@ -224,7 +226,7 @@ def test_what_cannot_be_registered_is_told_and_leaves_nothing(
 def test_a_sweep_that_is_still_running_is_told(store: Store, client: MlflowClient, corpus: Corpus) -> None:
     sweep = add_sweep(store, corpus, {2: [2.0]})
     client.update_run(sweep, status="RUNNING")
-    assert "sweep mine is still running: this is the best so far" in register_model("mine", store, "m").told
+    assert "sweep mine is still running: this is the best so far" in register_model("mine", store, "m").messages
 
 
 def test_registering_writes_nothing_into_the_working_directory(
@@ -246,7 +248,7 @@ def test_a_store_that_fails_costs_no_trial_its_place(
     def fail(*_: object, **__: object) -> None:
         raise TrackingError("the store is locked")
 
-    monkeypatch.setattr("gpt_experiments.registration.model_folder", fail)
+    monkeypatch.setattr("gpt_experiments.models.registration.model_folder", fail)
     with pytest.raises(TrackingError, match=r"^the store is locked$"):
         register_model("mine", store, "m")
 

@@ -16,7 +16,7 @@ from gpt_experiments.artifacts import write_model_files
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import CheckpointError, shortened
 from gpt_experiments.model import Checkpoint, save_checkpoint
-from gpt_experiments.model_source import load_path
+from gpt_experiments.models.source import load_path
 from gpt_experiments.parameters import AttentionScale, Shape, check_value
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import RunRecorder, Store, schema
@@ -24,7 +24,7 @@ from gpt_experiments.training import describe_device, evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaselineReport:
+class PretrainedScores:
     """What a pre-trained model scores: losses in nats per character over as much of each split as there is validation.
 
     Attributes:
@@ -39,9 +39,9 @@ class BaselineReport:
     sample: str
 
 
-def run_baseline(
+def evaluate_pretrained(
     path: Path, corpus: Corpus, store: Store, device: torch.device, *, attention_scale: AttentionScale, seed: int
-) -> BaselineReport:
+) -> PretrainedScores:
     """Evaluate the file's model on the corpus, and leave losses, sample, attention and checkpoint in a run.
 
     Args:
@@ -60,7 +60,7 @@ def run_baseline(
     params = schema.pretrained_params(model.config, seed=seed, device=str(device), dropout_is_known=not notebook)
     tags = {names.VARIANT: name, names.HARDWARE: describe_device(device), **schema.corpus_tags(corpus)}
     recorder = store.start_run(kind="pretrained", run_name=name, params=params, tags=tags)
-    with _ended_honestly(recorder), scratch_folder() as folder:
+    with _run_ended(recorder), scratch_folder() as folder:
         recorder.log_corpus(corpus)
         started, part = time.perf_counter(), len(corpus.val)
         train_loss = evaluate(model, torch.from_numpy(corpus.train[:part]).to(device)).mean
@@ -81,7 +81,7 @@ def run_baseline(
         )
         recorder.log_series(scores_by_head)
         sample = (folder / names.SAMPLE_FILE).read_text(encoding="utf-8")
-    return BaselineReport(
+    return PretrainedScores(
         run_id=recorder.run_id,
         shape=model.config.shape,
         n_params=n_params,
@@ -100,7 +100,7 @@ def _require_vocabulary(checkpoint: Checkpoint, corpus: Corpus, path: Path) -> N
 
 
 @contextmanager
-def _ended_honestly(recorder: RunRecorder) -> Iterator[None]:
+def _run_ended(recorder: RunRecorder) -> Iterator[None]:
     """A block that ends the run: FINISHED, KILLED by Ctrl-C, or FAILED with the reason and the traceback."""
     try:
         yield

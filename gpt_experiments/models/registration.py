@@ -13,10 +13,10 @@ from gpt_experiments import names
 from gpt_experiments.artifacts import SPEAKER_TEXT
 from gpt_experiments.errors import CheckpointError, MissingError, TrackingError
 from gpt_experiments.model import load_checkpoint
-from gpt_experiments.model_card import ChosenFrom, bits, model_card
+from gpt_experiments.models.card import ChosenFrom, bits, model_card
+from gpt_experiments.models.selection import Choice, choose_best
 from gpt_experiments.records import FinishedTrial
 from gpt_experiments.scratch import scratch_folder
-from gpt_experiments.selection import Choice, choose_best
 from gpt_experiments.tracking import ModelRun, Store, model_folder
 from gpt_experiments.tracking.reader import SweepTrials, read_sweep_trials
 from gpt_experiments.tracking.registry import ModelRegistry, RegisteredVersion
@@ -33,7 +33,7 @@ class Registration:
     Attributes:
         is_new: False where that run was registered before.
         is_champion: whether the alias `champion` is now the version's.
-        told: what was done and why, a sentence each, in the order in which it was done.
+        messages: what was done and why, a sentence each, in the order in which it was done.
         left_out: what could not be read, a sentence each.
         example_prompt: a prompt of characters that the model knows.
     """
@@ -41,7 +41,7 @@ class Registration:
     version: RegisteredVersion
     is_new: bool
     is_champion: bool
-    told: tuple[str, ...]
+    messages: tuple[str, ...]
     left_out: tuple[str, ...]
     example_prompt: str
 
@@ -49,11 +49,11 @@ class Registration:
 def register_model(reference: str | None, store: Store, name: str, *, force: bool = False) -> Registration:
     """Register the best model of a sweep, or the model of one run, under `name`.
 
-    A trial of a sweep whose checkpoint cannot be read is passed over, which is then told.
+    A trial of a sweep whose checkpoint cannot be read is passed over, and a message says so.
 
     Args:
-        reference: a sweep's name, or the id of a sweep's parent run, of a trial or of a baseline; None takes the
-            sweep last worked on.
+        reference: a sweep's name, or the id of a sweep's parent run, of a trial or of a pre-trained model; None takes
+            the sweep last worked on.
         force: make it champion even where it is not better than the present one.
 
     Raises:
@@ -64,7 +64,7 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
     registry = ModelRegistry(store.uri, name)
     with scratch_folder() as folder:
         found = _find(reference, store, folder)
-        run, told, left_out = found.run, [*found.told], [*found.left_out]
+        run, messages, left_out = found.run, [*found.messages], [*found.left_out]
         sample = _sample(run, store, left_out)
         example = _example_prompt(found.vocabulary, sample)
         version = registry.of_run(run.run_id)
@@ -72,9 +72,9 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
         if version is None:
             card = model_card(run, vocabulary=found.vocabulary, sample=sample, origin=found.origin)
             version = registry.add(run, found.checkpoint, card=card, example_prompt=example)
-            told.append(f"registered it as version {version.version} of {name}")
+            messages.append(f"registered it as version {version.version} of {name}")
         else:
-            told.append(f"it is version {version.version} of {name} already; one run makes one version")
+            messages.append(f"it is version {version.version} of {name} already; one run makes one version")
     champion = registry.champion()
     wins, why = challenge(version, champion, force=force)
     if wins and (champion is None or champion.version != version.version):
@@ -83,7 +83,7 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
         version=version,
         is_new=is_new,
         is_champion=wins,
-        told=(*told, why),
+        messages=(*messages, why),
         left_out=tuple(left_out),
         example_prompt=example,
     )
@@ -121,13 +121,13 @@ def challenge(version: RegisteredVersion, champion: RegisteredVersion | None, *,
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """The run to register with its checkpoint, the sweep that it is the best of, and what is told of the choice."""
+    """The run to register with its checkpoint, the sweep that it is the best of, and what to say of the choice."""
 
     run: ModelRun
     checkpoint: Path
     vocabulary: str
     origin: ChosenFrom | None
-    told: tuple[str, ...]
+    messages: tuple[str, ...]
     left_out: tuple[str, ...]
 
 
@@ -137,8 +137,10 @@ def _find(reference: str | None, store: Store, folder: Path) -> _Found:
     if reference is not None and is_run_id and kind_of_run(store, reference) != "sweep":
         run = find_model_run(store, reference)
         checkpoint, vocabulary = _read_checkpoint(run, store, folder)
-        told = (f"run {run.run_id} ({run.label}): {_loss_of(run)}",)
-        return _Found(run=run, checkpoint=checkpoint, vocabulary=vocabulary, origin=None, told=told, left_out=())
+        messages = (f"run {run.run_id} ({run.label}): {_loss_of(run)}",)
+        return _Found(
+            run=run, checkpoint=checkpoint, vocabulary=vocabulary, origin=None, messages=messages, left_out=()
+        )
     sweep = read_sweep_trials(store, reference)
     unreadable: dict[str, str] = {}
     while True:
@@ -156,7 +158,7 @@ def _find(reference: str | None, store: Store, folder: Path) -> _Found:
                 checkpoint=checkpoint,
                 vocabulary=vocabulary,
                 origin=ChosenFrom(sweep=sweep.name, run_id=sweep.run_id, choice=choice),
-                told=(*_told_of(sweep, choice), _best_of(choice, trial, run), *_state_of(sweep), *choice.notices),
+                messages=(*_about(sweep, choice), _best_of(choice, trial, run), *_state_of(sweep), *choice.notices),
                 left_out=(*sweep.left_out, *(f"run {run_id}: {why}" for run_id, why in unreadable.items())),
             )
 
@@ -176,7 +178,7 @@ def _choose(sweep: SweepTrials, unreadable: Mapping[str, str]) -> Choice:
         raise TrackingError("; ".join([f"sweep {sweep.name!r} has no model to register: {error}", *known])) from error
 
 
-def _told_of(sweep: SweepTrials, choice: Choice) -> list[str]:
+def _about(sweep: SweepTrials, choice: Choice) -> list[str]:
     seeds = f" over {choice.n_seeds} seeds" if choice.n_seeds > 1 else ""
     return [
         f"sweep {sweep.name}: the best of {choice.n_variants} variants is {choice.label}, "

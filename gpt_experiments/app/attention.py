@@ -1,0 +1,56 @@
+"""`attention`: heatmaps of a trained model on a text, and a page to explore them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gpt_experiments.app.typed_text import typed_text
+from gpt_experiments.artifacts import STUDY_TEXT, write_attention, write_explorer
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import ConfigError, shortened
+from gpt_experiments.models.source import load_model
+
+_MOST_WEIGHTS: Final = 2**28  # of all heads together, which take a GiB
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnAttention:
+    """The files that were written, and what a user should know of them; an empty notice where there is nothing."""
+
+    files: tuple[Path, ...]
+    notice: str
+
+
+def draw_attention(
+    model: str, text: str | None, folder: Path, *, tracking_uri: str | None, open_corpus: Callable[[], Corpus]
+) -> DrawnAttention:
+    """One figure a layer, one with the mean over heads, and the explorer, in `folder`, which is made.
+
+    Args:
+        model: a run id, a models:/ URI, a checkpoint folder, or a notebook-format file.
+        text: as a user types it on a command line; None is the study's.
+        open_corpus: opens the corpus whose vocabulary a notebook-format file has.
+
+    Raises:
+        ConfigError: the text is empty.
+        ExperimentError: there is no such model, or it does not know a character.
+    """
+    loaded = load_model(model, tracking_uri=tracking_uri, open_corpus=open_corpus)
+    text = STUDY_TEXT if text is None else typed_text(text, loaded.tokenizer)
+    if not text:
+        raise ConfigError("--text is empty; give at least one character")
+    shape = loaded.model.config.shape
+    longest = min(shape.block_size, math.isqrt(_MOST_WEIGHTS // (shape.n_layer * shape.n_head)))
+    notice = ""
+    if len(text) > longest:
+        limit = "fit the model's context" if longest == shape.block_size else "are drawn"
+        notice = f"--text has {len(text):,} characters; the first {longest:,} {limit}."
+        text = text[:longest]
+    label = shortened(loaded.provenance.get("label", Path(model).name), 60)
+    files = write_attention(loaded.model, loaded.tokenizer, text, label, folder)
+    files.append(write_explorer(loaded.model, loaded.tokenizer, text, label, folder))
+    return DrawnAttention(files=tuple(files), notice=notice)

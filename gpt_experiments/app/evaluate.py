@@ -1,0 +1,31 @@
+"""`evaluate`: a pre-trained file as a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.models.pretrained import PretrainedScores, evaluate_pretrained
+from gpt_experiments.parameters import AttentionScale
+from gpt_experiments.tracking import Store
+from gpt_experiments.training import resolve_device
+
+
+def evaluate_file(
+    path: Path,
+    corpus: Corpus,
+    *,
+    attention_scale: AttentionScale,
+    seed: int,
+    device: str,
+    tracking_uri: str | None,
+    experiment: str,
+) -> PretrainedScores:
+    """Evaluate a file's model on the corpus, and leave what it is like in a run. See `evaluate_pretrained`.
+
+    Raises:
+        ExperimentError: the device, the file, the corpus or the store cannot serve.
+    """
+    target = resolve_device(device)
+    store = Store(tracking_uri, experiment)
+    return evaluate_pretrained(path, corpus, store, target, attention_scale=attention_scale, seed=seed)

@@ -1,0 +1,44 @@
+"""`sweep`: the report that a sweep leaves in its run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpt_experiments.errors import ExperimentError
+from gpt_experiments.records import SweepSummary
+from gpt_experiments.report import write_report
+from gpt_experiments.scratch import scratch_folder
+from gpt_experiments.tracking import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftReport:
+    """Whether the sweep's run has a report now.
+
+    Attributes:
+        problem: why there is none; None where there is one.
+        left_out: what the report could not read, a sentence each.
+    """
+
+    problem: str | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        return self.problem is None and not self.left_out
+
+
+def can_be_reported(summary: SweepSummary) -> bool:
+    """Whether there is something to report, and time for it."""
+    return not summary.interrupted and any(record.summary is not None for record in summary.trials)
+
+
+def leave_report(store: Store, summary: SweepSummary) -> LeftReport:
+    """Make the sweep's report from the store, as artifacts of its run."""
+    assert summary.parent_run_id is not None
+    with scratch_folder() as folder:
+        try:
+            written = write_report(store, summary.parent_run_id, folder)
+        except ExperimentError as error:
+            return LeftReport(problem=str(error))
+    return LeftReport(left_out=written.left_out)

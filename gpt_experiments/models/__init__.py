@@ -1,0 +1,1 @@
+"""Trained models as a whole: found, evaluated, chosen, described, registered."""
