@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpt_experiments.corpus import Corpus, load_corpus
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.corpus.sources import load_corpus
 
 _SYLLABLES = tuple("ba be co da el fa gr ho in ke lo ma ne os pe qu ra st ta ul ve wy xa yo ze".split())
 _SPEAKERS = ("First Miller", "ANSELM", "KEZIA", "JOVAN", "Brick Layer")

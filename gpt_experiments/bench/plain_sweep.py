@@ -11,7 +11,8 @@ import torch
 
 from gpt_experiments.bench.plain import EVALUATION_BATCHES, PlainTraining
 from gpt_experiments.config import Trial
-from gpt_experiments.corpus import Corpus, load_corpus
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.corpus.sources import load_corpus
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.definition_file import load_definition
 

@@ -72,7 +72,7 @@ def parameter_options(*wanted: str) -> Callable[[_Command], _Command]:
 
 def open_corpus(data: str | None, *, quiet: bool = False) -> Corpus:
     """The corpus that `--data` names, or the default one; what is tried on the way goes to standard error."""
-    from gpt_experiments.corpus import load_corpus
+    from gpt_experiments.corpus.sources import load_corpus
 
     def report(text: str) -> None:
         if not quiet:

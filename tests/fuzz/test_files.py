@@ -24,6 +24,9 @@ from torch import Tensor
 
 from gpt_experiments.config import ModelConfig
 from gpt_experiments.corpus import Tokenizer, load_corpus
+from gpt_experiments.config import ModelConfig, Variant
+from gpt_experiments.corpus import Tokenizer
+from gpt_experiments.corpus.sources import load_corpus
 from gpt_experiments.errors import CheckpointError, CorpusError, ExperimentError
 from gpt_experiments.model import GPT, Checkpoint, generate, load_checkpoint, load_notebook_file, save_checkpoint
 from gpt_experiments.parameters import Shape

@@ -119,11 +119,11 @@ def test_its_page_shows_signature_example_and_exact_requirements(
         "seed": 1337,
     }
     folder = model_folder("models:/m@champion", registered, into=tmp_path)
+    corpus_files = {path.name for path in (folder / "code" / "gpt_experiments" / "corpus").iterdir()}
+    assert corpus_files - {"__pycache__"} == {"__init__.py", "files.py", "text.py", "tokenizer.py"}
     requirements = (folder / "requirements.txt").read_text().split()
     assert f"torch=={version('torch').partition('+')[0]}" in requirements
-    assert {line.partition("==")[0] for line in requirements} == {
-        *("mlflow", "numpy", "platformdirs", "safetensors", "torch")
-    }
+    assert {line.partition("==")[0] for line in requirements} == {*("mlflow", "numpy", "safetensors", "torch")}
     (prompt,) = json.loads((folder / "serving_input_example.json").read_text())["dataframe_split"]["data"]
     assert prompt == ["KING HENRY:"]
 
