@@ -90,9 +90,13 @@ def fitting(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def aligned(columns: Sequence[Column], width: int) -> Text:
-    """The columns side by side, one line a row, drawn in a tenth of a table's time.
+    """The columns side by side, one line a row, for what is drawn four times a second.
 
     Columns of less importance are left out where `width` cells are too few, and then the first column is cut.
+
+    Rich's own Table and Progress leave out no column, and take longer. A redraw of the live view takes 1.4 ms with
+    these lines and 5 to 6 ms with either of Rich's where 4 trials run, 5 ms and 35 ms where 32 run (processor time on
+    one core of an AMD EPYC, Rich 15): 0.6 % of a core against 2 %, and 2 % against 14 %.
     """
     kept = fitting(columns, width)
     excess = max(0, _total_width(kept) - width)
