@@ -23,8 +23,6 @@ from safetensors.torch import save
 from torch import Tensor
 
 from gpt_experiments.config import ModelConfig
-from gpt_experiments.corpus import Tokenizer, load_corpus
-from gpt_experiments.config import ModelConfig, Variant
 from gpt_experiments.corpus import Tokenizer
 from gpt_experiments.corpus.sources import load_corpus
 from gpt_experiments.errors import CheckpointError, CorpusError, ExperimentError

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gpt_experiments.corpus import load_corpus
-from gpt_experiments.models.registration import register_model
 from gpt_experiments.corpus.sources import load_corpus
+from gpt_experiments.models.registration import register_model
 from gpt_experiments.report import write_report
 from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.sweep.resources import RunOptions
