@@ -5,7 +5,7 @@ from __future__ import annotations
 from gpt_experiments.analysis import beliefs
 from gpt_experiments.analysis.results import SweepResults
 from gpt_experiments.parameters import Shape
-from tests.analysis.simulated import simulate
+from tests.support.simulated import simulate
 
 BELIEVED = {
     ("n_head", 1): 0.03,

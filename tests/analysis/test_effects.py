@@ -7,7 +7,7 @@ import pytest
 
 from gpt_experiments.analysis import effects, noise
 from gpt_experiments.parameters import Shape
-from tests.analysis.simulated import full_grid, simulate
+from tests.support.simulated import full_grid, simulate
 
 TRUTH = {
     ("n_head", 1): 0.02,

@@ -10,7 +10,7 @@ from statsmodels.stats.anova import anova_lm
 
 from gpt_experiments.analysis import LOSS, marginal_means, variance_shares
 from gpt_experiments.parameters import Shape
-from tests.analysis.simulated import full_grid, simulate
+from tests.support.simulated import full_grid, simulate
 
 
 def shares(results_of: float, with_interaction: float) -> dict[str, float]:

@@ -13,8 +13,8 @@ from gpt_experiments.analysis import Effect, beliefs, effects, findings
 from gpt_experiments.analysis.results import SweepResults
 from gpt_experiments.config import Variant
 from gpt_experiments.parameters import Shape
-from tests.analysis.simulated import full_grid, one_at_a_time, simulate
 from tests.analysis.test_beliefs import as_believed
+from tests.support.simulated import full_grid, one_at_a_time, simulate
 
 LABELS = [Variant(shape=shape).label(Variant()) for shape in one_at_a_time()]
 

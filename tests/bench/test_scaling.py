@@ -51,6 +51,6 @@ def test_a_process_that_died_is_named_with_its_own_status_and_not_those_that_wer
 
     monkeypatch.setattr(SpawnProcess, "kill", kill_at_once)
     variant = Shape(n_head=1, n_layer=1, n_embed=8, block_size=8)
-    trial = SecondDies(variant=variant, training=TrainingSetup(steps=1, batch_size=2))
+    trial = SecondDies(shape=variant, training=TrainingSetup(steps=1, batch_size=2))
     with pytest.raises(BenchmarkError, match="1 of 2 processes that train side by side ended with exit status 3"):
         time_workers(trial, corpus, torch.device("cpu"), [2], rounds=1)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from gpt_experiments.cli.display import Display, make_display
 from gpt_experiments.records import SweepListener, SweepSummary
-from tests.cli.made_up import (
+from tests.support.made_up import (
     REASON,
     STEPS,
     ended,

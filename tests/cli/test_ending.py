@@ -23,7 +23,7 @@ from gpt_experiments.cli import program
 from gpt_experiments.cli.ending import exit_status, model_commands, next_commands
 from gpt_experiments.records import SweepSummary
 from gpt_experiments.tracking import Store
-from tests.cli.made_up import ended, failed, finished, interrupted, planned
+from tests.support.made_up import ended, failed, finished, interrupted, planned
 
 REPORT = ended([finished(planned(1), 2.0), finished(planned(2), 1.5), failed(planned(3))])
 

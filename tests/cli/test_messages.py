@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpt_experiments.cli.messages import start_lines
-from tests.cli.made_up import STEPS, start
+from tests.support.made_up import STEPS, start
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from gpt_experiments.cli import program
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.tracking import Store
-from tests.registered import add_run, add_sweep
+from tests.support.stores import add_run, add_sweep
 
 
 def run(*arguments: object) -> Result:

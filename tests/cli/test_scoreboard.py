@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpt_experiments.cli.scoreboard import Scoreboard
-from tests.cli.made_up import STEPS, evaluation, failed, finished, planned, progress, start
+from tests.support.made_up import STEPS, evaluation, failed, finished, planned, progress, start
 
 
 class Clock:
@@ -35,13 +35,13 @@ def test_nothing_is_predicted_before_a_trial_has_a_pace(clock: Clock) -> None:
     board = Scoreboard(start(4), clock)
     assert board.seconds_left() is None
     board.trial_started(planned(1))
-    assert board.running[1].phase == "starting"
+    assert board.running[planned(1).cell].phase == "starting"
     clock.now += 30
     board.trial_evaluated(planned(1), evaluation(0))
     clock.now += 1
-    assert board.running[1].phase == "training"
+    assert board.running[planned(1).cell].phase == "training"
     board.trial_progress(planned(1), progress(1))
-    assert board.running[1].seconds_left(clock.now) is None
+    assert board.running[planned(1).cell].seconds_left(clock.now) is None
     assert board.seconds_left() is None
     assert board.seconds == pytest.approx(31)
 
@@ -49,7 +49,7 @@ def test_nothing_is_predicted_before_a_trial_has_a_pace(clock: Clock) -> None:
 def test_a_trial_goes_on_at_its_pace_after_the_slow_first_step(clock: Clock) -> None:
     board = Scoreboard(start(1), clock)
     train(board, clock, 1, steps=199, seconds=20)
-    trial = board.running[1]
+    trial = board.running[planned(1).cell]
     assert trial.seconds_left(clock.now) == pytest.approx(800 * 20 / 199)
     clock.now += 5
     assert trial.seconds_left(clock.now) == pytest.approx(800 * 20 / 199 - 5)
@@ -61,9 +61,9 @@ def test_a_trial_goes_on_at_its_pace_after_the_slow_first_step(clock: Clock) -> 
 def test_a_trial_saves_after_its_last_evaluation(clock: Clock) -> None:
     board = Scoreboard(start(1), clock)
     train(board, clock, 1, steps=STEPS - 1, seconds=100)
-    assert board.running[1].phase == "training"
+    assert board.running[planned(1).cell].phase == "training"
     board.trial_evaluated(planned(1), evaluation(STEPS))
-    assert board.running[1].phase == "saving"
+    assert board.running[planned(1).cell].phase == "saving"
 
 
 def test_trials_that_wait_are_taken_to_last_as_long_as_those_known(clock: Clock) -> None:

@@ -67,7 +67,7 @@ def test_a_character_becomes_one_that_looks_like_it_or_its_escape_sequence() -> 
 def test_tables_are_drawn_with_what_the_encoding_has() -> None:
     script = (
         "from gpt_experiments.cli.console import standard_console; from gpt_experiments.cli.tables import *; "
-        "from gpt_experiments.sweep.dry_run import PlannedRow; from tests.cli.made_up import planned; "
+        "from gpt_experiments.sweep.dry_run import PlannedRow; from tests.support.made_up import planned; "
         "row = PlannedRow(planned=planned(1, 'n_head=8'), seconds=None, group=None); "
         "standard_console().print(plan_table([row]))"
     )

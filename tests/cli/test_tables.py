@@ -14,7 +14,7 @@ from gpt_experiments.cli.messages import told_groups
 from gpt_experiments.cli.tables import format_seconds, plan_table, results_table
 from gpt_experiments.records import FinishedTrial
 from gpt_experiments.sweep.dry_run import PlannedRow
-from tests.cli.made_up import failed, finished, interrupted, planned
+from tests.support.made_up import failed, finished, interrupted, planned
 from tests.support.variants import make_variant
 
 GRID = [

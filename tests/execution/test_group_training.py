@@ -18,7 +18,7 @@ from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, N
 from gpt_experiments.execution.worker import _train_group, warnings_as_notices
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training import Evaluation, Progress, TrainingResult
-from tests.execution import trainers
+from tests.support import trainers
 
 VARIANT = Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 SETUP = TrainingSetup(steps=2, batch_size=2, eval_interval=1)
@@ -81,7 +81,7 @@ def steps_until_broken(corpus: Corpus, trainer: Trainer, seeds: tuple[int, ...])
     steps: list[tuple[int, Step]] = []
     training = train_jobs(jobs_of(seeds), corpus, torch.device("cpu"), trainer)
     with pytest.raises(BrokenDeviceError):
-        steps.extend((job.key, step) for job, step in training)
+        steps.extend((int(job.key), step) for job, step in training)
     return steps
 
 

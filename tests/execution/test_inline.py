@@ -15,7 +15,7 @@ from gpt_experiments.execution.local import LocalExecutor
 from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, JobStopped, Notice, Trained
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training import Evaluation, train_group
-from tests.execution import trainers
+from tests.support import trainers
 from tests.support.executors import hardware
 
 VARIANT = Shape(n_head=1, n_layer=1, n_embed=8, dropout=0.0, block_size=8)

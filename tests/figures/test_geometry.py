@@ -27,9 +27,9 @@ from gpt_experiments.figures import (
 )
 from gpt_experiments.parameters import Shape
 from gpt_experiments.report.content import Extras, make_document
-from tests.analysis.simulated import BASELINE, full_grid, simulate
 from tests.analysis.test_beliefs import as_believed
 from tests.figures.geometry import faults
+from tests.support.simulated import BASELINE, full_grid, simulate
 
 LONG = [
     Shape(n_head=n_head, n_layer=n_layer, n_embed=1024, dropout=0.15, block_size=block_size)

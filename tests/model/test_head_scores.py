@@ -12,7 +12,7 @@ from gpt_experiments.config import ModelConfig
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import GPT
 from gpt_experiments.model.head_scores import (
-    SCORES,
+    HEAD_SCORES,
     HeadScores,
     first_position,
     head_scores,
@@ -22,6 +22,7 @@ from gpt_experiments.model.head_scores import (
     same_character,
     same_word,
 )
+from gpt_experiments.names import HEAD_SCORES
 from gpt_experiments.parameters import Shape
 
 
@@ -66,7 +67,7 @@ def test_every_head_of_a_model_is_scored_and_short_contexts_say_so(corpus: Corpu
     ).train()
     measured = head_scores(model, corpus)
     assert measured.repeat_length == 20
-    assert all(measured.scores[name].shape == (3, 4) for name in SCORES)
+    assert all(measured.scores[name].shape == (3, 4) for name in HEAD_SCORES)
     assert model.training
     rows = measured.rows()
     assert [(row["layer"], row["head"]) for row in rows[:5]] == [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1)]
@@ -92,5 +93,5 @@ def test_every_head_of_a_model_is_scored_and_short_contexts_say_so(corpus: Corpu
     ],
 )
 def test_a_head_is_named_where_a_score_is_clear(score: str, value: float, name: str) -> None:
-    scores = {each: torch.zeros(1, 1) for each in SCORES} | {score: torch.full((1, 1), value)}
+    scores = {each: torch.zeros(1, 1) for each in HEAD_SCORES} | {score: torch.full((1, 1), value)}
     assert HeadScores(scores=scores, repeat_length=64).name(0, 0) == name

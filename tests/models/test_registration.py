@@ -20,8 +20,8 @@ from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.tracking import Store
 from gpt_experiments.tracking.reader import read_sweep_trials
 from gpt_experiments.tracking.runs import get_run
-from tests.forked import in_child
-from tests.registered import BASELINE, add_run, add_sweep
+from tests.support.processes import in_child
+from tests.support.stores import BASELINE, add_run, add_sweep
 from tests.sweep.test_runner import ON_CPU, Recorder, define
 
 OTHER_TEXT = "a text of another kind, with other words in it.\n" * 40

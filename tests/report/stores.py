@@ -103,7 +103,7 @@ def make_whole(folder: Path, uri: str, corpus: Corpus) -> Whole:
                     "cell": trial.cell(corpus.digest),
                     "label": label,
                     "seed": seed,
-                    **dataclasses.asdict(variant),
+                    **dataclasses.asdict(variant.shape),
                     "run_id": recorder.run_id,
                     "outcome": "finished",
                 }

@@ -251,7 +251,7 @@ def test_deleted_trials_are_missing_and_said_to_be_deleted(whole: Whole) -> None
     lost = results.trials[results.trials["outcome"] == "missing"]
     assert list(lost["reason"]) == [f"its run {whole.runs['n_embed=16', s]} is deleted" for s in (1337, 1338)]
     told = register_model("whole", Store(whole.uri), "m").messages
-    assert any(f"seed 1337 has lost its run {whole.runs[BEST]}, which is deleted" in sentence for sentence in told)
+    assert any(f"seed 1337 has no result (its run {whole.runs[BEST]} is deleted)" in sentence for sentence in told)
 
 
 def test_what_names_a_deleted_sweep_or_another_run_is_told(whole: Whole, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from gpt_experiments.analysis import SweepResults
 from gpt_experiments.report.content import Extras, conclusions, make_document
 from gpt_experiments.report.write import importances_of, write_files
-from tests.analysis.simulated import full_grid, simulate
 from tests.analysis.test_beliefs import as_believed
+from tests.support.simulated import full_grid, simulate
 
 
 def written(results: SweepResults, folder: Path) -> str:

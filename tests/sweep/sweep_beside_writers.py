@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.tracking import Store
-from tests.sweep.recorder import Recorder
+from tests.support.listeners import Recorder
 from tests.sweep.test_group_sweeps import Groups, on_cpu, run_groups
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single, run_sweep
 from gpt_experiments.tracking import Store
 from gpt_experiments.training import Evaluation
-from tests.execution import trainers
+from tests.support import trainers
 from tests.support.executors import hardware
-from tests.sweep.recorder import Recorder
+from tests.support.listeners import Recorder
 
 VARIANT = Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 SETUP = TrainingSetup(steps=4, batch_size=4, eval_interval=2, learning_rate=1e-3)
@@ -58,7 +58,8 @@ class Groups:
     def __init__(self, corpus: Corpus, groups: Iterable[Sequence[int]], wild: Sequence[int] = ()) -> None:
         def plan(seed: int) -> PlannedTrial:
             setup = dataclasses.replace(SETUP, learning_rate=1e30) if seed in wild else SETUP
-            return plan_trial(Trial(shape=VARIANT, seed=seed, training=setup), "x", corpus, {})
+            trial = Trial(shape=VARIANT, seed=seed, training=setup)
+            return plan_trial(trial, trial.variant, "x", corpus, {})
 
         self._waiting = [[plan(seed) for seed in seeds] for seeds in groups]
         self.total = sum(len(group) for group in self._waiting)
@@ -134,7 +135,7 @@ def test_seeds_and_dropout_levels_train_as_groups_and_each_is_a_run_as_if_alone(
     ).trials[0]
     grouped = next(t for t in report.trials if t.planned.trial.seed == 2 and t.planned.trial.shape == VARIANT)
     assert grouped.planned.cell == alone.planned.cell
-    assert grouped.final_train_loss == pytest.approx(alone.final_train_loss, rel=1e-5)
+    assert grouped.summary.final_train_loss == pytest.approx(alone.summary.final_train_loss, rel=1e-5)
     assert grouped.summary.final_val_loss == pytest.approx(alone.summary.final_val_loss, rel=1e-5)
     assert grouped.summary.best_val_loss == pytest.approx(alone.summary.best_val_loss, rel=1e-5)
 

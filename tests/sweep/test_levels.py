@@ -25,7 +25,7 @@ def test_a_grid_leaves_out_the_pairs_that_do_not_divide_and_counts_the_others() 
     definition = SweepDefinition(name="a", method="grid", levels=levels, skip_indivisible=True)
     assert make_method(definition).planned == 10
     found = drain(definition)
-    assert {(v.n_head, v.n_embed, v.n_layer) for v in found} == {
+    assert {(v.shape.n_head, v.shape.n_embed, v.shape.n_layer) for v in found} == {
         (h, w, n) for h, w, n in itertools.product(*levels.values()) if w % h == 0
     }
     assert len(found) == 10
@@ -37,7 +37,7 @@ def test_a_search_gives_as_many_variants_as_were_asked_for(method: str) -> None:
     definition = SweepDefinition(name="a", method=method, levels=levels, trials=30, skip_indivisible=True)  # type: ignore[arg-type]
     found = drain(definition)
     assert len(set(found)) == 30
-    assert {v.n_head for v in found} == {1, 2, 4, 8}
+    assert {v.shape.n_head for v in found} == {1, 2, 4, 8}
 
 
 def test_a_range_whose_step_does_not_reach_its_end_is_drawn_without_a_warning() -> None:
@@ -46,4 +46,4 @@ def test_a_range_whose_step_does_not_reach_its_end_is_drawn_without_a_warning() 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = drain(definition)
-    assert {v.dropout for v in found} == {0.0, 0.2, 0.4}
+    assert {v.shape.dropout for v in found} == {0.0, 0.2, 0.4}

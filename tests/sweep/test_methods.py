@@ -31,8 +31,8 @@ def test_a_grid_gives_every_cell_once_then_nothing() -> None:
     assert method.planned == 12
     asked = drain(method)
     assert len(set(asked)) == len(asked) == 12
-    assert {v.n_head for v in asked} == {1, 2, 4}
-    assert {(v.n_embed, v.block_size) for v in asked} == {(64, 128)}
+    assert {v.shape.n_head for v in asked} == {1, 2, 4}
+    assert {(v.shape.n_embed, v.shape.block_size) for v in asked} == {(64, 128)}
     assert method.suggest() is None
 
 
@@ -78,13 +78,13 @@ def test_random_is_the_same_every_time_and_never_repeats() -> None:
     assert first == second
     assert len(set(first)) == 20
     assert drain(make_method(definition("random", levels=ranges, trials=30)))[:20] == first
-    assert {v.n_layer for v in first} <= set(range(1, 6))
-    assert all(0 <= v.dropout <= 0.5 for v in first)
+    assert {v.shape.n_layer for v in first} <= set(range(1, 6))
+    assert all(0 <= v.shape.dropout <= 0.5 for v in first)
 
 
-@pytest.mark.parametrize("method", ["random", "tpe"])
-def test_a_space_that_is_exhausted_ends_the_search(method: str) -> None:
-    method = make_method(definition(method, trials=50))
+@pytest.mark.parametrize("name", ["random", "tpe"])
+def test_a_space_that_is_exhausted_ends_the_search(name: str) -> None:
+    method = make_method(definition(name, trials=50))
     assert len(set(drain(method))) == 12
     assert method.suggest() is None
 
@@ -97,8 +97,8 @@ def test_tpe_learns_where_the_low_losses_are() -> None:
         asked.append(variant)
         method.update(variant, (variant.shape.dropout - 0.2) ** 2 + 0.01 * abs(variant.shape.n_layer - 6))
     late = asked[-20:]
-    assert sum(abs(v.dropout - 0.2) for v in late) / 20 < 0.15
-    assert sum(abs(v.dropout - 0.2) for v in asked[:10]) / 10 > 0.15
+    assert sum(abs(v.shape.dropout - 0.2) for v in late) / 20 < 0.15
+    assert sum(abs(v.shape.dropout - 0.2) for v in asked[:10]) / 10 > 0.15
 
 
 def test_tpe_counts_and_never_repeats_what_was_done_before() -> None:

@@ -21,7 +21,7 @@ from gpt_experiments.records import SweepSummary
 from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single
 from gpt_experiments.tracking import Claims, Store, provenance
-from tests.sweep.recorder import Recorder
+from tests.support.listeners import Recorder
 
 DEFINITION = """
 name: {name}

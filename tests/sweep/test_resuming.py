@@ -26,8 +26,8 @@ from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single, run_sweep
 from gpt_experiments.tracking import Store
 from gpt_experiments.tracking.reader import read_sweep, read_sweep_trials
-from tests.registered import add_run
-from tests.sweep.recorder import Recorder
+from tests.support.listeners import Recorder
+from tests.support.stores import add_run
 
 BASELINE = Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 SEARCH = SweepDefinition(
@@ -260,7 +260,7 @@ def test_a_search_whose_checkpoints_are_gone_trains_its_variants_again(
         shutil.rmtree(checkpoint)
     report = run_sweep(two, corpus, store, ON_CPU, listener := Recorder())
     assert len(listener.trials) == 2
-    assert {planned.trial.shape for planned in listener.trials} == set(planned_variants(store, first.parent_run_id))
+    assert {planned.variant for planned in listener.trials} == set(planned_variants(store, first.parent_run_id))
     assert report.is_complete
     assert [notice for notice in listener.notices if "the checkpoints of 2 finished trials are gone from" in notice]
 

@@ -21,7 +21,7 @@ from gpt_experiments.sweep.dry_run import dry_run
 from gpt_experiments.sweep.resources import RunOptions, find_hardware
 from gpt_experiments.sweep.runner import run_single, run_sweep
 from gpt_experiments.tracking import Store
-from tests.sweep.recorder import Recorder
+from tests.support.listeners import Recorder
 
 DEFINITION = """
 name: tiny

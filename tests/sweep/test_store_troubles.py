@@ -19,8 +19,8 @@ from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.tracking import Store
-from tests.mlflow_server import Server
-from tests.sweep.recorder import Recorder
+from tests.support.listeners import Recorder
+from tests.support.mlflow_server import Server
 
 DEFINITION = """
 name: tiny

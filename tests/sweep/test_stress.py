@@ -19,8 +19,8 @@ from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.tracking import Store
-from tests.execution import trainers
-from tests.sweep.recorder import Recorder
+from tests.support import trainers
+from tests.support.listeners import Recorder
 from tests.sweep.test_group_sweeps import SETUP, SWEEP, VARIANT, Groups, on_cpu, run_groups
 
 ROUNDS = int(os.environ.get("GPT_EXPERIMENTS_STRESS", "1"))

@@ -23,7 +23,7 @@ from gpt_experiments.errors import ConfigError, TrackingError, without_secrets
 from gpt_experiments.tracking import Store
 from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
 from gpt_experiments.tracking.patience import Patience
-from tests.forked import in_child
+from tests.support.processes import in_child
 
 Answer = Callable[[BaseHTTPRequestHandler], tuple[int, str]]
 

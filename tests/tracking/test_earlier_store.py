@@ -18,7 +18,7 @@ from gpt_experiments.sweep.definition_file import load_definition
 from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.tracking import Store
-from tests.sweep.recorder import Recorder
+from tests.support.listeners import Recorder
 
 ARCHIVE = Path(__file__).parents[1] / "support" / "store-0.1.0.tar.xz"
 PARENT = "278fba682f56459b9fab7fd530227542"

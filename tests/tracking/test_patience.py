@@ -23,9 +23,9 @@ from gpt_experiments.model import load_checkpoint
 from gpt_experiments.tracking import Store, model_folder
 from gpt_experiments.tracking.failures import as_tracking_error
 from gpt_experiments.tracking.patience import Patience
-from tests.forked import in_child
-from tests.mlflow_server import Server
-from tests.registered import add_run
+from tests.support.mlflow_server import Server
+from tests.support.processes import in_child
+from tests.support.stores import add_run
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from gpt_experiments.model import load_checkpoint
 from gpt_experiments.models.registration import register_model
 from gpt_experiments.tracking import Store, model_folder
 from gpt_experiments.tracking.run_files import read_text
-from tests.registered import SAMPLE, add_run
+from tests.support.stores import SAMPLE, add_run
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import generate, load_checkpoint
 from gpt_experiments.models.registration import register_model
 from gpt_experiments.tracking import Store, model_folder
-from tests.registered import BASELINE, add_run
+from tests.support.stores import BASELINE, add_run
 
 FEW = {"max_new_tokens": 12}
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-from gpt_experiments.config import setup_at_budget
+from gpt_experiments.config import Variant, setup_at_budget
 from gpt_experiments.errors import ConfigError
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training.schedule import learning_rate_at
@@ -66,6 +65,6 @@ def test_what_breaks_a_rule_is_refused(changes: dict[str, Any], message: str) ->
 
 def test_a_budget_scales_the_warm_up_with_the_steps() -> None:
     setup = TrainingSetup(steps=100, eval_interval=50, warmup_steps=10, schedule="cosine")
-    longer = dataclasses.replace(Shape(), block_size=256)
-    scaled = setup_at_budget(setup, longer, Shape(), vocab_size=65, budget="tokens")
+    longer = Variant(shape=Shape(block_size=256), training=setup)
+    scaled = setup_at_budget(longer, Variant(training=setup), vocab_size=65, budget="tokens")
     assert (scaled.steps, scaled.eval_interval, scaled.warmup_steps) == (50, 25, 5)

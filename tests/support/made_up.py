@@ -7,7 +7,7 @@ from typing import Any
 
 from gpt_experiments.config import Trial
 from gpt_experiments.parameters import Shape, TrainingSetup
-from gpt_experiments.records import PlannedTrial, SweepStart, SweepSummary, TrialRecord
+from gpt_experiments.records import Outcome, PlannedTrial, SweepStart, SweepSummary, TrialRecord
 from gpt_experiments.training import Evaluation, Progress, TrainingSummary
 
 STEPS = 1000
@@ -48,10 +48,10 @@ def evaluation(step: int, train_loss: float = 2.25, val_loss: float = 2.375) -> 
     return Evaluation(step=step, train_loss=train_loss, val_loss=val_loss)
 
 
-def finished(of: PlannedTrial, best_val_loss: float, *, outcome: Any = "finished") -> TrialRecord:
+def finished(of: PlannedTrial, best_val_loss: float, *, outcome: str = "finished") -> TrialRecord:
     return TrialRecord(
         planned=of,
-        outcome=outcome,
+        outcome=Outcome(outcome),
         run_id=f"run{int(of.cell, 16)}",
         summary=TrainingSummary(
             final_train_loss=best_val_loss - 0.1,
@@ -66,11 +66,11 @@ def finished(of: PlannedTrial, best_val_loss: float, *, outcome: Any = "finished
 
 
 def failed(of: PlannedTrial, reason: str = REASON) -> TrialRecord:
-    return TrialRecord(planned=of, outcome="failed", run_id=f"run{int(of.cell, 16)}", reason=reason)
+    return TrialRecord(planned=of, outcome=Outcome.FAILED, run_id=f"run{int(of.cell, 16)}", reason=reason)
 
 
 def interrupted(of: PlannedTrial) -> TrialRecord:
-    return TrialRecord(planned=of, outcome="interrupted", run_id=f"run{int(of.cell, 16)}")
+    return TrialRecord(planned=of, outcome=Outcome.INTERRUPTED, run_id=f"run{int(of.cell, 16)}")
 
 
 def ended(
