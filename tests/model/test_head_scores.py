@@ -12,7 +12,6 @@ from gpt_experiments.config import ModelConfig
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import GPT
 from gpt_experiments.model.head_scores import (
-    HEAD_SCORES,
     HeadScores,
     first_position,
     head_scores,
