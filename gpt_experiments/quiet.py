@@ -56,3 +56,13 @@ def quieten_worker() -> None:
 def _hide_log() -> None:
     if not wants_log():
         logging.disable(logging.CRITICAL)
+
+
+def let_threads_sleep() -> None:
+    """From now on, in processes that are started from here, and here if PyTorch is not loaded: threads wait asleep.
+
+    OpenMP's threads otherwise spin while they wait for one another. Where others want the same cores, that makes a
+    training with two threads many times slower. A user's own choice stays.
+    """
+    if "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

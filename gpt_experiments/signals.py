@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any, Final
 
@@ -88,6 +89,7 @@ def deferred_signals() -> Iterator[None]:
     if not _CAN_HOLD_BACK:
         yield
         return
+    resource_tracker.ensure_running()  # Python starts it with the first process, and then lets signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
     try:
         yield

@@ -59,11 +59,16 @@ def _best_sentence(results: SweepResults) -> str:
         base = baseline.iloc[0]
         text += (
             f", {base[LOSS] - best[LOSS]:.4f} below the baseline's {base[LOSS]:.4f}, with "
-            f"{best['n_params'] / base['n_params']:.2g} times its parameters"
+            f"{_times(best['n_params'] / base['n_params'], 'many parameters')}"
         )
         if base["train_seconds"] > 0:
-            text += f" and {best['train_seconds'] / base['train_seconds']:.2g} times its training time"
+            text += f" and {_times(best['train_seconds'] / base['train_seconds'], 'much training time')}"
     return f"{text}."
+
+
+def _times(ratio: float, what: str) -> str:
+    """`as many parameters`, `3.8 times as many parameters`."""
+    return f"as {what}" if f"{ratio:.2g}" == "1" else f"{ratio:.2g} times as {what}"
 
 
 def _one_seed_sentence(results: SweepResults, comparisons: int) -> str:

@@ -26,7 +26,7 @@ from gpt_experiments.cli.streams import end_of_output, prepare_streams
 from gpt_experiments.cli.sweep import sweep
 from gpt_experiments.cli.train import train
 from gpt_experiments.errors import ConfigError, ExperimentError, one_line, without_secrets
-from gpt_experiments.quiet import quieten_libraries, wants_debugging
+from gpt_experiments.quiet import let_threads_sleep, quieten_libraries, wants_debugging
 from gpt_experiments.signals import interrupt_on_termination
 
 
@@ -105,6 +105,7 @@ def main() -> None:
     """Run the program with the arguments of this process, and end it with the exit status."""
     prepare_streams()
     quieten_libraries()
+    let_threads_sleep()
     was_interrupted = interrupt_on_termination()
     os.environ["MPLBACKEND"] = "agg"  # a notebook's is a module that may not be here, and then nothing is drawn
     status = _run(was_interrupted)

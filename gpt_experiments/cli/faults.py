@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import traceback
 
@@ -22,7 +23,12 @@ def system_fault(error: OSError) -> str:
 
 
 def bug(error: BaseException) -> str:
-    """What happened, and the file that now holds the traceback."""
+    """What happened, and the file that now holds the traceback; or which package is missing."""
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("gpt_experiments"):
+        return (
+            f"{error.name} is not installed for {sys.executable}; use the Python that gpt-experiments is installed "
+            "for, in a checkout .venv/bin/python, or install it with `pip install -e .`"
+        )
     what = one_line(without_secrets(f"{type(error).__name__}: {error}".removesuffix(": ")))
     text = without_secrets("".join(traceback.format_exception(error)))
     try:

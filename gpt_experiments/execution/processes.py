@@ -10,7 +10,7 @@ from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
-from gpt_experiments.quiet import quieten_worker
+from gpt_experiments.quiet import let_threads_sleep, quieten_worker
 from gpt_experiments.signals import leave_to_parent
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def worker_context() -> ForkServerContext | SpawnContext:
     PyTorch and nothing more, forks itself instead: a worker starts in a tenth of a second, and not in several. It ends
     with this process.
     """
+    let_threads_sleep()
     if sys.platform != "linux":
         return get_context("spawn")
     context = get_context("forkserver")
