@@ -25,6 +25,7 @@ TEMPLATES = sorted(
     for path in ROOT.glob("gpt_experiments/**/*")
     if path.suffix in {".jinja", ".css", ".js"}
 )
+READMES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("gpt_experiments/**/*.md"))
 DEFINITIONS = sorted(path.name for path in ROOT.glob("sweeps/*.yaml"))
 
 
@@ -51,12 +52,12 @@ def installed_wheel(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return site
 
 
-def test_the_wheel_holds_the_modules_the_templates_and_the_definitions_and_nothing_else(installed_wheel: Path) -> None:
+def test_the_wheel_holds_modules_templates_readmes_and_definitions_and_nothing_else(installed_wheel: Path) -> None:
     files = [path.relative_to(installed_wheel) for path in installed_wheel.rglob("*") if path.is_file()]
     shipped = sorted(path.as_posix() for path in files if not path.parts[0].endswith(".dist-info"))
     elsewhere = [f"gpt_experiments/definitions/{name}" for name in DEFINITIONS]
     elsewhere.append("gpt_experiments/reference/plain_gpt.py")
-    assert shipped == sorted(MODULES + TEMPLATES + elsewhere)
+    assert shipped == sorted(MODULES + TEMPLATES + READMES + elsewhere)
     for name in DEFINITIONS:
         in_wheel = installed_wheel / "gpt_experiments" / "definitions" / name
         assert in_wheel.read_bytes() == (ROOT / "sweeps" / name).read_bytes()
@@ -68,6 +69,7 @@ def test_the_source_archive_holds_all_that_a_wheel_is_built_from(dist: Path) -> 
     assert names >= {
         *MODULES,
         *TEMPLATES,
+        *READMES,
         *(f"sweeps/{name}" for name in DEFINITIONS),
         "setup.cfg",
         "pyproject.toml",

@@ -21,7 +21,7 @@ from gpt_experiments.execution.files import FileWriter, Send, WriteHere, WriterP
 from gpt_experiments.execution.group_training import BrokenDeviceError, Trainer, failure, train_jobs
 from gpt_experiments.execution.processes import serve_parent
 from gpt_experiments.execution.protocol import Job, Notice, Trained
-from gpt_experiments.model.fused import KernelWarning
+from gpt_experiments.kernels import KernelWarning
 from gpt_experiments.training import (
     CaptureWarning,
     Progress,

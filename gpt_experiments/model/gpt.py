@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_experiments.config import ModelConfig
-from gpt_experiments.model.fused import add_dropped, causal_attention, feed_forward
+from gpt_experiments.kernels import add_dropped, causal_attention, feed_forward
 
 
 class Attention(nn.Module):

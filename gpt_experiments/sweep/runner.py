@@ -13,7 +13,7 @@ from gpt_experiments.config import Budget, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError, without_secrets
 from gpt_experiments.execution import Hardware, make_executor
-from gpt_experiments.model.fused import has_cpu_kernels
+from gpt_experiments.kernels import can_be_compiled
 from gpt_experiments.records import PlannedTrial, SweepListener, SweepStart, SweepSummary, TrialRecord
 from gpt_experiments.signals import StopRequest
 from gpt_experiments.sweep.coordinator import Coordinator, RunContext, TrialSource, deadline
@@ -192,7 +192,7 @@ class _Session:
                 experiment=self.store.experiment.name,
             )
         )
-        if hardware.device == "cpu" and to_train and not has_cpu_kernels():
+        if hardware.device == "cpu" and to_train and not can_be_compiled():
             self.listener.notice(
                 "Numba is not installed, so PyTorch's own attention trains, which is slower; `pip install numba`"
             )

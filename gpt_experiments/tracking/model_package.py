@@ -22,6 +22,7 @@ _SOURCES: Final = (
     "config.py",
     "errors.py",
     *(f"corpus/{name}.py" for name in ("__init__", "files", "text", "tokenizer")),
+    "kernels",
     "model",
 )
 _REQUIREMENTS: Final = ("numpy", "safetensors", "torch")

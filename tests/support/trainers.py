@@ -12,7 +12,7 @@ import torch
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import DivergedError
-from gpt_experiments.model.fused import KernelWarning
+from gpt_experiments.kernels import KernelWarning
 from gpt_experiments.training import CaptureWarning, Stopped, Training, TrainingResult, train_group
 
 UNLUCKY_SEED = 13

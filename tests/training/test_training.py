@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from gpt_experiments.config import ModelConfig, Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, CorpusError, DivergedError
+from gpt_experiments.kernels import can_be_compiled
 from gpt_experiments.model import GPT
-from gpt_experiments.model.fused import has_cpu_kernels
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training import Evaluation, Progress, TrainingResult, evaluate, resolve_device, train
 from gpt_experiments.training.batches import training_batches
@@ -41,7 +41,7 @@ def run(trial: Trial, corpus: Corpus) -> tuple[TrainingResult, list[Progress | E
 
 
 @pytest.mark.parametrize(
-    "dropout", [0.0, pytest.param(0.1, marks=pytest.mark.skipif(not has_cpu_kernels(), reason="needs Numba"))]
+    "dropout", [0.0, pytest.param(0.1, marks=pytest.mark.skipif(not can_be_compiled(), reason="needs Numba"))]
 )
 def test_golden_losses(corpus: Corpus, dropout: float) -> None:
     """The same inputs train to the same losses: a change here needs a higher TRAINING_VERSION."""

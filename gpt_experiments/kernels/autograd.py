@@ -1,29 +1,28 @@
-"""The compiled kernels as functions that torch can differentiate, and a feed-forward that stays in the cache.
+"""The glue between the compiled kernels and PyTorch: functions that autograd can differentiate.
 
-Everything here takes and gives contiguous float32 on the CPU. The random numbers of a mask hang on its seed and on the
+Everything here takes and gives float32 on the CPU. The random numbers of a mask hang on its seed and on the
 position alone: neither the number of threads nor the split into parts changes a result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gpt_experiments.model import attention_kernels, dropout_kernels
-
-_HIDDEN_BYTES: Final = 512 * 1024  # of the feed-forward's hidden layer at once, for each thread: half a common L2 cache
+from gpt_experiments.kernels.attention import attention_backward, attention_forward
+from gpt_experiments.kernels.dropout import KEEP_ALL, add_dropped, drop
 
 
 def are_kept() -> bool:
     """Whether what Numba compiles is there for the next process as well."""
-    return attention_kernels.attention_forward.stats.cache_path is not None
+    return attention_forward.stats.cache_path is not None
 
 
 class _Mask(NamedTuple):
@@ -37,7 +36,7 @@ class _Mask(NamedTuple):
 def _draw_mask(dropout: float) -> _Mask:
     """A fresh mask from torch's global generator, from which nothing is drawn where nothing is dropped."""
     if dropout == 0:
-        return _Mask(dropout_kernels.KEEP_ALL, np.float32(1), np.uint32(0))
+        return _Mask(KEEP_ALL, np.float32(1), np.uint32(0))
     keep = 1 - dropout
     seed = int(torch.randint(2**32, (), dtype=torch.int64))
     return _Mask(np.uint32(max(0, round(keep * 2**32) - 1)), np.float32(1 / keep), np.uint32(seed))
@@ -71,7 +70,7 @@ class Attention(torch.autograd.Function):
 
         def compute(part: slice) -> None:
             first_row = part.start * n_head * n_time
-            attention_kernels.attention_forward(*(array[part] for array in arrays), first_row, *ctx.constants)
+            attention_forward(*(array[part] for array in arrays), first_row, *ctx.constants)
 
         _in_parts(n_batch, compute)
         ctx.save_for_backward(qkv, out, log_sums)
@@ -86,7 +85,7 @@ class Attention(torch.autograd.Function):
 
         def compute(part: slice) -> None:
             first_row = part.start * n_head * n_time
-            attention_kernels.attention_backward(*(array[part] for array in arrays), first_row, *ctx.constants)
+            attention_backward(*(array[part] for array in arrays), first_row, *ctx.constants)
 
         _in_parts(n_batch, compute)
         return grad_qkv, None, None
@@ -110,49 +109,11 @@ def _add_dropped(x: Tensor | None, y: Tensor, mask: _Mask) -> Tensor:
     out = torch.empty_like(y)
     rows, result = y.view(-1, y.shape[-1]).numpy(), out.view(-1, y.shape[-1]).numpy()
     if x is None:
-        _in_parts(len(rows), lambda part: dropout_kernels.dropout(rows[part], result[part], part.start, *mask))
+        _in_parts(len(rows), lambda part: drop(rows[part], result[part], part.start, *mask))
     else:
         stream = x.detach().contiguous().view(-1, y.shape[-1]).numpy()
         _in_parts(
             len(rows),
-            lambda part: dropout_kernels.add_dropped(stream[part], rows[part], result[part], part.start, *mask),
+            lambda part: add_dropped(stream[part], rows[part], result[part], part.start, *mask),
         )
     return out
-
-
-class FeedForward(torch.autograd.Function):
-    """relu(x @ w1.T + b1) @ w2.T + b2, in parts of few rows, so that the hidden layer is used while it is in the cache.
-
-    Axes: x (..., n_embed), w1 (hidden, n_embed), w2 (n_embed, hidden).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-        rows = x.contiguous().view(-1, x.shape[-1])
-        hidden, out = rows.new_empty(len(rows), len(w1)), torch.empty_like(rows)
-        for part in _parts(len(rows), len(w1)):
-            torch.addmm(b1, rows[part], w1.t(), out=hidden[part]).relu_()
-            torch.addmm(b2, hidden[part], w2.t(), out=out[part])
-        ctx.save_for_backward(rows, hidden, w1, w2)
-        return out.view(x.shape)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        rows, hidden, w1, w2 = ctx.saved_tensors
-        grad = grads[0].contiguous().view(rows.shape)
-        grad_x, grad_w2, grad_b1 = torch.empty_like(rows), torch.zeros_like(w2), w1.new_zeros(len(w1))
-        grad_w1 = torch.zeros_like(w2)  # transposed: with fewer rows than columns its products are faster
-        for part in _parts(len(rows), len(w1)):
-            grad_hidden = grad[part] @ w2
-            torch.ops.aten.threshold_backward.grad_input(grad_hidden, hidden[part], 0, grad_input=grad_hidden)
-            grad_w2.addmm_(grad[part].t(), hidden[part])
-            grad_w1.addmm_(rows[part].t(), grad_hidden)
-            grad_b1 += grad_hidden.sum(dim=0)
-            torch.mm(grad_hidden, w1, out=grad_x[part])
-        return grad_x.view(grads[0].shape), grad_w1.t().contiguous(), grad_b1, grad_w2, grad.sum(dim=0)
-
-
-def _parts(rows: int, hidden: int) -> Iterator[slice]:
-    at_once = max(1, _HIDDEN_BYTES // (4 * hidden)) * torch.get_num_threads()
-    for start in range(0, rows, at_once):
-        yield slice(start, min(start + at_once, rows))

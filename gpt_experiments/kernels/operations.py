@@ -1,4 +1,4 @@
-"""The model's expensive operations by the fastest way that there is: compiled for the CPU, else PyTorch's own."""
+"""The model's expensive operations by the fastest way that there is: kernels for the CPU, else PyTorch's own."""
 
 from __future__ import annotations
 
@@ -11,36 +11,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gpt_experiments.kernels.feed_forward_parts import FeedForward, is_one_part
+
 
 class KernelWarning(RuntimeWarning):
     """The compiled kernels are missing, or must be compiled anew: the results are the same, but come later."""
 
 
+def can_be_compiled() -> bool:
+    """Whether Numba is installed; whether it also runs is found out by `compiled_functions`, which takes a second."""
+    return find_spec("numba") is not None
+
+
 @cache
-def cpu_functions() -> ModuleType | None:
-    """The functions on compiled kernels; None where Numba is not installed or, which a warning tells, does not run."""
-    if not has_cpu_kernels():
+def compiled_functions() -> ModuleType | None:
+    """The functions on compiled kernels, loaded when first asked for, which takes about a second.
+
+    None where Numba is not installed, or does not run; a warning says the latter.
+    """
+    if not can_be_compiled():
         return None
     try:
-        from gpt_experiments.model import cpu_functions as functions
+        from gpt_experiments.kernels import autograd
     except Exception as error:  # of a version that does not fit, of its compiler, of the system: whatever it is
         _warn(f"Numba does not run here ({error!r:.200}), so PyTorch's own attention serves, which is slower")
         return None
-    if not functions.are_kept():
+    if not autograd.are_kept():
         _warn(
             "Numba finds no folder with room to keep what it compiles, so every process compiles it anew, which takes "
             "up to a minute; set NUMBA_CACHE_DIR to a folder that can be written"
         )
-    return functions
+    return autograd
 
 
 def _warn(text: str) -> None:
     warnings.warn(text, KernelWarning, stacklevel=3)
-
-
-def has_cpu_kernels() -> bool:
-    """Whether the compiled kernels will be there, told without the second that loading them takes."""
-    return find_spec("numba") is not None
 
 
 def causal_attention(qkv: Tensor, *, scale: float, dropout: float) -> Tensor:
@@ -49,7 +54,7 @@ def causal_attention(qkv: Tensor, *, scale: float, dropout: float) -> Tensor:
     Scores are multiplied by `scale`; attention weights are dropped with probability `dropout`, drawn from torch's
     global generator.
     """
-    if functions := _functions_for(qkv):
+    if _may_serve(qkv) and (functions := compiled_functions()):
         return functions.Attention.apply(qkv.float(), scale, dropout)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three of (B, n_head, T, head_size)
     attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scale)
@@ -60,20 +65,19 @@ def add_dropped(x: Tensor, y: Tensor, *, dropout: float) -> Tensor:
     """The sum x + dropout(y), both (B, T, n_embed), drawn from torch's global generator."""
     if dropout == 0:
         return x + y
-    if functions := _functions_for(x, y):
+    if _may_serve(x, y) and (functions := compiled_functions()):
         return functions.AddDropped.apply(x.float(), y.float(), dropout)
     return x + F.dropout(y, dropout)
 
 
 def feed_forward(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
     """Two layers, relu(x @ w1.T + b1) @ w2.T + b2: x (B, T, n_embed), w1 (hidden, n_embed), w2 (n_embed, hidden)."""
-    if not torch.is_autocast_enabled(x.device.type) and (functions := _functions_for(x)):
-        return functions.FeedForward.apply(x, w1, b1, w2, b2)
-    return F.linear(F.relu(F.linear(x, w1, b1)), w2, b2)
+    is_short = not torch.is_grad_enabled() and is_one_part(x, w1)  # then the call would cost more than it saves
+    if is_short or torch.is_autocast_enabled(x.device.type) or not _may_serve(x):
+        return F.linear(F.relu(F.linear(x, w1, b1)), w2, b2)
+    return FeedForward.apply(x, w1, b1, w2, b2)  # type: ignore[no-untyped-call]
 
 
-def _functions_for(*inputs: Tensor) -> ModuleType | None:
-    """The compiled functions where they serve: on the CPU, for float32 and what autocast made bfloat16."""
-    if all(x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) for x in inputs):
-        return cpu_functions()
-    return None
+def _may_serve(*inputs: Tensor) -> bool:
+    """Whether kernels may compute with the inputs: on the CPU, in float32 or what autocast made bfloat16."""
+    return all(x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) for x in inputs)

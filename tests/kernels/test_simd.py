@@ -9,7 +9,7 @@ pytest.importorskip("numba")
 
 from numba import float32, njit, uint32
 
-from gpt_experiments.model.simd import (
+from gpt_experiments.kernels.simd import (
     LANES,
     broadcast,
     floor,

@@ -72,7 +72,7 @@ def seed_rows(row_seeds: Any, seed: Any, first_row: Any) -> None:
 
 
 @compiled_and_kept
-def dropout(x: Floats, out: Floats, first_row: Any, threshold: Any, inverse_keep: Any, seed: Any) -> None:
+def drop(x: Floats, out: Floats, first_row: Any, threshold: Any, inverse_keep: Any, seed: Any) -> None:
     """Writes `out` (rows, columns): `x` times inverse_keep where the mask of `seed` keeps it, else 0."""
     rows, columns = x.shape
     for i in range(rows):
@@ -86,7 +86,7 @@ def dropout(x: Floats, out: Floats, first_row: Any, threshold: Any, inverse_keep
 def add_dropped(
     x: Floats, y: Floats, out: Floats, first_row: Any, threshold: Any, inverse_keep: Any, seed: Any
 ) -> None:
-    """Writes `out` (rows, columns): `x` plus what `dropout` makes of `y`."""
+    """Writes `out` (rows, columns): `x` plus what `drop` makes of `y`."""
     rows, columns = x.shape
     for i in range(rows):
         row_seed = _seed_of_row(seed, first_row + i)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numba import float32, njit, uint32
 
-from gpt_experiments.model.dropout_kernels import (
+from gpt_experiments.kernels.dropout import (
     COLUMN_STEP,
     COMPILED,
     KEEP_ALL,
@@ -22,7 +22,7 @@ from gpt_experiments.model.dropout_kernels import (
     hash_bits,
     seed_rows,
 )
-from gpt_experiments.model.simd import (
+from gpt_experiments.kernels.simd import (
     LANES,
     broadcast,
     floor,

@@ -18,16 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gpt_experiments.model import fused
-from gpt_experiments.model.fused import KernelWarning, add_dropped, causal_attention, cpu_functions, feed_forward
+import gpt_experiments
+from gpt_experiments.kernels import KernelWarning, add_dropped, causal_attention, feed_forward
+from gpt_experiments.kernels.operations import compiled_functions
 from tests.conftest import generated_text
 
-compiled = pytest.mark.skipif(cpu_functions() is None, reason="needs Numba")
-
-
-@pytest.fixture
-def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "cpu_functions", lambda: None)
+compiled = pytest.mark.skipif(compiled_functions() is None, reason="needs Numba")
 
 
 def plain(qkv: Tensor, scale: float) -> Tensor:
@@ -235,8 +231,9 @@ def test_equal_seeds_give_equal_masks_and_no_draw_is_made_without_dropout() -> N
     assert torch.equal(torch.rand(1), untouched)
 
 
-@pytest.mark.usefixtures("without_kernels")
-def test_without_numba_pytorch_serves() -> None:
+@pytest.mark.usefixtures("not_yet_loaded")
+def test_without_numba_pytorch_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
     torch.manual_seed(6)
     qkv = torch.randn(2, 9, 3, 2, 4)
     torch.testing.assert_close(causal_attention(qkv, scale=0.5, dropout=0.0), plain(qkv, 0.5))
@@ -256,8 +253,7 @@ def test_a_processor_with_short_vectors_computes_the_same(tmp_path: Path) -> Non
 import llvmlite.binding as llvm, torch
 features = {name: has and not name.startswith("avx512") for name, has in llvm.get_host_cpu_features().items()}
 llvm.get_host_cpu_features = lambda: llvm.FeatureMap(features)
-from gpt_experiments.model import simd
-from gpt_experiments.model.fused import causal_attention
+from gpt_experiments.kernels import causal_attention, simd
 torch.manual_seed(0)
 qkv = torch.randn(2, 37, 3, 3, 12, requires_grad=True)
 out = causal_attention(qkv, scale=0.3, dropout=0.2)
@@ -284,18 +280,18 @@ print(simd.LANES, out.detach().double().sum().item(), qkv.grad.double().abs().su
 @pytest.fixture
 def not_yet_loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As in a process that has not loaded the kernels."""
-    for module in ("simd", "dropout_kernels", "attention_kernels", "cpu_functions"):
-        monkeypatch.delitem(sys.modules, f"gpt_experiments.model.{module}", raising=False)
-        monkeypatch.delattr(f"gpt_experiments.model.{module}", raising=False)
-    cpu_functions.cache_clear()
+    for module in ("simd", "dropout", "attention", "autograd"):
+        monkeypatch.delitem(sys.modules, f"gpt_experiments.kernels.{module}", raising=False)
+        monkeypatch.delattr(f"gpt_experiments.kernels.{module}", raising=False)
+    compiled_functions.cache_clear()
     yield
-    cpu_functions.cache_clear()
+    compiled_functions.cache_clear()
 
 
 @pytest.mark.usefixtures("not_yet_loaded")
 def test_numba_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert cpu_functions() is None
+    assert compiled_functions() is None
 
 
 @pytest.mark.usefixtures("not_yet_loaded")
@@ -319,8 +315,8 @@ def test_numba_that_does_not_run_is_told_and_pytorch_serves(monkeypatch: pytest.
 def read_only_package(tmp_path: Path) -> dict[str, str]:
     """The environment of a process whose package and home cannot be written, by whatever user."""
     copied = tmp_path / "read-only" / "gpt_experiments"
-    shutil.copytree(Path(fused.__file__).parents[1], copied, ignore=shutil.ignore_patterns("__pycache__"))
-    in_the_way = [copied / "model" / "__pycache__", tmp_path / "home"]
+    shutil.copytree(Path(gpt_experiments.__file__).parent, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    in_the_way = [copied / "kernels" / "__pycache__", tmp_path / "home"]
     for path in in_the_way:
         path.write_text("a file where the folder should be")
     environment = {
@@ -331,12 +327,12 @@ def read_only_package(tmp_path: Path) -> dict[str, str]:
 
 DROPS = """
 import resource, sys
-from gpt_experiments.model import fused
+from gpt_experiments.kernels import operations
 if len(sys.argv) > 1:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
 import torch
-out = fused.add_dropped(torch.ones(100, 100), torch.ones(100, 100), dropout=0.5)
-print(fused.__file__, fused.cpu_functions().are_kept(), sorted(set(out.unique().tolist())))
+out = operations.add_dropped(torch.ones(100, 100), torch.ones(100, 100), dropout=0.5)
+print(operations.__file__, operations.compiled_functions().are_kept(), sorted(set(out.unique().tolist())))
 """
 
 
@@ -359,7 +355,7 @@ def test_kernels_that_cannot_be_kept_are_compiled_for_the_process_with_a_warning
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
-    assert answer.stdout == f"{tmp_path}/read-only/gpt_experiments/model/fused.py False [1.0, 3.0]\n"
+    assert answer.stdout == f"{tmp_path}/read-only/gpt_experiments/kernels/operations.py False [1.0, 3.0]\n"
     assert "KernelWarning: Numba finds no folder" in answer.stderr
     assert "set NUMBA_CACHE_DIR to a folder that can be written" in answer.stderr
 
