@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Final
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from gpt_experiments.config import ModelConfig
 from gpt_experiments.errors import CheckpointError, ConfigError, shortened
-from gpt_experiments.model.gpt import GPT, Block
+from gpt_experiments.model.gpt import GPT
 from gpt_experiments.parameters import check_value
 
 MAX_NEW_TOKENS: Final = 1_000_000
@@ -71,46 +72,36 @@ class _Reader:
     """
 
     def __init__(self, model: GPT, num_samples: int, length: int) -> None:
-        variant = model.config.shape
-        self._model, self._block_size, self._read = model, variant.block_size, 0
-        size = (variant.n_layer, 2, num_samples, variant.n_head, min(length, variant.block_size))
-        weight = model.lm_head.weight
-        self._kept = torch.empty(*size, variant.n_embed // variant.n_head, dtype=weight.dtype, device=weight.device)
+        shape, weight = model.config.shape, model.lm_head.weight
+        self._model, self._block_size, self._read = model, shape.block_size, 0
+        size = (2, num_samples, shape.n_head, min(length, shape.block_size), shape.head_size)
+        self._kept = [torch.empty(size, dtype=weight.dtype, device=weight.device) for _ in range(shape.n_layer)]
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Logits (num_samples, vocab_size) after `tokens` (num_samples, T), which begin as those given before."""
-        model, T = self._model, tokens.shape[1]
+        T, last = tokens.shape[1], len(self._kept) - 1
         start = self._read if self._block_size >= T else 0
         window = tokens[:, max(0, T - self._block_size) + start :]  # (num_samples, T_new)
         self._read = start + window.shape[1]
-        x = model.token_embedding(window) + model.position_embedding.weight[start : self._read]
-        last = len(model.blocks) - 1
-        for i, block in enumerate(model.blocks):
-            assert isinstance(block, Block)
-            x = self._block(block, self._kept[i], x, start, only_last=i == last)
-        return model.lm_head(model.ln_f(x[:, -1]))
+        attend = [partial(_attend, kept=kept, start=start, only_last=i == last) for i, kept in enumerate(self._kept)]
+        return self._model(window, attend=attend, start=start)[:, -1]
 
-    def _block(self, block: Block, kept: Tensor, x: Tensor, start: int, *, only_last: bool) -> Tensor:
-        """The block's output (num_samples, T_new, n_embed), or (num_samples, 1, n_embed) where `only_last`.
 
-        Args:
-            kept: keys and values (2, num_samples, n_head, context, head_size), written from position `start` on.
-            x: (num_samples, T_new, n_embed); a part of the text that begins at 0, or one character.
-        """
-        # Functions, not modules, of which a call costs more than the arithmetic on a single character.
-        attention, ln1, ln2, end = block.attention, block.ln1, block.ln2, start + x.shape[1]
-        normed = F.layer_norm(x, ln1.normalized_shape, ln1.weight, ln1.bias, ln1.eps)
-        qkv = F.linear(normed, attention.qkv.weight).unflatten(2, (3, attention.n_head, -1)).permute(2, 0, 3, 1, 4)
-        kept[:, :, :, start:end] = qkv[1:]
-        k, v = kept[:, :, :, :end]  # (num_samples, n_head, end, head_size)
-        q = qkv[0]  # (num_samples, n_head, T_new, head_size)
-        if only_last:
-            q, x = q[:, :, -1:], x[:, -1:]
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=q.shape[2] > 1, scale=attention.score_scale)
-        x = x + F.linear(attended.transpose(1, 2).flatten(2), attention.proj.weight, attention.proj.bias)
-        normed = F.layer_norm(x, ln2.normalized_shape, ln2.weight, ln2.bias, ln2.eps)
-        widen, narrow = block.feed_forward.layers()
-        return x + F.linear(F.relu(F.linear(normed, widen.weight, widen.bias)), narrow.weight, narrow.bias)
+def _attend(qkv: Tensor, *, scale: float, dropout: float, kept: Tensor, start: int, only_last: bool) -> Tensor:
+    """Attended values (num_samples, T_new, n_head, head_size) of all that was read; T_new is 1 where `only_last`.
+
+    Args:
+        qkv: (num_samples, T_new, 3, n_head, head_size); of a part of the text that begins at 0, or of one character.
+        kept: keys and values (2, num_samples, n_head, context, head_size), written from position `start` on.
+    """
+    end = start + qkv.shape[1]
+    qkv = qkv.permute(2, 0, 3, 1, 4)  # (3, num_samples, n_head, T_new, head_size)
+    kept[:, :, :, start:end] = qkv[1:]
+    q, (k, v) = qkv[0], kept[:, :, :, :end]
+    if only_last:
+        q = q[:, :, -1:]
+    values = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=q.shape[2] > 1, scale=scale)
+    return values.transpose(1, 2)
 
 
 def _choose(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:

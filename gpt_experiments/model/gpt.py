@@ -1,15 +1,54 @@
 """The model being studied: a decoder-only, pre-norm character GPT, with one fused projection for all heads.
 
 Axes: B batch, T time (position in the context), n_embed width of the residual stream, n_head and head_size its split.
+
+The arithmetic of a block is written once. What differs between training, drawing attention and sampling is how
+positions attend to each other, so that is an argument: see `Attend`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt_experiments.config import ModelConfig
 from gpt_experiments.kernels import add_dropped, causal_attention, feed_forward
+
+
+class Attend(Protocol):
+    """How positions attend to each other, as `causal_attention` does; that function is the way that trains."""
+
+    def __call__(self, qkv: Tensor, *, scale: float, dropout: float) -> Tensor:
+        """Attended values (B, T, n_head, head_size) of queries, keys and values (B, T, 3, n_head, head_size).
+
+        A way whose caller needs the last positions alone may return the values of these only.
+
+        Args:
+            scale: factor on the scores.
+            dropout: probability with which a weight is dropped.
+        """
+        ...
+
+
+class ExplicitAttention:
+    """Attends through weights that are computed as the formula has them, and keeps the weights.
+
+    Attributes:
+        weights: (B, n_head, T, T), of the latest call, before dropout.
+    """
+
+    weights: Tensor
+
+    def __call__(self, qkv: Tensor, *, scale: float, dropout: float) -> Tensor:
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three of (B, n_head, T, head_size)
+        scores = q @ k.transpose(-2, -1) * scale  # (B, n_head, T, T)
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=qkv.device).triu(1)
+        self.weights = scores.masked_fill(future, float("-inf")).softmax(dim=-1)
+        return (F.dropout(self.weights, dropout) @ v).transpose(1, 2)
 
 
 class Attention(nn.Module):
@@ -22,25 +61,10 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, dropout: float = 0.0) -> Tensor:
-        """(B, T, n_embed) from the same, attention weights dropped with probability `dropout`."""
-        return self._project(causal_attention(self._qkv(x), scale=self.score_scale, dropout=dropout))
-
-    def with_weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The same output without dropout, computed from explicit weights, and the weights (B, n_head, T, T)."""
-        q, k, v = self._qkv(x).permute(2, 0, 3, 1, 4)  # three of (B, n_head, T, head_size)
-        scores = q @ k.transpose(-2, -1) * self.score_scale  # (B, n_head, T, T)
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
-        weights = scores.masked_fill(future, float("-inf")).softmax(dim=-1)
-        return self._project((weights @ v).transpose(1, 2)), weights
-
-    def _qkv(self, x: Tensor) -> Tensor:
-        """Queries, keys and values (B, T, 3, n_head, head_size) of x (B, T, n_embed)."""
-        return self.qkv(x).unflatten(2, (3, self.n_head, -1))
-
-    def _project(self, attended: Tensor) -> Tensor:
-        """(B, T, n_head, head_size) -> (B, T, n_embed)."""
-        return self.proj(attended.flatten(2))
+    def forward(self, x: Tensor, *, dropout: float, attend: Attend) -> Tensor:
+        """(B, T, n_embed) from the same; of the last positions alone where `attend` gives no others."""
+        qkv = self.qkv(x).unflatten(2, (3, self.n_head, -1))  # (B, T, 3, n_head, head_size)
+        return self.proj(attend(qkv, scale=self.score_scale, dropout=dropout).flatten(2))
 
 
 class FeedForward(nn.Sequential):
@@ -51,15 +75,10 @@ class FeedForward(nn.Sequential):
         super().__init__(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        widen, narrow = self.layers()
-        return feed_forward(x, widen.weight, widen.bias, narrow.weight, narrow.bias)
-
-    def layers(self) -> tuple[nn.Linear, nn.Linear]:
-        """The one that widens and the one that narrows again."""
         widen, _, narrow = self
         assert isinstance(widen, nn.Linear)
         assert isinstance(narrow, nn.Linear)
-        return widen, narrow
+        return feed_forward(x, widen.weight, widen.bias, narrow.weight, narrow.bias)
 
 
 class Block(nn.Module):
@@ -71,16 +90,14 @@ class Block(nn.Module):
         self.ln2, self.feed_forward = nn.LayerNorm(config.shape.n_embed), FeedForward(config)
         self.dropout = config.shape.dropout
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, attend: Attend) -> Tensor:
+        """(B, T, n_embed) from the same; of the last positions alone where `attend` gives no others."""
         dropout = self.dropout if self.training else 0.0
-        x = add_dropped(x, self.attention(self.ln1(x), dropout), dropout=dropout)
+        attended = self.attention(self.ln1(x), dropout=dropout, attend=attend)
+        if attended.shape[1] < x.shape[1]:
+            x = x[:, -attended.shape[1] :]
+        x = add_dropped(x, attended, dropout=dropout)
         return add_dropped(x, self.feed_forward(self.ln2(x)), dropout=dropout)
-
-    def with_weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The block's output without dropout (B, T, n_embed) and its attention weights (B, n_head, T, T)."""
-        attended, weights = self.attention.with_weights(self.ln1(x))
-        x = x + attended
-        return x + self.feed_forward(self.ln2(x)), weights
 
 
 class GPT(nn.Module):
@@ -103,11 +120,16 @@ class GPT(nn.Module):
     def device(self) -> torch.device:
         return self.lm_head.weight.device
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (B, T, vocab_size) of the character that follows each of `tokens` (B, T), T at most block_size."""
-        x = self._embed(tokens)
-        for block in self.blocks:
-            x = block(x)
+    def forward(self, tokens: Tensor, *, attend: Sequence[Attend] | None = None, start: int = 0) -> Tensor:
+        """Logits (B, T, vocab_size) of the character that follows each of `tokens` (B, T).
+
+        Args:
+            attend: how the positions attend to each other, for each block; by default all by `causal_attention`.
+            start: the position of the first token; start + T is at most block_size.
+        """
+        x = self._embed(tokens, start)
+        for block, way in zip(self.blocks, attend or [causal_attention] * len(self.blocks), strict=True):
+            x = block(x, attend=way)
         return self.lm_head(self.ln_f(x))
 
     @torch.no_grad()
@@ -117,19 +139,16 @@ class GPT(nn.Module):
         Entry [l, h, i, j] is how much of head h's output at position i comes from position j; rows sum to one, and
         nothing lies above the diagonal.
         """
+        layers = [ExplicitAttention() for _ in self.blocks]
         was_training = self.training
         self.eval()
-        x, maps = self._embed(tokens[None]), []
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            x, weights = block.with_weights(x)
-            maps.append(weights[0])
+        self(tokens[None], attend=layers)
         self.train(was_training)
-        return torch.stack(maps)
+        return torch.stack([layer.weights[0] for layer in layers])
 
-    def _embed(self, tokens: Tensor) -> Tensor:
-        T, block_size = tokens.shape[-1], self.config.shape.block_size
-        if block_size < T:
-            raise ValueError(f"{T} tokens exceed the context: at most block_size={block_size} fit")
-        positions = self.position_embedding.weight[:T]  # (T, n_embed)
+    def _embed(self, tokens: Tensor, start: int) -> Tensor:
+        end, block_size = start + tokens.shape[-1], self.config.shape.block_size
+        if block_size < end:
+            raise ValueError(f"{end} tokens exceed the context: at most block_size={block_size} fit")
+        positions = self.position_embedding.weight[start:end]  # (T, n_embed)
         return self.token_embedding(tokens) + positions  # (B, T, n_embed)
