@@ -21,6 +21,7 @@ from gpt_experiments.parameters import (
     TrainingSetup,
     Value,
     as_text,
+    block_weights,
     check_batch,
     check_value,
     declared_in,
@@ -95,11 +96,18 @@ class ModelConfig:
         return float(width**-0.5)
 
     @property
+    def matmul_weights(self) -> int:
+        """Weights that each token is multiplied with: those of the blocks and of the head, without biases and norms."""
+        return block_weights(self.shape.n_layer, self.shape.n_embed) + self.vocab_size * self.shape.n_embed
+
+    @property
     def n_params(self) -> int:
         """Trainable parameters: an exact count from the shapes, no model is built."""
         v, d = self.shape, self.shape.n_embed
-        block = 3 * d * d + (d * d + d) + (4 * d * d + 4 * d) + (4 * d * d + d) + 4 * d
-        return (self.vocab_size + v.block_size) * d + v.n_layer * block + 2 * d + self.vocab_size * (d + 1)
+        embeddings = (self.vocab_size + v.block_size) * d
+        biases = v.n_layer * (d + 4 * d + d) + self.vocab_size
+        norms = (2 * v.n_layer + 1) * 2 * d
+        return self.matmul_weights + embeddings + biases + norms
 
     @property
     def flops_per_token(self) -> float:
@@ -108,8 +116,8 @@ class ModelConfig:
         Six for each weight of a matrix product (two forward, four backward), and for attention 12 * n_layer * n_embed *
         block_size: Chowdhery et al. 2022, "PaLM", appendix B. Embedding look-ups, norms and softmax are left out.
         """
-        v, d = self.shape, self.shape.n_embed
-        return float(6 * (v.n_layer * 12 * d * d + self.vocab_size * d) + 12 * v.n_layer * d * v.block_size)
+        v = self.shape
+        return float(6 * self.matmul_weights + 12 * v.n_layer * v.n_embed * v.block_size)
 
 
 def setup_at_budget(variant: Variant, baseline: Variant, *, vocab_size: int, budget: Budget) -> TrainingSetup:

@@ -303,9 +303,18 @@ def check_value(name: str, value: Any) -> None:
     (PARAMETERS.get(name) or _BESIDE[name]).check(value)
 
 
+def block_weights(n_layer: int, n_embed: int) -> int:
+    """Weights of the matrix products in so many blocks.
+
+    In units of n_embed**2, a block has three for queries, keys and values, one for the output, and four for each layer
+    of the feed-forward.
+    """
+    return n_layer * (3 + 1 + 4 + 4) * n_embed**2
+
+
 def check_weights(n_layer: int, n_embed: int) -> None:
     """Raise a ConfigError if so many blocks of that width are more than one GPU trains."""
-    weights = 12 * n_layer * n_embed**2
+    weights = block_weights(n_layer, n_embed)
     if weights > MOST_WEIGHTS:
         raise ConfigError(
             f"n_layer={n_layer} blocks of n_embed={n_embed} have {weights:,} weights, but a model may have at most "

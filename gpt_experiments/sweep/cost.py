@@ -69,5 +69,5 @@ def _work(trial: Trial, vocab_size: int) -> NDArray[np.float64]:
     v, steps = trial.shape, trial.training.steps
     tokens = steps * trial.training.batch_size * v.block_size
     weights = tokens * v.block_size * v.n_head * v.n_layer
-    products = tokens * (v.n_layer * (12 * v.n_embed**2 + 2 * v.block_size * v.n_embed) + vocab_size * v.n_embed)
+    products = tokens * (trial.model_config(vocab_size).matmul_weights + 2 * v.n_layer * v.block_size * v.n_embed)
     return np.array([steps, weights, products], dtype=np.float64)

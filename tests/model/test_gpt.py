@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gpt_experiments.config import ModelConfig
 from gpt_experiments.kernels import causal_attention
@@ -75,3 +75,8 @@ def test_a_block_goes_on_with_the_positions_that_attend(model: GPT) -> None:
 def test_there_is_one_way_to_attend_for_each_block(model: GPT) -> None:
     with pytest.raises(ValueError, match="shorter"):
         model(torch.zeros(1, 2, dtype=torch.long), attend=[causal_attention])
+
+
+def test_the_weights_of_matrix_products_are_those_of_the_linear_layers(model: GPT) -> None:
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    assert model.config.matmul_weights == sum(module.weight.numel() for module in linear)
