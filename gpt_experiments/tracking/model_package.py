@@ -21,6 +21,8 @@ _SOURCES: Final = (
     "__init__.py",
     "config.py",
     "errors.py",
+    "names.py",
+    "parameters.py",
     *(f"corpus/{name}.py" for name in ("__init__", "files", "text", "tokenizer")),
     "kernels",
     "model",

@@ -15,7 +15,7 @@ from gpt_experiments.analysis.results import FINISHED, Pretrained, SweepResults
 from gpt_experiments.config import ModelConfig
 from gpt_experiments.errors import MissingError, TrackingError
 from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
-from gpt_experiments.records import StoredTrial, trial_name
+from gpt_experiments.records import Outcome, StoredTrial, trial_name
 from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_numbers, read_text
 from gpt_experiments.tracking.runs import get_run
@@ -175,8 +175,9 @@ def _stored_trial(store: Store, row: PlanRow, vocab_size: int, runs: Sequence[Ru
         else:
             has_failed = newest.info.status == "FAILED"
             reason = next(iter(newest.data.tags.get(names.FAILURE, "").splitlines()), "")
-    elif whole is None and row.run_id:
-        reason = f"its run {row.run_id} {_what_became_of(store, row.run_id)}"
+    elif whole is None and (row.run_id or row.outcome in (Outcome.FINISHED, Outcome.REUSED)):
+        run_id = row.run_id or ""
+        reason = " ".join(["its run", *([run_id] if run_id else []), _what_became_of(store, run_id)])
     return StoredTrial(
         label=row.label,
         cell=row.cell,
