@@ -9,10 +9,10 @@ from urllib.request import url2pathname
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from gpt_experiments import names
 from gpt_experiments.model.checkpoint import WEIGHTS_FILE
+from gpt_experiments.tracking.mlflow_internals import get_artifact_repository
 from gpt_experiments.tracking.relocation import Move
 
 

@@ -13,16 +13,7 @@ from urllib.parse import urlsplit
 
 import mlflow
 from filelock import FileLock, Timeout
-from mlflow.environment_variables import (
-    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
-    MLFLOW_HTTP_REQUEST_TIMEOUT,
-    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
-)
 from mlflow.exceptions import MlflowException
-from mlflow.store.db.db_types import DATABASE_ENGINES
-from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.rest_utils import http_request
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -38,6 +29,15 @@ from gpt_experiments.tracking.failures import (
     reason_of_silence,
 )
 from gpt_experiments.tracking.host_lock import remove_and_release
+from gpt_experiments.tracking.mlflow_internals import (
+    DATABASE_ENGINES,
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
+    get_default_host_creds,
+    http_request,
+)
 from gpt_experiments.tracking.patience import Patience
 
 _SECONDS_TO_REACH_A_SERVER: Final = (4, 10)  # the first try, and a second one after a notice

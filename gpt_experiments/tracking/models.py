@@ -7,12 +7,12 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from gpt_experiments import names
 from gpt_experiments.errors import MissingError, TrackingError, shortened
 from gpt_experiments.tracking.connection import as_default_store, database_file, resolve_uri
 from gpt_experiments.tracking.failures import as_tracking_error, first_line, is_absent
+from gpt_experiments.tracking.mlflow_internals import get_artifact_repository
 from gpt_experiments.tracking.patience import Patience
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 import psutil
-from mlflow.utils import mlflow_tags
 
 import gpt_experiments
 from gpt_experiments import names
 from gpt_experiments.errors import without_secrets
+from gpt_experiments.tracking.mlflow_internals import mlflow_tags
 
 # A process's start time is counted from the boot, which the system dates anew when its clock is set.
 _SECONDS_OF_DOUBT: Final = 60

@@ -11,11 +11,10 @@ from typing import Any, Final
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking.failures import first_line, is_absent
+from gpt_experiments.tracking.mlflow_internals import LocalArtifactRepository, get_artifact_repository
 
 MOST_BYTES: Final = 4_000_000
 """No file of a trial that is read back has more: the explorer, the largest, stays below a megabyte."""

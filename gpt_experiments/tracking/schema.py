@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from mlflow.entities import Run
-from mlflow.utils import mlflow_tags
 
 from gpt_experiments import names
 from gpt_experiments.config import Budget, ModelConfig, Trial, Variant
@@ -17,6 +16,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import MissingError
 from gpt_experiments.parameters import HYPERPARAMETERS, PARAMETERS, SHAPE, TRAINING, Shape, TrainingSetup, as_text
 from gpt_experiments.records import FinishedTrial, Outcome, PlannedTrial, TrialRecord, trial_name
+from gpt_experiments.tracking.mlflow_internals import mlflow_tags
 from gpt_experiments.training.events import TrainingSummary
 
 _SUMMARY_FIELDS: Final[Mapping[str, str]] = {

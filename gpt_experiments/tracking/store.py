@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlflow.entities import Experiment, Run
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from gpt_experiments import names
 from gpt_experiments.errors import TrackingError
@@ -18,6 +17,7 @@ from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
 from gpt_experiments.tracking.connection import database_file, opening_lock, require_name, resolve_uri
 from gpt_experiments.tracking.failures import mlflow_command, told_as_tracking_errors
 from gpt_experiments.tracking.host_lock import host_lock
+from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.tracking.patience import Patience, patient_client
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.relocation import Move, artifact_location, find_move, repair_moved_store
