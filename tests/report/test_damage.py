@@ -257,7 +257,7 @@ def test_deleted_trials_are_missing_and_said_to_be_deleted(whole: Whole) -> None
 def test_what_names_a_deleted_sweep_or_another_run_is_told(whole: Whole, tmp_path: Path) -> None:
     store = ("--tracking-uri", whole.uri)
     elsewhere = run("report", whole.parent, *store, "--experiment", names.DEFAULT_EXPERIMENT + "x")
-    assert "there is no experiment" in elsewhere.output
+    assert "there is nothing to report: no experiment" in elsewhere.output
     trial = run("report", whole.runs[BEST], *store, "--output", tmp_path / "r")
     assert (trial.exit_code, trial.output) == (
         1,
