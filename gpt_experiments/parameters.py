@@ -104,9 +104,9 @@ def is_finite_number(value: Any) -> bool:
         return False
 
 
-def _whole(default: int, low: int, high: int, help: str) -> int:
+def _whole(default: int, low: int, high: int, help: str, *, is_younger: bool = False) -> int:
     """The declaration of a whole number; to be used as a dataclass field's default."""
-    return cast(int, _declare(default, Parameter(kind=int, low=low, high=high, help=help)))
+    return cast(int, _declare(default, Parameter(kind=int, low=low, high=high, help=help, is_younger=is_younger)))
 
 
 def _number(
