@@ -6,11 +6,14 @@ with two seeds, without its figures and pages. By its database it lies in /home/
 
 from __future__ import annotations
 
+import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from gpt_experiments import names
 from gpt_experiments.corpus.sources import load_corpus
 from gpt_experiments.models.registration import register_model
 from gpt_experiments.report import write_report
@@ -29,6 +32,17 @@ def earlier(tmp_path: Path) -> Path:
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path
+
+
+def test_the_names_in_a_store_of_version_0_1_are_still_read(earlier: Path) -> None:
+    known = {value for value in vars(names).values() if isinstance(value, str)}
+    with closing(sqlite3.connect(earlier / "mlflow.db")) as database:
+        tags = {tag for (tag,) in database.execute("SELECT key FROM tags")}
+        metrics = {metric for (metric,) in database.execute("SELECT key FROM latest_metrics")}
+    series = {metric for metric in metrics if metric.endswith(names.BY_HEAD)}
+    assert {tag for tag in tags if tag.startswith("gpt.")} <= known
+    assert metrics - series <= known
+    assert {metric.removesuffix(names.BY_HEAD) for metric in series} <= set(names.HEAD_SCORES)
 
 
 def test_a_store_of_version_0_1_answers_every_trial(earlier: Path) -> None:
