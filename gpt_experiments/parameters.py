@@ -132,9 +132,9 @@ def _number(
     return cast(float, _declare(default, declared))
 
 
-def _choice(default: str, of: Any, help: str) -> Any:
+def _choice(default: str, of: Any, help: str, *, is_younger: bool = False) -> Any:
     """The declaration of one of several texts."""
-    return _declare(default, Parameter(kind=str, choices=get_args(of), help=help))
+    return _declare(default, Parameter(kind=str, choices=get_args(of), help=help, is_younger=is_younger))
 
 
 def _declare(default: Value, declared: Parameter) -> Any:
