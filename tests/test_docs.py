@@ -24,9 +24,9 @@ from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.methods import METHODS, make_method
 from gpt_experiments.training import Evaluation
-from tests.analysis.simulated import simulate
 from tests.support.executors import hardware
 from tests.support.parameters_page import COMMAND, PAGE, parameters_page
+from tests.support.simulated import simulate
 from tests.support.variants import make_variant
 from tests.test_readme import blocks, tokens
 
@@ -38,8 +38,6 @@ LINKING = [*DOCS, "README.md", "CONTRIBUTING.md"]
 PARTS = {f"{path.name}/" for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} | {
     path.name for path in PACKAGE.glob("*.py") if path.name != "__init__.py"
 }
-COMING = {"kernels/"} - PARTS
-"""Described already, though the folder is not here yet."""
 
 WORDS = (
     "corpus, parameter, hyperparameter, shape, variant, baseline, pre-trained model, seed, trial, replica, group, "
@@ -63,8 +61,7 @@ def inline_code(page: str) -> list[str]:
 
 def exists(path: str) -> bool:
     """Whether there is such a file or folder, seen from the top or from the package."""
-    is_coming = any(f"/{folder}" in f"/{path}" for folder in COMING)
-    return is_coming or any(base.joinpath(path).exists() for base in (ROOT, PACKAGE))
+    return any(base.joinpath(path).exists() for base in (ROOT, PACKAGE))
 
 
 @pytest.mark.parametrize("page", DOCS)
@@ -138,8 +135,8 @@ def test_the_parts_are_those_of_the_package_in_the_order_of_the_contract() -> No
         for name in layer.split(" | ")
     }
     listed = [(int(layer), part.strip("`")) for layer, part, *_ in rows("docs/architecture.md", "The parts")]
-    assert {part for _, part in listed} == PARTS | COMING
-    assert {(layer, part) for layer, part in listed if part not in COMING} == expected
+    assert {part for _, part in listed} == PARTS
+    assert {(layer, part) for layer, part in listed} == expected
     assert [layer for layer, _ in listed] == sorted((layer for layer, _ in listed), reverse=True)
 
 
@@ -155,7 +152,7 @@ def test_the_tree_of_the_readme_is_that_of_the_package() -> None:
             folder = name
         else:
             assert exists(f"{PACKAGE.name}/{folder}{name}"), line
-    assert sorted(listed) == sorted(PARTS | COMING)
+    assert sorted(listed) == sorted(PARTS)
 
 
 def test_every_stored_name_is_on_the_page() -> None:

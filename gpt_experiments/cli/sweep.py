@@ -10,6 +10,7 @@ import click
 
 from gpt_experiments import names
 from gpt_experiments.cli.options import data_option, device_option, open_corpus, quiet_option, tracking_options
+from gpt_experiments.execution import EXECUTORS
 
 if TYPE_CHECKING:
     from gpt_experiments.corpus import Corpus
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--executor",
-    type=click.Choice(["local", "inline"]),
+    type=click.Choice(tuple(EXECUTORS)),
     default="local",
     show_default=True,
     help="What trains: local processes, or inline, this process, for a debugger.",
@@ -64,7 +65,7 @@ def sweep(
     budget: Literal["steps", "tokens", "flops"] | None,
     workers: int | None,
     replicas: int | None,
-    executor: Literal["local", "inline"],
+    executor: str,
     timeout: float | None,
     dry_run: bool,
     force: bool,

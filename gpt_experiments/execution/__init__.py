@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
-from gpt_experiments.corpus import Corpus
-from gpt_experiments.execution.protocol import Executor, Hardware
+if TYPE_CHECKING:
+    from gpt_experiments.corpus import Corpus
+    from gpt_experiments.execution.protocol import Executor, Hardware
 
-ExecutorName = Literal["local", "inline"]
-
-
-def make_executor(name: ExecutorName, corpus: Corpus, hardware: Hardware) -> Executor:
-    """The executor of that name; to be closed."""
-    if name == "inline":
-        from gpt_experiments.execution.inline import InlineExecutor
-
-        return InlineExecutor(corpus, hardware)
-    from gpt_experiments.execution.local import LocalExecutor
-
-    return LocalExecutor(corpus, hardware)
+EXECUTORS: Final[Mapping[str, tuple[str, str]]] = {
+    "local": ("gpt_experiments.execution.local", "LocalExecutor"),
+    "inline": ("gpt_experiments.execution.inline", "InlineExecutor"),
+}
+"""By the name that `--executor` takes: the module and the class. Nothing is imported before it is asked for."""
 
 
-__all__ = ["Executor", "ExecutorName", "Hardware", "make_executor"]
+def make_executor(name: str, corpus: Corpus, hardware: Hardware) -> Executor:
+    """The executor of that name, of `EXECUTORS`; to be closed."""
+    module, kind = EXECUTORS[name]
+    executor: Executor = getattr(import_module(module), kind)(corpus, hardware)
+    return executor

@@ -9,7 +9,7 @@ import torch
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.execution import Hardware
+from gpt_experiments.execution.protocol import Hardware
 from gpt_experiments.records import PlannedTrial
 from gpt_experiments.sweep.cost import estimate_seconds
 from gpt_experiments.sweep.definition import SweepDefinition

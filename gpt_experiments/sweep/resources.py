@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gpt_experiments.errors import ConfigError, shown
-from gpt_experiments.execution import ExecutorName, Hardware
+from gpt_experiments.execution import EXECUTORS
+from gpt_experiments.execution.protocol import Hardware
 from gpt_experiments.parameters import check_whole_number, is_finite_number
 from gpt_experiments.sweep.definition import MOST_TRIALS
 from gpt_experiments.sweep.grouping import GroupLimit
@@ -22,7 +23,7 @@ _MOST_WRITERS: Final = 8  # of each worker: each takes some 400 MiB of main memo
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How to run, as against what.
+    """How to run a sweep.
 
     Args:
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -44,9 +45,11 @@ class RunOptions:
     force: bool = False
     replicas: int | None = None
     take_over: bool = False
-    executor: ExecutorName = "local"
+    executor: str = "local"
 
     def __post_init__(self) -> None:
+        if self.executor not in EXECUTORS:
+            raise ConfigError(f"executor must be one of {', '.join(EXECUTORS)}, but got {shown(self.executor)}")
         if self.workers is not None:
             check_whole_number("workers", self.workers, 1, _MOST_WORKERS)
         if self.replicas is not None:

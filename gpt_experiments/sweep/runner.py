@@ -12,7 +12,8 @@ from gpt_experiments import names
 from gpt_experiments.config import Budget, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError, without_secrets
-from gpt_experiments.execution import Hardware, make_executor
+from gpt_experiments.execution import make_executor
+from gpt_experiments.execution.protocol import Hardware
 from gpt_experiments.kernels import can_be_compiled
 from gpt_experiments.records import PlannedTrial, SweepListener, SweepStart, SweepSummary, TrialRecord
 from gpt_experiments.signals import StopRequest

@@ -8,11 +8,10 @@ import pytest
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.execution import Executor
 from gpt_experiments.execution.group_training import Trainer
 from gpt_experiments.execution.inline import InlineExecutor
 from gpt_experiments.execution.local import LocalExecutor
-from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, JobStopped, Notice, Trained
+from gpt_experiments.execution.protocol import Event, Executor, Job, JobDone, JobFailed, JobStopped, Notice, Trained
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training import Evaluation, train_group
 from tests.support import trainers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpt_experiments.execution import Hardware
+from gpt_experiments.execution.protocol import Hardware
 
 
 def hardware(**changes: Any) -> Hardware:

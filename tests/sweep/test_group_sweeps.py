@@ -17,9 +17,9 @@ from mlflow.entities import Run
 from gpt_experiments import names
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.execution import Executor
 from gpt_experiments.execution.group_training import Trainer
 from gpt_experiments.execution.local import LocalExecutor
+from gpt_experiments.execution.protocol import Executor
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.records import PlannedTrial, TrialRecord
 from gpt_experiments.sweep.coordinator import Coordinator, RunContext

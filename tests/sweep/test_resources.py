@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from gpt_experiments.errors import ConfigError
-from gpt_experiments.execution import Hardware
+from gpt_experiments.execution.protocol import Hardware
 from gpt_experiments.execution.worker import WorkerSetup
 from gpt_experiments.sweep.resources import RunOptions, find_hardware, usable_cores
 
