@@ -39,7 +39,7 @@ _OWN_TEXT_LENGTH: Final = 32
 def write_trial_files(
     result: TrainingResult, trial: Trial, corpus: Corpus, label: str, folder: Path
 ) -> dict[str, list[float]]:
-    """All files of a finished trial, below `folder`, which is made, under the names that its run shows.
+    """Write all files of a finished trial into the new `folder`, under the names that its run shows.
 
     Returns the scores of its attention heads, as `write_model_files`.
     """
@@ -62,7 +62,7 @@ def write_trial_files(
 def write_model_files(
     model: GPT, corpus: Corpus, label: str, val: SplitLoss, folder: Path, *, seed: int
 ) -> dict[str, list[float]]:
-    """What can be said of a model without its training, below `folder`.
+    """Write the files that describe a model without its training, below `folder`.
 
     `sample.txt`; `loss_by_position.csv`; `attention/` with heatmaps and an explorer on each of the study's two texts,
     and the scores of every head. A corpus that lacks a character of those texts is shown on the beginning of its own
@@ -113,7 +113,7 @@ def sample_text(model: GPT, tokenizer: Tokenizer, *, seed: int) -> str:
 
 
 def write_attention(model: GPT, tokenizer: Tokenizer, text: str, label: str, folder: Path) -> list[Path]:
-    """One heatmap a layer, `layer_1.png` and on, and `mean.png`, on `text` as far as the model's context reaches.
+    """Draw a heatmap for each layer, `layer_1.png` and on, and `mean.png`, on the `text` that fits the context.
 
     Returns the files' paths. Raises CorpusError for a character that the model does not know.
     """
@@ -133,7 +133,7 @@ def write_attention(model: GPT, tokenizer: Tokenizer, text: str, label: str, fol
 def write_explorer(
     model: GPT, tokenizer: Tokenizer, text: str, label: str, folder: Path, *, scores: HeadScores | None = None
 ) -> Path:
-    """`explorer.html`: a page to look into every head on `text`, as far as the model's context and the page reach.
+    """Write `explorer.html`, a page that shows every head on `text`, as far as the context and the page reach.
 
     `scores` are the heads' as measured elsewhere, on the validation split; without them they are measured on `text`.
 
@@ -151,7 +151,7 @@ def write_explorer(
         title=f"{label}: attention",
         scores={_score_title(name): tensor.numpy() for name, tensor in measured.scores.items()},
         head_names=[[measured.name(layer, head) for head in range(maps.shape[1])] for layer in range(maps.shape[0])],
-        scores_note=f"Measured on {where}; induction on random characters that are said twice.",
+        scores_note=f"Measured on {where}; induction is measured on a random sequence repeated twice.",
     )
     path = folder / Path(names.EXPLORER_FILE).name
     path.write_text(page, encoding="utf-8", newline="\n")

@@ -28,11 +28,11 @@ from gpt_experiments.parameters import (
 )
 
 TRAINING_VERSION: Final = 3
-"""Raised whenever the same inputs would train to another result; part of every cell. The golden-loss test holds it."""
+"""Raised whenever the same inputs would give another result; part of every cell. The golden-loss test checks it."""
 
 Budget = Literal["steps", "tokens", "flops"]
 BUDGETED: Final = ("steps", "eval_interval", "warmup_steps")
-"""What another budget than steps changes of a variant's training."""
+"""The parameters of a variant's training that a budget other than steps changes."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -44,7 +44,7 @@ class Variant:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Variant:
-        """The variant of these values, by the parameters' names; what is missing has its default.
+        """The variant with these values, by the parameters' names; missing ones have their defaults.
 
         Raises:
             ConfigError: a value of the wrong type or out of range, alone or together with others.
@@ -121,9 +121,9 @@ class ModelConfig:
 
 
 def setup_at_budget(variant: Variant, baseline: Variant, *, vocab_size: int, budget: Budget) -> TrainingSetup:
-    """How a variant trains that is to spend what the baseline's shape would spend in as many steps.
+    """The training with which a variant spends what the baseline's shape would spend in as many steps.
 
-    At a budget of `steps` that is the setup as it stands; at `tokens` or `flops` the steps, and in proportion those
+    At a budget of `steps` that is the variant's own setup; at `tokens` or `flops` the steps, and in proportion those
     between evaluations and those of the warm-up, are as many as use up the baseline's training tokens or floating-point
     operations.
 
@@ -189,9 +189,9 @@ class Trial:
 
 
 def identity_fields(of: Shape | TrainingSetup) -> dict[str, Value]:
-    """What an identity says of a shape or a training setup.
+    """The fields of a shape or a training setup that are part of an identity.
 
-    A parameter that is younger than TRAINING_VERSION is left out where it has its default, so that adding it changes no
+    A parameter that is newer than TRAINING_VERSION is left out if it has its default, so that adding it changes no
     identity of an existing store.
     """
     return {

@@ -1,4 +1,4 @@
-"""The one exception family whose message is meant for the person at the keyboard, and how it repeats their values."""
+"""The exceptions whose messages are meant for the user, and how messages repeat the user's values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST_PATH: Final = 160
 _LONGEST_LINE: Final = 300
 _LONGEST_MESSAGE: Final = 600
 _SCHEME_END: Final = re.compile(r"(?<=[A-Za-z0-9+.-])://(?!/)")
-# The value of odbc_connect is a whole address of its own, with a password somewhere.
+# The value of odbc_connect is a complete address of its own, which may hold a password.
 _SECRET_IN_QUERY: Final = re.compile(
     r"(?i)((?:[?&;]|%3B)[\w.-]*(?:password|passwd|pwd|token|secret|odbc_connect)(?:=|%3D))[^&\s'\"`)]+"
 )
@@ -58,7 +58,7 @@ def _cut(text: str, longest: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what the error says, without secrets, cut to a readable length; its kind if it says nothing."""
+    """The first line of the error's message, without secrets, cut to a readable length; its kind if it is empty."""
     line = without_secrets((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip())
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 4]} ..."
 
@@ -93,7 +93,7 @@ _SHORT: Final = _Short()
 
 
 class ExperimentError(Exception):
-    """Something the user can put right: its message names the value, the rule and the remedy.
+    """Something that the user can correct: its message names the value, the rule and the remedy.
 
     The command line prints the message without a traceback. Every other exception is a bug in this program and keeps
     its traceback.
@@ -101,7 +101,7 @@ class ExperimentError(Exception):
 
 
 class ConfigError(ExperimentError, ValueError):
-    """A hyperparameter, training option or sweep definition breaks a rule.
+    """A parameter or a sweep definition breaks a rule.
 
     Attributes:
         field: of a sweep definition, where the rule is about one field of it; else empty.
@@ -113,7 +113,7 @@ class ConfigError(ExperimentError, ValueError):
 
 
 class CorpusError(ExperimentError):
-    """A corpus cannot be found, read, checked, or is too short for what is asked of it."""
+    """A corpus cannot be found, read, checked, or is too short for the model."""
 
 
 class CheckpointError(ExperimentError):
@@ -132,11 +132,11 @@ class MissingError(TrackingError):
 
 
 class RunDeletedError(TrackingError):
-    """A run that is being written was deleted by somebody else."""
+    """A run was deleted while it was written."""
 
 
 class BenchmarkError(ExperimentError):
-    """Something that was to be timed failed."""
+    """A benchmark's measurement failed."""
 
 
 class DeviceMemoryError(ExperimentError):

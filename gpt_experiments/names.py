@@ -28,7 +28,7 @@ VERSIONS: Final = "gpt.versions"
 
 # Tags of a registered version, beside variant, cell and corpus
 RUN: Final = "gpt.run"
-SCORE: Final = "gpt.final_val_loss"  # what a champion is challenged on, nats per character
+SCORE: Final = "gpt.final_val_loss"  # the loss that is compared with the champion's, nats per character
 
 # Model registry
 DEFAULT_MODEL: Final = "gpt-experiments"
@@ -53,7 +53,7 @@ TRAIN_SECONDS: Final = "train_seconds"
 EVAL_SECONDS: Final = "eval_seconds"
 TOKENS_PER_SECOND: Final = "tokens_per_second"
 
-# Metrics over heads, layer by layer, are named as `entropy_by_head`; the scores, of which some are multiples of chance
+# Metrics over heads, layer by layer, named as `entropy_by_head`; some scores are multiples of chance
 HEAD_SCORES: Final = ("previous_position", "first_position", "entropy", "same_word", "same_character", "induction")
 MULTIPLES_OF_CHANCE: Final = ("same_character", "induction")
 BY_HEAD: Final = "_by_head"
@@ -65,7 +65,7 @@ POSITIONS_FILE: Final = "loss_by_position.csv"
 CHECKPOINT_FOLDER: Final = "checkpoint"
 MODEL_FOLDER: Final = "model"  # the checkpoint again, as what MLflow loads and serves; only of a registered run
 ATTENTION_FOLDER: Final = "attention"
-SPEAKER_FOLDER: Final = "king_henry"  # in ATTENTION_FOLDER: the same on another text
+SPEAKER_FOLDER: Final = "king_henry"  # in ATTENTION_FOLDER: the same files for another text
 HEADS_FILE: Final = f"{ATTENTION_FOLDER}/heads.csv"
 HEAD_MAPS_FILE: Final = f"{ATTENTION_FOLDER}/scores.png"
 EXPLORER_FILE: Final = f"{ATTENTION_FOLDER}/explorer.html"

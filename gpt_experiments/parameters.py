@@ -1,6 +1,6 @@
 """The parameters of a trial: each is declared once, and everything that must know them derives from that.
 
-A declaration says what a value may be, and how a person is told of it. From it come the checks, the options of the
+A declaration says what a value may be, and describes it to the user. From it come the checks, the options of the
 command line, the fields of a sweep file, the search spaces, what trials that train as one batched model may differ in,
 how a run's text is read back, and the table in the documentation.
 """
@@ -37,12 +37,12 @@ class Parameter:
         kind: the type of its values; a whole number is also a number.
         help: what it is, in a few words, for `--help` and the documentation.
         low, high: the bounds of a whole number, both included.
-        accepts, rule, remedy: of another number: the check, the same in words, and what to try instead.
-        choices: of a text.
+        accepts, rule, remedy: for any other number: the check, the same in words, and what to try instead.
+        choices: for a text.
         may_differ: whether trials that train as one batched model may differ in it.
         is_younger: whether it came after TRAINING_VERSION, so that earlier trials have none. Its default must then be
-            what the program did without it, and may change only together with TRAINING_VERSION, which makes the
-            parameter an old one.
+            what the program did without it, and may change only together with TRAINING_VERSION; the parameter is then
+            no longer a younger one.
     """
 
     name: str = ""
@@ -141,13 +141,13 @@ def _declare(default: Value, declared: Parameter) -> Any:
     return dataclasses.field(default=default, metadata={_DECLARATION: declared})
 
 
-def _check_each(settings: Shape | TrainingSetup) -> None:
+def _check_each(values: Shape | TrainingSetup) -> None:
     """Check each field by itself, and keep numbers that need not be whole as floats."""
-    for name, declared in declared_in(type(settings)).items():
-        value = getattr(settings, name)
+    for name, declared in declared_in(type(values)).items():
+        value = getattr(values, name)
         declared.check(value)
         if declared.kind is float:
-            object.__setattr__(settings, name, float(value))
+            object.__setattr__(values, name, float(value))
 
 
 def declared_in(of: Any) -> dict[str, Parameter]:
@@ -159,7 +159,7 @@ def declared_in(of: Any) -> dict[str, Parameter]:
     }
 
 
-# The bounds of whole numbers are generous for one large GPU, and small enough that a slip of the hand is caught.
+# The bounds of whole numbers are generous for one large GPU, and small enough that a typing mistake is caught.
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -271,7 +271,7 @@ class TrainingSetup:
             )
         if self.min_learning_rate and self.schedule != "cosine":
             raise ConfigError(
-                f"min_learning_rate={self.min_learning_rate:g} goes with schedule=cosine, but the schedule is "
+                f"min_learning_rate={self.min_learning_rate:g} needs schedule=cosine, but the schedule is "
                 f"{self.schedule}; choose cosine, or leave min_learning_rate out"
             )
         if self.min_learning_rate > self.learning_rate:

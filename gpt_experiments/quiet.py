@@ -9,7 +9,7 @@ import warnings
 from typing import Final
 
 DEBUG_VARIABLE: Final = "GPT_EXPERIMENTS_DEBUG"
-"""Where it is set, a developer wants to see tracebacks, warnings and log records."""
+"""If it is set, a developer wants to see tracebacks, warnings and log records."""
 
 _QUIET_VARIABLE: Final = "GPT_EXPERIMENTS_QUIET_LIBRARIES"  # inherited by the processes that this one starts
 _MLFLOW_LEVEL_VARIABLE: Final = "MLFLOW_LOGGING_LEVEL"
@@ -27,7 +27,7 @@ def wants_log() -> bool:
 def quieten_libraries() -> None:
     """From now on, here and in processes started from here, no library writes to the screen by itself.
 
-    What our own parts have to say goes through listeners and exceptions. Warnings that the user asked Python for, with
+    This program's own messages go through listeners and exceptions. Warnings that the user asked Python for, with
     `-W` or PYTHONWARNINGS, are shown, and log records where the user has set MLFLOW_LOGGING_LEVEL.
     """
     if wants_debugging():
@@ -41,9 +41,9 @@ def quieten_libraries() -> None:
 
 
 def quieten_worker() -> None:
-    """In a process that another one started: what of `quieten_libraries` is not inherited.
+    """Do in a child process what it does not inherit from `quieten_libraries`.
 
-    Warnings are hidden in every worker, also where the sweep was started from Python, unless somebody asked for them.
+    Warnings are hidden in every worker, also where the sweep was started from Python, unless the user asked for them.
     """
     if wants_debugging():
         return

@@ -1,4 +1,4 @@
-"""What is known of a trial and of a sweep: one record while a trial is planned, one when it has ended."""
+"""Records of trials and sweeps: one for a planned trial, one for a trial that has ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Outcome(StrEnum):
     FINISHED = "finished"
     REUSED = "reused"  # a run that was finished before has its result
     FAILED = "failed"
-    STOPPED = "stopped"  # by the sweep's method, which has seen enough of it
+    STOPPED = "stopped"  # by the sweep's method, because of its losses
     INTERRUPTED = "interrupted"
 
 
@@ -83,7 +83,7 @@ class StoredTrial:
 
     Attributes:
         run_id: its newest run that is finished, else its newest run; empty where there is none.
-        finished: that run, where it is finished and whole.
+        finished: that run, if it is finished and complete.
         has_failed: whether the newest run has failed.
         reason: why there is no result, as far as that is known.
     """
@@ -138,7 +138,7 @@ class SweepSummary:
     Attributes:
         parent_run_id: the run that holds the trials; None for a single trial.
         trials: how each trial that was started or reused ended.
-        total: the trials that the sweep consists of; of an adaptive method that was cut short: at most.
+        total: the trials that the sweep consists of; for an adaptive method that was cut short, the most.
     """
 
     name: str
@@ -165,7 +165,7 @@ class SweepSummary:
 
 
 class SweepListener(Protocol):
-    """Hears of everything as it happens, in the parent process, from one thread."""
+    """Is called with everything as it happens, in the parent process, from one thread."""
 
     def sweep_started(self, start: SweepStart) -> None: ...
     def trial_started(self, planned: PlannedTrial) -> None: ...

@@ -18,15 +18,15 @@ except ImportError:  # Windows, which cannot lock a folder: what a killed proces
     _fcntl = None
 
 _PREFIX: Final = "gpt-experiments-scratch-"
-_UNFINISHED: Final = ".new-" + _PREFIX  # not yet locked: nobody else may touch it
+_UNFINISHED: Final = ".new-" + _PREFIX  # not yet locked: no other process may touch it
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """An empty folder among the system's temporary ones, removed with what is in it when the block ends.
 
-    This process holds a lock on it, which the system drops when the process ends, however that happens. So whoever
-    makes a folder next can tell which ones are left over, also from another container that shares the place.
+    This process holds a lock on it, which the system drops when the process ends, however that happens. So the
+    next process that makes a folder sees which ones are left over, also from another container that shares the place.
     """
     if _fcntl is None:
         with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
@@ -46,7 +46,7 @@ def _make() -> tuple[Path, int]:
     """A new folder and the descriptor that holds its lock; its name is final only once it is locked."""
     unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED))
     lock = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY)
-    with contextlib.suppress(OSError):  # a file system without locks: then nobody can take it for left over either
+    with contextlib.suppress(OSError):  # a file system without locks, where no folder counts as left over
         _fcntl.flock(lock, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
     folder = unfinished.with_name(_PREFIX + unfinished.name.removeprefix(_UNFINISHED))
     unfinished.rename(folder)

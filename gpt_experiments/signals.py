@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: a request that a loop looks at, or KeyboardInterrupt where no loop looks."""
+"""Turns Ctrl-C, SIGTERM and a closed terminal into a stop request, or into KeyboardInterrupt."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _HANG_UP: Final = getattr(signal, "SIGHUP", None)  # Windows has none, and canno
 _OF_TERMINALS: Final = tuple(number for number in (signal.SIGINT, _HANG_UP) if number is not None)
 _CAN_HOLD_BACK: Final = hasattr(signal, "pthread_sigmask")
 _SIGNALS: Final = (*_OF_TERMINALS, signal.SIGTERM)
-_SECONDS_OF_ECHO: Final = 1.0  # a shell and the system, or `timeout`, may each send what is one request
+_SECONDS_OF_ECHO: Final = 1.0  # a shell and the system, or `timeout`, may each send a signal for one request
 
 
 class _Requests:
-    """Tells a new request from the echo of an earlier one: a closed terminal is no insistence, nor is haste."""
+    """Separates new requests from repetitions: a hang-up after a signal, or a quick second signal."""
 
     def __init__(self) -> None:
         self._first: float | None = None
@@ -40,7 +40,7 @@ class StopRequest:
     """Inside the block, the first signal sets `requested`; one a second later or more raises KeyboardInterrupt.
 
     A signal that was ignored when the program started stays so: SIGHUP under `nohup`, Ctrl-C in a script's background.
-    Outside the main thread, where Python lets nobody handle signals, the block changes nothing.
+    Outside the main thread, where Python cannot handle signals, the block changes nothing.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def interrupt_on_termination() -> Callable[[], bool]:
     """From now on SIGTERM and a closed terminal do as Ctrl-C does, so that files and runs under way are closed.
 
     Returns:
-        Whether one of them has come: a library may have made another error of the KeyboardInterrupt.
+        Whether one of them has come: a library may have turned the KeyboardInterrupt into another error.
     """
     requests = _Requests()
 

@@ -1,4 +1,4 @@
-"""Common beliefs about the five hyperparameters, each put to the test of one sweep."""
+"""Common beliefs about the five hyperparameters, each tested on one sweep."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from gpt_experiments.analysis.results import SweepResults, level_name
 Standing = Literal["supported", "contradicted", "undecided", "not tested"]
 
 MARGIN: Final = 0.01
-"""Nats per character: a smaller difference counts as none where a belief says that there is none."""
+"""Nats per character: a smaller difference counts as none in a belief that says so."""
 
 MUCH: Final = 0.05
-"""Nats per character: what a belief's "much" asks for at least."""
+"""Nats per character: the least difference that counts as "much" in a belief."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Belief:
-    """A belief and what the sweep says of it; `evidence` is a sentence with the number that decides, or what lacks."""
+    """A belief and what the sweep says about it; `evidence` has the deciding number, or what is missing."""
 
     claim: str
     standing: Standing
@@ -34,7 +34,7 @@ class Belief:
 
 @dataclass(frozen=True, kw_only=True)
 class _Test:
-    """One quantity, a value a seed: the belief holds where it lies below `below` (or above, where `above` is set).
+    """One quantity, one value for each seed; the belief holds if it is below `below`, or above `above` if that is set.
 
     Attributes:
         says: names the quantity in a sentence.
@@ -104,8 +104,8 @@ def _part(test: _Test, found: Estimate, p_value: float) -> Standing:
 def _sentence(test: _Test, found: Estimate) -> str:
     interval = "" if math.isnan(found.low) else f" (95 % interval {found.low:+.4f} to {found.high:+.4f})"
     bound = _bound(test)
-    asked = f"; asked: {'below' if test.below is not None else 'above'} {bound:g}" if bound else ""
-    return f"{test.says} {found.mean:+.4f} {test.unit}{interval}{asked}."
+    required = f"; required: {'below' if test.below is not None else 'above'} {bound:g}" if bound else ""
+    return f"{test.says} {found.mean:+.4f} {test.unit}{interval}{required}."
 
 
 def _difference(

@@ -16,8 +16,8 @@ Verdict = Literal["better", "worse", "undecided", "no difference seen", "no verd
 SEED_SD: Final = 0.005
 """A usual standard deviation of one variant's validation loss over seeds, nats per character; see `noise`.
 
-Between two that were measured on Tiny Shakespeare: 0.003 of the baseline after 1,000 steps of the study's setup (four
-seeds), and 0.011 of the eleven variants after 150 steps of batches of 8 at a learning rate of 1e-3 (two seeds).
+It lies between two that were measured on Tiny Shakespeare: 0.003 of the baseline after 1,000 steps of the study's setup
+(four seeds), and 0.011 of the eleven variants after 150 steps of batches of 8 at a learning rate of 1e-3 (two seeds).
 """
 
 
@@ -48,15 +48,15 @@ class Effect:
 
     @property
     def n(self) -> int:
-        """How many seeds say it."""
+        """How many seeds it rests on."""
         return self.difference.n
 
     @property
     def verdict(self) -> Verdict:
-        """What the sweep says of the level; nothing where there is but one seed to say it.
+        """The verdict on the level; there is none if it rests on one seed.
 
-        Undecided is a level whose own interval excludes no difference, but which the correction for all comparisons
-        does not let pass.
+        A level is undecided if its own interval excludes zero, but its verdict does not survive the correction for all
+        comparisons.
         """
         if math.isnan(self.p_adjusted):
             return "no verdict"

@@ -1,4 +1,4 @@
-"""Means with their uncertainty: what a handful of seeds can and cannot tell."""
+"""Means with their uncertainty: what a few seeds can and cannot show."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable(sd: float, n: int, comparisons: int) -> float:
-    """The least mean difference of `n` pairs that a verdict could be given on, corrected for the comparisons.
+    """The least mean difference of `n` pairs that could get a verdict, corrected for the comparisons.
 
     Args:
         sd: standard deviation of a single paired difference.

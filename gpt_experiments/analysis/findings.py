@@ -1,4 +1,4 @@
-"""The written analysis: sentences made from a sweep's numbers, and from nothing else."""
+"""The written analysis: sentences made from a sweep's numbers alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_LOST: Final = 20
 
 
 def overall(results: SweepResults, found: Sequence[Effect]) -> list[str]:
-    """What the sweep says as a whole: the best variant, the strongest hyperparameter, how much noise there is."""
+    """Sentences on the whole sweep: the best variant, the strongest hyperparameter, how much noise there is."""
     sentences = [_best_sentence(results)]
     if found:
         strongest = max(found, key=lambda effect: abs(effect.difference.mean))
@@ -37,7 +37,7 @@ def _verdicts_sentence(results: SweepResults, tested: Sequence[Effect], total: i
     undecided = sum(effect.verdict == "undecided" for effect in tested)
     text = f"Of {len(tested)} comparisons {decided} are better or worse at 5 % after Holm's correction"
     if undecided:
-        text += f", and {undecided} would be if each stood alone: more seeds would settle them"
+        text += f", and {undecided} would be without the correction: more seeds would settle them"
     if len(tested) < total:
         text += f"; {total - len(tested)} more have only one seed, so no verdict"
     sd = noise(results)
@@ -54,7 +54,7 @@ def _best_sentence(results: SweepResults) -> str:
     )
     baseline = results.by_variant[results.by_variant["label"] == "baseline"]
     if best["label"] == "baseline":
-        return f"{text}; nothing that was tried beats it."
+        return f"{text}; no other variant beats it."
     if len(baseline):
         base = baseline.iloc[0]
         text += (
@@ -78,16 +78,16 @@ def _one_seed_sentence(results: SweepResults, comparisons: int) -> str:
     needed = " and ".join(f"{detectable(math.sqrt(2) * sd, n, comparisons):.3f} with {n} seeds" for n in _ENOUGH_SEEDS)
     known = f"{sd:g} nats per character, as they usually do" if measured is None else f"{sd:.4f}, as they do here"
     return (
-        "One seed cannot tell an effect from luck, and no comparison has more, so there are no verdicts here. If seeds "
-        f"of one variant differ by {known}, a difference would have to exceed about {needed} to get one."
+        "One seed cannot separate an effect from luck, and no comparison has more, so there are no verdicts here. If "
+        f"seeds of one variant differ by {known}, a difference would have to exceed about {needed} to get one."
     )
 
 
 def more_seeds_command(results: SweepResults, shipped: Container[str]) -> str:
-    """What to type to add seeds without training again what is there.
+    """The command that adds seeds without repeating trained trials.
 
     Args:
-        shipped: sweeps that go by their name alone; another one is trained from a file, whose place is not recorded.
+        shipped: sweeps that are known by name; any other is read from a file, whose path is not recorded.
     """
     name = results.name if results.name in shipped else f"{results.name}.yaml"
     words = ["python", "-m", "gpt_experiments", "sweep", f"./{name}" if name.startswith("-") else name]
@@ -123,7 +123,7 @@ def _no_effects_sentence(results: SweepResults, name: str) -> str:
     """Why no level of a hyperparameter that varies could be compared with the baseline's."""
     base = results.base_level(name)
     if base in results.levels(name):
-        return f"No pair of finished trials differs in {name} alone, so nothing can be said of it."
+        return f"No pair of finished trials differs in {name} alone, so nothing can be said about it."
     by_level = results.finished.groupby(name)[LOSS].mean().items()
     means = ", ".join(f"{loss:.4f} at {level_name(name, float(str(level)))}" for level, loss in by_level)
     return (
@@ -158,7 +158,7 @@ def _cost_sentence(results: SweepResults, effect: Effect) -> str:
 def _takeaway(results: SweepResults, name: str, mine: Sequence[Effect]) -> str:
     verdicts = {effect.verdict for effect in mine}
     if verdicts == {"no verdict"}:
-        return "Takeaway: a direction, not yet evidence; more seeds would tell."
+        return "Takeaway: this is a direction, not yet evidence; more seeds would decide."
     decided = [effect for effect in mine if effect.verdict in ("better", "worse")]
     leaning = [effect for effect in mine if effect.verdict == "undecided"]
     if not decided and leaning:
@@ -174,8 +174,9 @@ def _takeaway(results: SweepResults, name: str, mine: Sequence[Effect]) -> str:
         edge = best.level in (results.levels(name)[0], results.levels(name)[-1])
         beyond = "; the best level is the last one tried, so a better one may lie beyond it" if edge else ""
         return f"Takeaway: {level_name(name, best.level)} is the better choice here{beyond}."
-    losing = " and ".join(level_name(name, effect.level) for effect in decided)
-    return f"Takeaway: stay at {level_name(name, mine[0].base_level)}; {losing} cost loss."
+    worse = " and ".join(level_name(name, effect.level) for effect in decided)
+    verb = "is" if len(decided) == 1 else "are"
+    return f"Takeaway: stay at {level_name(name, mine[0].base_level)}; {worse} {verb} worse."
 
 
 def _seeds_of(found: Sequence[Effect]) -> str:
@@ -186,14 +187,14 @@ def _seeds_of(found: Sequence[Effect]) -> str:
 
 def caveats(results: SweepResults) -> list[str]:
     """What the design forces a reader to keep in mind."""
-    said = [
+    sentences = [
         f"Every variant was trained with the same learning rate, {results.training.get('learning_rate', 'unknown')}, "
         "which need not suit all sizes equally.",
         f"All losses are those after a short training: {results.training.get('steps', '?')} steps of the baseline. "
-        "A variant that learns slowly is not one that ends badly.",
+        "A variant that learns slowly may still end well.",
     ]
     if results.budget == "steps" and "block_size" in results.varied:
-        said.append(
+        sentences.append(
             "Equal steps are not equal tokens: a batch at block_size=256 holds eight times the characters of one at "
             "block_size=32, so longer contexts also saw more text. `--budget tokens` compares at equal text."
             if {32, 256} <= set(results.levels("block_size"))
@@ -201,13 +202,13 @@ def caveats(results: SweepResults) -> list[str]:
             "`--budget tokens` compares at equal text."
         )
     if results.budget == "tokens":
-        said.append("Every variant saw as many training characters as the baseline; steps differ with block_size.")
+        sentences.append("Every variant saw as many training characters as the baseline; steps differ with block_size.")
     if results.budget == "flops":
-        said.append("Every variant spent as many floating-point operations as the baseline; its steps differ.")
+        sentences.append("Every variant spent as many floating-point operations as the baseline; its steps differ.")
     if results.finished["hardware"].nunique() > 1 or results.finished["device"].nunique() > 1:
-        said.append("Trials ran on different hardware, so their times cannot be compared.")
-    said += _at_the_edge(results)
-    return said
+        sentences.append("Trials ran on different hardware, so their times cannot be compared.")
+    sentences += _at_the_edge(results)
+    return sentences
 
 
 def _at_the_edge(results: SweepResults) -> list[str]:
@@ -225,10 +226,12 @@ def _at_the_edge(results: SweepResults) -> list[str]:
 def missing(results: SweepResults) -> list[str]:
     """Which trials of the sweep have no result, and why, as far as that is known; of many, the first twenty."""
     lost = results.trials[results.trials["outcome"] != FINISHED].to_dict("records")
-    said = []
+    sentences = []
     for row in lost[:_MOST_LOST]:
         what = "failed" if row["outcome"] == "failed" else "is missing"
-        said.append(f"{row['label']} (seed {row['seed']}) {what}" + (f": {row['reason']}" if row["reason"] else ""))
+        sentences.append(
+            f"{row['label']} (seed {row['seed']}) {what}" + (f": {row['reason']}" if row["reason"] else "")
+        )
     if len(lost) > _MOST_LOST:
-        said.append(f"... and {len(lost) - _MOST_LOST} more")
-    return said
+        sentences.append(f"... and {len(lost) - _MOST_LOST} more")
+    return sentences

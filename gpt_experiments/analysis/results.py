@@ -1,4 +1,4 @@
-"""What a sweep has found, as data frames: the one thing that statistics, figures and the report are made from."""
+"""A sweep's results as data frames, from which statistics, figures and the report are made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpt_experiments.config import Budget, Variant
 from gpt_experiments.parameters import HYPERPARAMETERS, as_text
 
 LOSS: Final = "final_val_loss"
-"""What variants are compared by: the validation loss after the last step, of the weights that the checkpoint holds."""
+"""Variants are compared by the validation loss after the last step, whose weights the checkpoint holds."""
 
 FINISHED: Final = "finished"
 
@@ -33,8 +33,8 @@ class SweepResults:
         samples: the sample text of each run.
         training: the setup of the baseline, as names and values.
         parameters: the five hyperparameters, and any parameter of the training that has levels too.
-        variants_wanted: how many variants the sweep was to try at most; None where it was all there are.
-        left_out: what of the sweep could not be read, a sentence each.
+        variants_wanted: how many variants the sweep was to try at most; None for all.
+        left_out: sentences on what could not be read of the sweep.
     """
 
     name: str

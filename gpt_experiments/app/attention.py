@@ -14,12 +14,12 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, shortened
 from gpt_experiments.models.source import load_model
 
-_MOST_WEIGHTS: Final = 2**28  # of all heads together, which take a GiB
+_MOST_WEIGHTS: Final = 2**28  # weights of all heads together, which take 1 GiB
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnAttention:
-    """The files that were written, and what a user should know of them; an empty notice where there is nothing."""
+    """The files that were written, and a notice for the user, which may be empty."""
 
     files: tuple[Path, ...]
     notice: str
@@ -28,7 +28,7 @@ class DrawnAttention:
 def draw_attention(
     model: str, text: str | None, folder: Path, *, tracking_uri: str | None, open_corpus: Callable[[], Corpus]
 ) -> DrawnAttention:
-    """One figure a layer, one with the mean over heads, and the explorer, in `folder`, which is made.
+    """Draw one figure for each layer, one with the mean over heads, and the explorer, into the new `folder`.
 
     Args:
         model: a run id, a models:/ URI, a checkpoint folder, or a notebook-format file.

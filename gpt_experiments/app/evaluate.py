@@ -21,10 +21,10 @@ def evaluate_file(
     tracking_uri: str | None,
     experiment: str,
 ) -> PretrainedScores:
-    """Evaluate a file's model on the corpus, and leave what it is like in a run. See `evaluate_pretrained`.
+    """Evaluate a file's model on the corpus, and record the results as a run. See `evaluate_pretrained`.
 
     Raises:
-        ExperimentError: the device, the file, the corpus or the store cannot serve.
+        ExperimentError: the device, the file, the corpus or the store cannot be used.
     """
     target = resolve_device(device)
     store = Store(tracking_uri, experiment)

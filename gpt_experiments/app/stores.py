@@ -7,10 +7,10 @@ from gpt_experiments.tracking import Store
 
 
 def existing_store(tracking_uri: str | None, experiment: str, purpose: str) -> Store:
-    """The store with an experiment that is there.
+    """Open the store, which must have the experiment already.
 
     Args:
-        purpose: what there is nothing to, as in `report`.
+        purpose: the verb in the error message, such as `report`.
 
     Raises:
         TrackingError: there is no such store, or no such experiment in it.

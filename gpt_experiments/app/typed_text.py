@@ -12,9 +12,9 @@ _ESCAPES = {r"\n": "\n", r"\t": "\t"}
 
 
 def typed_text(text: str, tokenizer: Tokenizer) -> str:
-    r"""The text that is meant: for a model that knows no backslash, `\n` is a newline and `\t` a tab.
+    r"""The text that the user means: `\n` is a newline and `\t` a tab, unless the model's vocabulary has the backslash.
 
-    A shell hands both over as two characters. A model that knows the backslash gets it as it stands.
+    A shell passes both as two characters. A model that knows the backslash gets the text unchanged.
     """
     if "\\" in tokenizer.vocabulary:
         return text

@@ -14,7 +14,7 @@ from gpt_experiments.sweep.resources import usable_cores
 from gpt_experiments.tracking.provenance import git_commit, source_tags
 from gpt_experiments.training import describe_device
 
-_SIZE: Final = {"cpu": 1024, "mps": 4096, "cuda": 8192}  # of the square matrices
+_SIZE: Final = {"cpu": 1024, "mps": 4096, "cuda": 8192}  # rows of the square matrices
 _REPEATS: Final = 8
 
 
@@ -50,7 +50,7 @@ def matrix_flops(device: torch.device) -> float:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

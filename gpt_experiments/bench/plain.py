@@ -1,6 +1,6 @@
 """The plain way to train, as a notebook would: a module a head, windows stacked in a loop, losses from random batches.
 
-What everything else is measured against. Its model is the reference that the tests hold the fast one to.
+Everything else is measured against it. Its model is the reference with which the tests compare the fast one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _reference() -> ModuleType:
 
 
 class PlainTraining:
-    """A trial trained the plain way; constant learning rate and float32 only, as the study has them."""
+    """A trial trained the plain way; only with the study's constant learning rate and float32."""
 
     def __init__(self, trial: Trial, corpus: Corpus, device: torch.device) -> None:
         torch.manual_seed(trial.seed)
@@ -48,7 +48,7 @@ class PlainTraining:
         self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=trial.training.learning_rate)
 
     def step(self) -> Tensor:
-        """One optimisation step; the loss before it, nats per character, left on the device."""
+        """Take one optimisation step; returns the loss before it, nats per character, on the device."""
         loss = self._loss("train")
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -18,7 +18,7 @@ from gpt_experiments.sweep.definition_file import load_definition
 
 
 def run_plain(definition: SweepDefinition, corpus: Corpus, device: torch.device, scale: float) -> list[float]:
-    """Train every variant the plain way, one after the other; their last validation losses, nats per character.
+    """Train every variant the plain way, one after the other; returns their last validation losses, nats per character.
 
     An evaluation takes `scale` of the batches that it takes in the study.
     """

@@ -1,4 +1,4 @@
-"""What a benchmark measured: raw times, what follows from them, and their JSON."""
+"""The results of a benchmark: measured times, ratios of them, and their JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Spread:
 
     @classmethod
     def of_ratios(cls, numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
-        """Of the ratios, round by round."""
+        """The spread of the ratios, round by round."""
         pairs = zip(numerators, denominators, strict=True)
         return cls.of([numerator / denominator for numerator, denominator in pairs])
 
@@ -58,7 +58,7 @@ class StepTimes:
     """One variant's training steps, plain and ours in turn, one CPU thread each.
 
     Attributes:
-        seconds: by way, of a step: one value a round.
+        seconds: of a step, by way; one value for each round.
         flops: floating-point operations of a step, attention counted over the whole square of a window.
         memory: by way, the peak bytes: of the process on a CPU, reserved for its tensors on CUDA.
     """
@@ -81,10 +81,10 @@ class StepTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingTimes:
-    """What becomes of the baseline's steps when there are more of something: `seeds` or `workers`.
+    """The speed of the baseline's steps with more `seeds` or `workers`.
 
     Attributes:
-        tokens_per_second: by how many there are, of all of them together: one value a round.
+        tokens_per_second: of all of them together, by their number; one value for each round.
     """
 
     what: str
@@ -101,12 +101,12 @@ class ScalingTimes:
 @dataclass(frozen=True, kw_only=True)
 class SweepTimes:
     """Whole sweeps, plain and ours in turn, each by a process of its own on the whole machine; start-up, compiling and
-    evaluations are included, and of ours what it writes to MLflow.
+    evaluations are included, and for ours the writing to MLflow.
 
     Attributes:
-        scale: the study's steps, evaluations and corpus times this.
-        seconds: by way, of the sweep: one value a round.
-        in_trials: of ours, seconds of training and evaluation of all trials together: one value a round.
+        scale: the factor on the study's steps, evaluations and corpus.
+        seconds: of the sweep, by way; one value for each round.
+        in_trials: for ours, seconds of training and evaluation of all trials together; one value for each round.
     """
 
     variants: int
@@ -133,7 +133,7 @@ class SweepTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class OrchestrationTimes:
-    """A sweep of many trials of one step each: what it costs beside the training, in seconds.
+    """A sweep of many trials of one step each: what it costs apart from the training, in seconds.
 
     Attributes:
         wall: of the whole sweep.
@@ -150,7 +150,7 @@ class OrchestrationTimes:
 
     @property
     def files(self) -> float:
-        """Worker time a trial beside training and evaluation: figures, sample, explorer, checkpoint, waiting."""
+        """Worker time of a trial apart from training and evaluation: figures, sample, explorer, checkpoint, waiting."""
         return (self.wall * self.workers - self.training - self.evaluation) / self.trials
 
 
@@ -165,6 +165,6 @@ class BenchResult:
     orchestration: OrchestrationTimes | None = None
 
     def write(self, path: Path) -> None:
-        """As JSON, with every single time."""
+        """Write everything as JSON, with every measured time."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Runs the parts of a benchmark one after the other, and says what it is at."""
+"""Runs the parts of a benchmark one after the other, and reports its progress."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class BenchOptions:
     Args:
         parts: of `steps`, `scaling`, `sweep` and `orchestration`.
         quick: the baseline alone, and everything once.
-        rounds: times that each thing is measured; None is 3, or 1 when quick.
+        rounds: times that each measurement is repeated; None is 3, or 1 when quick.
         steps: training steps in each measurement; None is 8, or 300 on an accelerator.
-        scale: of the study that the measured sweep is; None is 0.02, or 0.004 when quick.
-        workers: processes of our sweeps; None is what a sweep takes by itself.
+        scale: of the measured sweep, as a factor on the study; None is 0.02, or 0.004 when quick.
+        workers: processes of our sweeps; None is the sweep's own default.
 
     Raises:
         ConfigError: a number out of range.
@@ -57,15 +57,15 @@ class BenchOptions:
 
 _QUICK_LEVELS: Final = {"n_layer": (1,), "n_embed": (32,)}  # two small variants beside the baseline
 
-Progress = str | tuple[BenchResult, str]
+BenchProgress = str | tuple[BenchResult, str]
 """What is measured next, or everything so far with the part that has just been measured."""
 
 
-def run_bench(options: BenchOptions, corpus: Corpus) -> Iterator[Progress]:
-    """Measure part by part; the last result that comes holds everything.
+def run_bench(options: BenchOptions, corpus: Corpus) -> Iterator[BenchProgress]:
+    """Measure part by part; the last result holds everything.
 
     Raises:
-        ExperimentError: the device is not there, the corpus too short, or something that was to be timed failed.
+        ExperimentError: there is no such device, the corpus is too short, or a measurement failed.
     """
     device = resolve_device(options.device)
     if device.type == "cuda":
@@ -101,7 +101,7 @@ def run_bench(options: BenchOptions, corpus: Corpus) -> Iterator[Progress]:
         result = dataclasses.replace(result, sweep=sweep)
         yield result, "sweep"
     if "orchestration" in options.parts:
-        yield "what a sweep costs beside its training"
+        yield "what a sweep costs apart from its training"
         many = swept if options.quick else load_definition("grid")
         orchestration = time_orchestration(many, str(device), workers=options.workers)
         yield dataclasses.replace(result, orchestration=orchestration), "orchestration"

@@ -1,4 +1,4 @@
-"""What more seeds, and more worker processes, make of the baseline's training steps."""
+"""Times the baseline's training steps with more seeds and with more worker processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from gpt_experiments.training import Progress, devices_of, prepare_process, trai
 def time_seeds(
     trial: Trial, corpus: Corpus, device: torch.device, counts: Sequence[int], *, rounds: int
 ) -> ScalingTimes:
-    """So many seeds of the trial trained as one batched model, as a sweep trains them on an accelerator."""
+    """Time so many seeds of the trial as one batched model, as a sweep trains them on an accelerator."""
     short, longer = excerpt(corpus, PART_OF_CORPUS), with_warm_up(trial, device)
     rates: dict[int, list[float]] = {count: [] for count in counts}
     with prepared(device):
@@ -43,7 +43,7 @@ def time_seeds(
 def time_workers(
     trial: Trial, corpus: Corpus, device: torch.device, counts: Sequence[int], *, rounds: int
 ) -> ScalingTimes:
-    """So many processes that each train the trial at the same time, as a sweep's workers do.
+    """Time so many processes that each train the trial at the same time, as a sweep's workers do.
 
     Raises:
         BenchmarkError: a process fails.

@@ -23,7 +23,7 @@ from gpt_experiments.training import Evaluation, Progress, TrainingResult, prepa
 
 WARM_UP: Final = {"cpu": 2, "mps": 50, "cuda": 50}  # steps that are not timed: compiling, capturing, first touches
 _STEPS_TO_PEAK: Final = 5  # three warm up, one captures, and one is a replay
-PART_OF_CORPUS: Final = 20_000  # characters: what a step costs does not depend on how many there are
+PART_OF_CORPUS: Final = 20_000  # characters; the cost of a step does not depend on their number
 
 Timer = Callable[[Trial, Corpus, torch.device], float]
 """Seconds of a step, as many steps as the trial has, after a warm-up."""
@@ -50,7 +50,7 @@ def time_steps(trial: Trial, label: str, corpus: Corpus, device: torch.device, *
 
 
 def in_turn(number: int) -> tuple[Way, Way]:
-    """Both ways, in the order of the round of that number: what warms the machine up for the other alternates."""
+    """Both ways, in the order for the round of that number, which alternates."""
     return WAYS if number % 2 == 0 else WAYS[::-1]
 
 
@@ -85,7 +85,7 @@ TIMERS: Final[dict[Way, Timer]] = {"plain": time_plain, "ours": time_ours}
 
 
 def time_events(events: Iterable[Progress | Evaluation], warm_up: int) -> float:
-    """Seconds of a step, from the progress that training tells of once `warm_up` steps are over."""
+    """Seconds of a step, from the progress that training reports after `warm_up` steps."""
     begun: tuple[int, float] | None = None
     ended = (0, 0.0)
     for event in events:
@@ -146,7 +146,7 @@ def _in_process(function: Callable[..., int], *arguments: object) -> int:
 
 @contextmanager
 def prepared(device: torch.device) -> Iterator[None]:
-    """Inside, the process is set up as a sweep's worker is: one thread, and kernels that repeat their results."""
+    """Set the process up in the block as a sweep's worker: one thread, and kernels with repeatable results."""
     with _threads_and_kernels_restored():
         prepare_process(device, 1)
         yield

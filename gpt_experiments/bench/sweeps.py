@@ -1,4 +1,4 @@
-"""Times whole sweeps as their users run them, and what a sweep costs beside its training."""
+"""Times whole sweeps as their users run them, and what a sweep costs apart from its training."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def time_sweeps(
 ) -> SweepTimes:
     """Time the sweep at `scale` both ways, in turn, each in processes of its own.
 
-    Steps, the corpus and with it the exact evaluations, and the batches of the plain ones, shrink alike, so that their
-    shares are the study's; what does not shrink is ours alone: starting processes, compiling, files, MLflow.
+    Steps, the corpus with its exact evaluations, and the batches of plain evaluations shrink alike, so that their
+    shares are the study's. Only our overhead does not shrink: starting processes, compiling, files, MLflow.
 
     Raises:
         BenchmarkError: one of the commands fails.
@@ -93,10 +93,10 @@ def _tracking_uri(folder: Path, number: int) -> str:
 
 
 class _Silent:
-    """A listener for a sweep that nobody watches."""
+    """A listener that shows nothing."""
 
-    def _ignore(self, told: object, more: object = None) -> None:
-        """Say nothing of it."""
+    def _ignore(self, event: object, more: object = None) -> None:
+        """Show nothing."""
 
     sweep_started = trial_started = trial_ended = notice = sweep_ended = trial_progress = trial_evaluated = _ignore
 

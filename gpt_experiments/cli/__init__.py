@@ -38,7 +38,7 @@ class _Misuse(click.ClickException):
 
 @contextmanager
 def _brief_misuse() -> Iterator[None]:
-    """Click repeats whatever was typed, however long."""
+    """Shorten a usage error: Click repeats whatever was typed, however long."""
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
@@ -49,15 +49,15 @@ def _brief_misuse() -> Iterator[None]:
 
 
 def _show_traceback(error: BaseException) -> None:
-    """For a developer, what the one line of the error leaves out."""
+    """Show a developer the traceback that the one-line error leaves out."""
     if wants_debugging():
         click.echo(without_secrets("".join(traceback.format_exception(error))), err=True)
 
 
 class _Program(click.Group):
-    """Prints an error of the user's, or of the system, as one paragraph; status 2 for a wrong value, 1 for failed work.
+    """Prints an error of the user or of the system as one paragraph.
 
-    What is left is a bug, and is raised.
+    The status is 2 for a wrong value and 1 for failed work. Any other error is a bug, and is raised.
     """
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
@@ -95,7 +95,7 @@ def program() -> None:
 for command in (sweep, report, register, train, evaluate, attention, generate, data, bench):
     program.add_command(command)
 
-# Its name until 0.1.0; a baseline is the variant that others are compared with.
+# The name of `evaluate` until 0.1.0; a baseline is now only the variant that others are compared with.
 _baseline = copy.copy(evaluate)
 _baseline.name, _baseline.hidden = "baseline", True
 program.add_command(_baseline)
@@ -107,18 +107,18 @@ def main() -> None:
     quieten_libraries()
     let_threads_sleep()
     was_interrupted = interrupt_on_termination()
-    os.environ["MPLBACKEND"] = "agg"  # a notebook's is a module that may not be here, and then nothing is drawn
+    os.environ["MPLBACKEND"] = "agg"  # a notebook sets one that may not be installed here
     status = _run(was_interrupted)
     lost = end_of_output()
     if lost is not None:
-        status = status or 1  # what was asked for is not there; work that is stored elsewhere stays
+        status = status or 1  # the user lacks some output; work that is stored elsewhere stays
         if lost:
-            click.echo(f"Error: standard output cannot be written ({lost}); its rest is lost", err=True)
+            click.echo(f"Error: standard output cannot be written ({lost}); the rest of it is lost", err=True)
     sys.exit(status)
 
 
 def _run(was_interrupted: Callable[[], bool]) -> int:
-    """The exit status of the command; a bug is shown in a line."""
+    """Run the command and return its exit status; a bug is shown in one line."""
     try:
         program(prog_name="gpt-experiments")
     except SystemExit as end:

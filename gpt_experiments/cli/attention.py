@@ -25,10 +25,10 @@ from gpt_experiments.cli.options import data_option, open_corpus, tracking_uri_o
 def attention(model: str, text: str | None, output: Path, data: str | None, tracking_uri: str | None) -> None:
     r"""Draw where each head of MODEL looks.
 
-    One figure a layer with a panel for each head, one with the mean over heads for every layer, and explorer.html, a
-    page for the browser on which every weight can be read. MODEL is a run id, a models:/ URI, a checkpoint folder, or
-    a notebook-format .pth file (whose vocabulary is that of --data). In --text, \n is a newline and \t a tab, unless
-    the model knows the backslash itself.
+    Writes one figure for each layer with a panel for each head, one figure with the mean over heads of every layer,
+    and explorer.html, a page on which every weight can be read. MODEL is a run id, a models:/ URI, a checkpoint
+    folder, or a notebook-format .pth file (with the vocabulary of --data). In --text, \n is a newline and \t a tab,
+    unless the model's vocabulary has the backslash.
     """
     from gpt_experiments.app.attention import draw_attention
 

@@ -19,20 +19,26 @@ PARTS = ("steps", "scaling", "sweep", "orchestration")
 
 @click.command()
 @click.option(
-    "--part", "parts", type=click.Choice(PARTS), multiple=True, help="Only this part; may be given again. Default: all."
+    "--part",
+    "parts",
+    type=click.Choice(PARTS),
+    multiple=True,
+    help="Measure only this part; can be repeated. Default: all.",
 )
-@click.option("--quick", is_flag=True, help="The baseline alone, few steps, a tiny sweep: about a minute.")
-@click.option("--rounds", type=int, metavar="N", help="Times that each thing is measured.  [default: 3; quick: 1]")
+@click.option("--quick", is_flag=True, help="Measure only the baseline and a tiny sweep: about a minute.")
+@click.option(
+    "--rounds", type=int, metavar="N", help="Times that each measurement is repeated.  [default: 3; quick: 1]"
+)
 @click.option("--steps", type=int, metavar="N", help="Training steps in each measurement.  [default: 8; on a GPU 300]")
 @click.option(
     "--scale", type=float, metavar="X", help="The measured sweep: the study times X.  [default: 0.02; quick: 0.004]"
 )
-@click.option("--workers", type=int, metavar="N", help="Processes of our sweeps. Default: as `sweep` takes.")
+@click.option("--workers", type=int, metavar="N", help="Processes of our sweeps. Default: as many as `sweep` uses.")
 @click.option(
     "--output",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write every single time there, as JSON.",
+    help="Write every measured time to this file, as JSON.",
 )
 @device_option
 @data_option
@@ -49,8 +55,9 @@ def bench(
 ) -> None:
     """Measure how fast training is here.
 
-    Ours and the plain way, as a notebook would train, take turns: single training steps of the study's eleven variants,
-    whole small sweeps, more seeds and more workers, and what a sweep costs beside its training. A few minutes.
+    Measures this program and plain training, as a notebook does it, in turn: single training steps of the study's
+    eleven variants, whole small sweeps, more seeds and more workers, and what a sweep costs apart from its training.
+    It takes a few minutes.
     """
     from gpt_experiments.bench.run import BenchOptions
 
@@ -60,11 +67,11 @@ def bench(
     corpus = open_corpus(data)
     _measure(options, corpus, output)
     if output is not None:
-        click.echo(f"\nEvery single time: {output}")
+        click.echo(f"\nEvery measured time: {output}")
 
 
 def _measure(options: BenchOptions, corpus: Corpus, output: Path | None) -> None:
-    """Each part's table, and the file with all so far, as soon as the part is measured."""
+    """Print each part's table and write the results so far, as soon as the part is measured."""
     from gpt_experiments.bench.run import run_bench
     from gpt_experiments.cli.bench_tables import tables
     from gpt_experiments.cli.console import standard_console

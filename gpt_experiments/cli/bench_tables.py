@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def tables(result: BenchResult, part: str) -> Iterator[RenderableType]:
-    """What there is to show of one part of the result."""
+    """Yield what is shown of one part of the result."""
     if part == "machine":
         machine = result.machine
         yield (
@@ -56,7 +56,7 @@ def _steps(result: BenchResult) -> Table:
 
 def _use(result: BenchResult) -> Table:
     table = _table(
-        "What the device gives (of attention the whole square counts), and what it takes",
+        "Throughput (GFLOP/s count the whole square of attention) and memory",
         "variant",
         "tokens/s",
         "GFLOP/s",
@@ -77,7 +77,7 @@ def _use(result: BenchResult) -> Table:
 
 
 def _growth(steps: Sequence[StepTimes]) -> Table:
-    table = _table("How a step's cost grows: times the baseline's", "variant", "plain", "ours")
+    table = _table("How a step's cost grows: multiples of the baseline's", "variant", "plain", "ours")
     for times in steps[1:]:
         row = (times.step(way).median / steps[0].step(way).median for way in ("plain", "ours"))
         table.add_row(times.label, *(f"{ratio:.2f}×" for ratio in row))
@@ -86,7 +86,7 @@ def _growth(steps: Sequence[StepTimes]) -> Table:
 
 def _scaling(times: ScalingTimes) -> Table:
     title = {"seeds": "Seeds of the baseline as one batched model", "workers": "Processes that train side by side"}
-    table = _table(title[times.what], times.what, "tokens/s together", "times one", "cost, times one")
+    table = _table(title[times.what], times.what, "total tokens/s", "speed-up", "relative cost")
     for count in times.tokens_per_second:
         gain = times.gain(count)
         table.add_row(str(count), _spread(times.rate(count)), _spread(gain, sign="×"), f"{count / gain.median:.2f}×")
@@ -97,14 +97,14 @@ def _sweep(result: BenchResult) -> Table:
     sweep = result.sweep
     assert sweep is not None
     table = _table(
-        f"{sweep.variants} variants at {sweep.scale:g} of the study, {sweep.steps} steps, from the command on",
+        f"{sweep.variants} variants at {sweep.scale:g} of the study, {sweep.steps} steps, timed with the whole command",
         "",
         "seconds",
         "throughput",
     )
     table.add_row("plain, one process", _spread(sweep.total("plain")), "1×")
     table.add_row(f"ours, {sweep.workers} workers", _spread(sweep.total("ours")), _spread(sweep.ratio, sign="×"))
-    table.add_row("of ours, beside training and evaluation", _spread(sweep.beside), "")
+    table.add_row("ours, apart from training and evaluation", _spread(sweep.beside), "")
     return table
 
 
@@ -127,7 +127,7 @@ def _orchestration(result: BenchResult) -> Table:
 
 
 def _spread(spread: Spread, *, unit: float = 1, sign: str = "") -> str:
-    """As '2.55× (2.41–2.60)'; of a single measurement the number alone."""
+    """Formatted as '2.55× (2.41–2.60)'; a single measurement is the number alone."""
     median, least, largest = (value * unit for value in (spread.median, spread.least, spread.largest))
     digits = 2 if median < 10 else 1 if median < 100 else 0
     between = "" if least == largest else f" ({least:,.{digits}f}–{largest:,.{digits}f})"

@@ -1,4 +1,4 @@
-"""Where the screen is, and whether it is one on which lines can be drawn anew."""
+"""The console of standard output, and whether its lines can be redrawn."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rich.console import Console
 from gpt_experiments.cli.streams import can_redraw
 from gpt_experiments.cli.tables import UNBROKEN
 
-_NARROWEST: Final = 20  # cells: below it what is drawn anew would wrap
+_NARROWEST: Final = 20  # cells; on a narrower terminal redrawn lines would wrap
 
 
 def standard_console() -> Console:
-    """Standard output; only a terminal has a right margin, and is interactive if what it shows can be drawn over."""
+    """Return a console for standard output; only a terminal has a right margin and may have redrawn lines."""
     is_terminal = sys.stdout.isatty()
     return Console(
         force_terminal=is_terminal,  # Rich takes FORCE_COLOR for a terminal; escape codes would end up in log files

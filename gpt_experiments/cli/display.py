@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class QuietDisplay:
-    """Tells of failures as they happen, and of the sweep in one line at its end."""
+    """Prints failures as they happen, and the sweep in one line at its end."""
 
     def __init__(self, console: Console) -> None:
         self._console = _unbroken(console)
@@ -57,7 +57,7 @@ class QuietDisplay:
 
 
 class PlainDisplay:
-    """Tells of every start, evaluation, end and notice in one line, for a log or another program to read."""
+    """Prints every start, evaluation, end and notice in one line, for a log or another program to read."""
 
     def __init__(self, console: Console, next_commands: NextCommands) -> None:
         self._console, self._next_commands = _unbroken(console), next_commands
@@ -89,11 +89,11 @@ class PlainDisplay:
 
     def trial_ended(self, record: TrialRecord) -> None:
         trial = self._known.trial_ended(record)
-        told = result(record, trial)
+        ending = result(record, trial)
         left = "" if record.outcome == "interrupted" else about(self._known.seconds_left())
         ahead = f", {left} left" if left else ""
         name = trial_name(record.planned, with_seed=True)
-        self._print(f"{record.outcome} {name}: {told} [{self._known.ended} of {self._known.total}{ahead}]")
+        self._print(f"{record.outcome} {name}: {ending} [{self._known.ended} of {self._known.total}{ahead}]")
 
     def notice(self, text: str) -> None:
         self._print(f"notice: {text}")
@@ -103,7 +103,7 @@ class PlainDisplay:
 
     @property
     def _known(self) -> Scoreboard:
-        assert self._board is not None, "a sweep tells of its start before anything else"
+        assert self._board is not None, "a sweep reports its start before anything else"
         return self._board
 
     def _print(self, text: str) -> None:
@@ -123,7 +123,7 @@ def make_display(
 
     Args:
         quiet: only failures and the final line.
-        next_commands: returns, of the sweep's summary, the commands to type next, each with what it does.
+        next_commands: returns the commands to type next after a sweep, each with its purpose.
         console: where to print; None takes standard output.
     """
     screen = console or standard_console()

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from gpt_experiments.records import SweepSummary
     from gpt_experiments.tracking import Store
 
-INTERRUPTED: Final = 130  # what a shell reports of a program that Ctrl-C ended
+INTERRUPTED: Final = 130  # the status that a shell reports after Ctrl-C
 # What `mlflow ui` can open: a database, or a folder.
 _ADDRESS_OF_DATABASE: Final = re.compile(r"(?:sqlite|postgresql|mysql|mssql|file)\b|(?!databricks|[a-z+-]+:)")
 
 
 def exit_status(summary: SweepSummary) -> int:
-    """0 where every trial has a result, 130 interrupted, 1 where a trial failed or was not started."""
+    """Return 0 if every trial has a result, 130 if interrupted, 1 if a trial failed or was not started."""
     if summary.interrupted:
         return INTERRUPTED
     return 0 if summary.is_complete else 1
@@ -45,7 +45,7 @@ def next_commands(summary: SweepSummary, *, store: Store, tracking_uri: str | No
     there = where + (f" --experiment {shlex.quote(experiment)}" if experiment != names.DEFAULT_EXPERIMENT else "")
     commands = []
     if not summary.is_complete:
-        # --force would train again what is done, and nobody is left to take the sweep over from.
+        # --force would train finished trials again, and the sweep is taken over already.
         again = [argument for argument in sys.argv[1:] if argument not in ("--force", "--take-over")]
         typed = shlex.join(map(without_secrets, again))
         commands.append((f"{program} {typed}", "go on: train only what is missing"))
@@ -84,21 +84,21 @@ def model_commands(model: str, prompt: str, *, tracking_uri: str | None) -> list
 
 
 def _tracking_option(tracking_uri: str | None) -> str:
-    """What the program needs to find the store again; one that the environment names is found without."""
+    """The option with which the program finds the store again; empty if the environment names the store."""
     return f" --tracking-uri {shlex.quote(without_secrets(tracking_uri))}" if tracking_uri else ""
 
 
 def _backend_option(uri: str) -> str:
-    """What `mlflow ui` needs to open the store: it heeds no MLFLOW_TRACKING_URI, and alone opens `mlflow.db` here."""
+    """The option that `mlflow ui` needs: it ignores MLFLOW_TRACKING_URI, and by default opens `mlflow.db` here."""
     if uri == f"sqlite:///{Path('mlflow.db').absolute()}" and not os.environ.get("MLFLOW_BACKEND_STORE_URI"):
         return ""
     if without_secrets(uri) != uri and os.environ.get("MLFLOW_TRACKING_URI") == uri:
-        return ' --backend-store-uri "$MLFLOW_TRACKING_URI"'  # its password is not for the screen
+        return ' --backend-store-uri "$MLFLOW_TRACKING_URI"'  # the screen must not show its password
     return f" --backend-store-uri {shlex.quote(without_secrets(uri))}"
 
 
 def _python() -> str:
-    """What to type for this Python: `python` where that is the one, else its path, seen from here if it lies below."""
+    """The command for this Python: `python` if the shell finds this one, else its path, relative if it is below."""
     found = shutil.which("python")
     if found is not None and Path(found).absolute() == Path(sys.executable):
         return "python"

@@ -19,7 +19,7 @@ from gpt_experiments.cli.options import (
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @parameter_options("attention_scale")
-@click.option("--seed", default=names.DEFAULT_SEED, show_default=True, help="Of the sample.")
+@click.option("--seed", default=names.DEFAULT_SEED, show_default=True, help="Seed of the sample.")
 @device_option
 @data_option
 @tracking_options
@@ -34,9 +34,9 @@ def evaluate(
 ) -> None:
     """Evaluate, sample and draw a pre-trained model.
 
-    FILE is a state dict in the notebook's format, whose configuration is read off the shapes, or a checkpoint of
+    FILE is a state dict in the notebook's format, whose configuration is read from the shapes, or a checkpoint of
     this program. The result is an MLflow run of its own, with attention heatmaps and a checkpoint that the other
-    commands take.
+    commands accept.
     """
     from gpt_experiments.app.evaluate import evaluate_file
 

@@ -1,4 +1,4 @@
-"""How an error is put to the user: one short paragraph without secrets, and of a bug where its traceback is."""
+"""How an error is shown to the user: one short paragraph without secrets; a bug also names its traceback's file."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def bug(error: BaseException) -> str:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
     except OSError:
-        return f"{what}. This is a bug in gpt-experiments; with {DEBUG_VARIABLE}=1 it shows its traceback"
+        return f"{what}. This is a bug in gpt-experiments; set {DEBUG_VARIABLE}=1 to see its traceback"
     return f"{what}. This is a bug in gpt-experiments; please report it with its traceback, {path}"

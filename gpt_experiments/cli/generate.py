@@ -14,7 +14,7 @@ from gpt_experiments.cli.options import data_option, device_option, open_corpus,
     "--prompt", default="\n", metavar="TEXT", help=r"Text to continue; \n is a newline.  [default: a newline]"
 )
 @click.option("--max-new-tokens", default=300, show_default=True, help="Characters to generate.")
-@click.option("--temperature", default=1.0, show_default=True, help="0 takes the likeliest character every time.")
+@click.option("--temperature", default=1.0, show_default=True, help="0 always takes the likeliest character.")
 @click.option("--top-k", type=int, metavar="K", help="Sample among the K likeliest characters; 0: among all.")
 @click.option("--num-samples", default=1, show_default=True, help="Samples to draw at once.")
 @click.option("--seed", default=names.DEFAULT_SEED, show_default=True, help="Equal seeds give equal text.")
@@ -35,8 +35,8 @@ def generate(
 ) -> None:
     r"""Generate text with MODEL.
 
-    MODEL is a run id, a models:/ URI, a checkpoint folder, or a notebook-format .pth file (whose vocabulary is that of
-    --data). In --prompt, \n is a newline and \t a tab, unless the model knows the backslash itself.
+    MODEL is a run id, a models:/ URI, a checkpoint folder, or a notebook-format .pth file (with the vocabulary of
+    --data). In --prompt, \n is a newline and \t a tab, unless the model's vocabulary has the backslash.
     """
     from gpt_experiments.app.generate import generate_texts
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _REFRESHES_PER_SECOND: Final = 4
 _BAR_WIDTH: Final = 10
 _BAR_STYLE: Final = "cyan"
-_LINES_KEPT: Final = 8  # of the screen's height: for the sweep's bar, headers, and the newest trials that have ended
+_LINES_KEPT: Final = 8  # lines left for the sweep's bar, headers, and the newest trials that have ended
 
 
 class LiveDisplay:
@@ -95,11 +95,11 @@ class LiveDisplay:
 
     @property
     def _known(self) -> Scoreboard:
-        assert self._board is not None, "a sweep tells of its start before anything else"
+        assert self._board is not None, "a sweep reports its start before anything else"
         return self._board
 
     def __rich__(self) -> RenderableType:
-        """What Rich draws at the lower end, anew each time."""
+        """Return what Rich draws at the lower end of the terminal."""
         width, height = self._console.size
         with self._lock:
             board = self._known
@@ -117,9 +117,9 @@ def _sweep_bar(board: Scoreboard, width: int) -> Text:
 
 
 def _rows(board: Scoreboard, width: int, height: int) -> list[Text]:
-    """As many running trials as leave room for the rest, and how many more there are.
+    """Rows of the running trials that fit on the screen, and a line that counts the others.
 
-    Those that are only being saved come last: of a large group they would hide what trains.
+    Trials that are only being saved come last; those of a large group would otherwise hide the trials in training.
     """
     trials = sorted(board.running.values(), key=lambda trial: trial.phase == "saving")
     shown = trials[: max(1, height - _LINES_KEPT)]
@@ -127,13 +127,13 @@ def _rows(board: Scoreboard, width: int, height: int) -> list[Text]:
         return []
     hidden = len(trials) - len(shown)
     saving = sum(trial.phase == "saving" for trial in trials[len(shown) :])
-    told = f"... {hidden} more running" + (f", {saving} of them saving" if saving else "")
-    more = [literal(told, "dim")] if hidden else []
+    text = f"... {hidden} more running" + (f", {saving} of them saving" if saving else "")
+    more = [literal(text, "dim")] if hidden else []
     return [aligned(_columns(board, shown), width), *more]
 
 
 def _columns(board: Scoreboard, trials: Sequence[RunningTrial]) -> list[Column]:
-    """In the order of the screen; what tells two trials apart never gives way."""
+    """Columns in the order of the screen; those that identify a trial are never left out."""
     labels = [trial.planned.label for trial in trials]
     columns = [Column(header="running", cells=labels, at_least=board.label_width, left=True)]
     if len(board.seeds) > 1:

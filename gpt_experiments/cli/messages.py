@@ -1,4 +1,4 @@
-"""What the displays say of a sweep in words, from its first line to the commands to type next."""
+"""The texts that the displays show of a sweep, from its first line to the commands to type next."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def trial_name(planned: PlannedTrial, *, with_seed: bool) -> str:
 
 
 def start_lines(start: SweepStart) -> list[tuple[str, str]]:
-    """A sweep's head: pairs of a word and what it stands for."""
+    """The first lines of a sweep's display: pairs of a word and its value."""
     done = start.total - start.to_train
     counts = [(start.to_train, "to train"), (done, "already done")]
     todo = ", ".join(f"{count} {what}" for count, what in counts if count)
@@ -39,7 +39,7 @@ def start_lines(start: SweepStart) -> list[tuple[str, str]]:
     if start.replicas > 1:
         workers += f", training up to {start.replicas} trials as one"
     if start.writers:
-        workers += f"; files by {counted(start.writers, 'writer')} each"
+        workers += f"; each with {counted(start.writers, 'file writer')}"
     return [
         ("sweep", f"{start.name}: {counted(start.total, 'trial')} of {length_of(start.steps, start.budget)}, {todo}"),
         ("device", f"{start.device}, {start.hardware}"),
@@ -60,11 +60,11 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def told_groups(groups: Sequence[int]) -> str:
+def describe_groups(groups: Sequence[int]) -> str:
     """`9 groups, each training as one model: 2 of 5 trials, 7 of 1 trial`; `groups` has each one's number of trials."""
     sizes = sorted(Counter(groups).items(), reverse=True)
-    told = ", ".join(f"{count} of {counted(size, 'trial')}" for size, count in sizes)
-    return f"{counted(len(groups), 'group')}, each training as one model: {told}"
+    parts = ", ".join(f"{count} of {counted(size, 'trial')}" for size, count in sizes)
+    return f"{counted(len(groups), 'group')}, each training as one model: {parts}"
 
 
 def result(record: TrialRecord, trial: RunningTrial | None = None) -> str:
@@ -89,12 +89,12 @@ def summary_line(summary: SweepSummary) -> str:
         (outcomes["interrupted"], "interrupted"),
         (summary.total - len(summary.trials), "not started"),
     ]
-    told = ", ".join(f"{count} {what}" for count, what in counts if count) or "no trials"
+    outcome = ", ".join(f"{count} {what}" for count, what in counts if count) or "no trials"
     time = format_seconds(summary.seconds)
     if cut_short:
-        text = f"{summary.name}: {'interrupted' if summary.interrupted else 'out of time'} after {time}: {told}"
+        text = f"{summary.name}: {'interrupted' if summary.interrupted else 'out of time'} after {time}: {outcome}"
     else:
-        text = f"{summary.name}: {told} in {time}"
+        text = f"{summary.name}: {outcome} in {time}"
     scored = best_first(summary.trials)
     if not scored:
         return text
@@ -104,7 +104,7 @@ def summary_line(summary: SweepSummary) -> str:
 
 
 def print_left_out(sentences: Sequence[str]) -> None:
-    """What a report or a registration could not read, and what came of it, on the standard error."""
+    """Print to standard error what a report or a registration could not read, and what followed from it."""
     click.echo("Could not be read:", err=True)
     for sentence in sentences[:_MOST_LEFT_OUT]:
         click.echo(f"  {sentence}", err=True)
@@ -113,7 +113,7 @@ def print_left_out(sentences: Sequence[str]) -> None:
 
 
 def print_ending(console: Console, summary: SweepSummary, next_commands: NextCommands) -> None:
-    """The table of results, failures with their reasons, the summary, and what to type next."""
+    """Print the table of results, failures with their reasons, the summary, and what to type next."""
     console.print()
     if summary.trials:
         console.print(results_table(summary.trials, console.width))
@@ -139,7 +139,7 @@ def _print_failures(console: Console, summary: SweepSummary) -> None:
 
 
 def print_commands(console: Console, commands: Sequence[tuple[str, str]]) -> None:
-    """Each command on an unbroken line, so that it can be copied; what it does beside it where all of them fit."""
+    """Print each command on an unbroken line, so that it can be copied; its purpose is beside it where all fit."""
     console.print()
     console.print(literal("Next:", "bold"))
     longest = max(cell_len(command) for command, _ in commands)

@@ -71,7 +71,7 @@ def parameter_options(*wanted: str) -> Callable[[_Command], _Command]:
 
 
 def open_corpus(data: str | None, *, quiet: bool = False) -> Corpus:
-    """The corpus that `--data` names, or the default one; what is tried on the way goes to standard error."""
+    """Open the corpus that `--data` names, or the default one; messages on the way go to standard error."""
     from gpt_experiments.corpus.sources import load_corpus
 
     def report(text: str) -> None:

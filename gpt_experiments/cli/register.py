@@ -12,16 +12,18 @@ from gpt_experiments.cli.options import tracking_options
 
 @click.command()
 @click.argument("reference", metavar="[SWEEP | RUN]", required=False)
-@click.option("--name", default=names.DEFAULT_MODEL, show_default=True, metavar="NAME", help="Of the registered model.")
+@click.option(
+    "--name", default=names.DEFAULT_MODEL, show_default=True, metavar="NAME", help="Name of the registered model."
+)
 @click.option("--force", is_flag=True, help="Make it the champion even if it is not better than the present one.")
 @tracking_options
 def register(reference: str | None, name: str, force: bool, tracking_uri: str | None, experiment: str) -> None:
     """Register the best model of a sweep.
 
-    The variant with the lowest mean validation loss over its seeds, after the last step; of its trials the best one.
-    It becomes a new version in MLflow's model registry, and `champion` if it is better than the version that is.
+    Picks the variant with the lowest mean validation loss over its seeds, after the last step, then its best trial.
+    That becomes a new version in MLflow's model registry, and `champion` if it is better than the present champion.
     SWEEP is a sweep's name or run id, by default the one last worked on; the RUN id of a trial or of a pre-trained
-    model registers that run. What cannot be read is passed over and named, and the exit status is then 1.
+    model registers that run. Runs that cannot be read are skipped and listed, and the exit status is then 1.
     """
     from gpt_experiments.app.register import register_best
     from gpt_experiments.cli.console import standard_console

@@ -38,9 +38,9 @@ def report(
 ) -> None:
     """Report what a sweep found.
 
-    SWEEP is a sweep's name or the id of its run; without it, the sweep last worked on. The report, a page with its
-    figures and tables, goes to a folder and to the sweep's run, made from the store alone. What cannot be read is left
-    out and named, and the exit status is then 1.
+    SWEEP is a sweep's name or the id of its run, by default the one last worked on. The report is a page with figures
+    and tables, made from the store alone; it goes to a folder and to the sweep's run. What cannot be read is left out
+    and listed, and the exit status is then 1.
     """
     from gpt_experiments.app.report import report_sweep
     from gpt_experiments.cli.messages import print_left_out

@@ -20,8 +20,8 @@ class RunningTrial:
 
     Attributes:
         heard_at: when its latest event came; None before the first.
-        paced_from: when its first progress came, and at which step that was: the first steps of a process are slow,
-            and no part of its pace.
+        paced_from: when its first progress came, and at which step. The steps before are slow, so its pace leaves
+            them out.
         batch_loss, train_loss, val_loss: the latest, nats per character; None until known.
     """
 
@@ -76,7 +76,7 @@ class Scoreboard:
         self.label_width = len("block_size=256")
         self._started_at = clock()
         self._durations: list[float] = []  # of the trials that were trained here, seconds
-        self._at_once = start.workers  # trials that train side by side: a group's do so in one worker
+        self._at_once = start.workers  # trials that train at the same time; those of a group share a worker
 
     @property
     def now(self) -> float:
@@ -93,7 +93,7 @@ class Scoreboard:
 
     @property
     def part_done(self) -> float:
-        """From 0 to 1: trials that have ended, and of each running trial the part that is done."""
+        """From 0 to 1: the trials that have ended, and the parts of the running ones that are done."""
         under_way = sum(trial.step / trial.steps for trial in self.running.values())
         return (self.ended + under_way) / max(1, self.total)
 
@@ -126,13 +126,13 @@ class Scoreboard:
         self.seeds.add(record.planned.trial.seed)
         trial = self.running.pop(record.planned.cell, None)
         if trial is not None and record.outcome == "finished":
-            # Where others write the files, its worker has long gone on.
+            # Where writers save the files, the worker was free after the last event.
             free_at = trial.heard_at if self.start.writers and trial.heard_at is not None else self.now
             self._durations.append(free_at - trial.started_at)
         return trial
 
     def seconds_left(self) -> float | None:
-        """A rough figure, as if every trial that waits took the mean time of those known; None when unknown."""
+        """A rough estimate: a waiting trial takes the mean time of the known ones; None when unknown."""
         now = self.now
         waiting = max(0, self.total - self.ended - len(self.running))
         known = [(trial, left) for trial in self.running.values() if (left := trial.seconds_left(now)) is not None]

@@ -1,4 +1,4 @@
-"""Standard input, output and error as every command may take them for granted: open, and never a reason to crash."""
+"""Makes standard input, output and error safe for every command: open, and never a reason to crash."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Final, TextIO
 
 _LOOKALIKES: Final = dict(zip("━─│┃×–—−…‘’“”␣", "=-||x---~''\"\"_", strict=True))
 _ERRORS: Final = "gpt-experiments-lookalike"
-_GONE: Final = (errno.EPIPE, errno.EIO)  # nobody reads any more: `| head`, or a terminal that was closed
+_GONE: Final = (errno.EPIPE, errno.EIO)  # the reader is gone: `| head`, or a closed terminal
 _NOTEBOOKS: Final = ("JPY_PARENT_PID", "COLAB_RELEASE_TAG", "COLAB_GPU", "KAGGLE_KERNEL_RUN_TYPE")
 _FALSE: Final = ("", "0", "false", "no")
 
 
 class ForgivingOutput(io.RawIOBase):
-    """What is written to a descriptor until that fails; from then on everything is dropped and the work goes on.
+    """Writes to a descriptor until that fails; from then on it drops everything, and the work goes on.
 
     Attributes:
         failure: why nothing is written any more; None while all is well.
@@ -38,11 +38,11 @@ class ForgivingOutput(io.RawIOBase):
         return os.isatty(self._descriptor)
 
     def write(self, data: object) -> int:
-        content = memoryview(data)  # type: ignore[arg-type]  # whatever holds bytes
+        content = memoryview(data)  # type: ignore[arg-type]  # anything that holds bytes
         while self.failure is None:
             try:
                 return os.write(self._descriptor, content)
-            except BlockingIOError:  # whoever started us made the pipe non-blocking
+            except BlockingIOError:  # the parent process made the pipe non-blocking
                 select.select([], [self._descriptor], [])
             except OSError as error:
                 self.failure = error
@@ -50,7 +50,7 @@ class ForgivingOutput(io.RawIOBase):
 
 
 def prepare_streams() -> None:
-    """Open what was closed, and let neither an encoding nor a full disk nor a reader that left end a command.
+    """Open closed streams, and keep an encoding, a full disk or a gone reader from ending a command.
 
     A character that the encoding lacks is written as one that looks like it, else as its escape sequence.
     """
@@ -62,7 +62,7 @@ def prepare_streams() -> None:
 
 
 def end_of_output() -> str | None:
-    """Why standard output did not take all that was written; None where it did, '' where nobody wants to know."""
+    """Why some of the output was not written; None if all was, '' if only because its reader is gone."""
     sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if not isinstance(raw, ForgivingOutput) or raw.failure is None:
@@ -71,14 +71,14 @@ def end_of_output() -> str | None:
 
 
 def can_redraw(stream: TextIO) -> bool:
-    """Whether the stream is a terminal that shows only the newest of what is drawn over: no CI job's, no notebook's."""
+    """Whether lines can be redrawn on the stream: it is a terminal, and not that of a CI job or a notebook."""
     in_ci = os.environ.get("CI", "").lower() not in _FALSE
     dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     return stream.isatty() and not (in_ci or dumb or any(os.environ.get(name) for name in _NOTEBOOKS))
 
 
 def _open_closed_descriptors() -> None:
-    """Otherwise the next file that is opened, a database say, would be standard output to every library."""
+    """Open closed descriptors; otherwise the next opened file, say a database, becomes the standard output."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -94,7 +94,7 @@ def _forgiving(stream: TextIO | None) -> TextIO:
     if stream is None:
         return open(os.devnull, "w", encoding="utf-8")
     if not isinstance(stream, io.TextIOWrapper):
-        return stream  # somebody's own, as in a test
+        return stream  # replaced by the caller, as in a test
     stream.flush()
     if sys.platform == "win32" and stream.isatty():
         stream.reconfigure(errors=_ERRORS)

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("definition", metavar="NAME_OR_FILE")
 @click.option("--steps", type=int, metavar="N", help="Optimisation steps, instead of the definition's.")
-@click.option("--seeds", type=int, metavar="K", help="Seeds a variant, instead of the definition's.")
-@click.option("--trials", type=int, metavar="N", help="Variants to try, of a grid, random or tpe sweep.")
+@click.option("--seeds", type=int, metavar="K", help="Seeds of each variant, instead of the definition's.")
+@click.option("--trials", type=int, metavar="N", help="Variants to try in a grid, random or tpe sweep.")
 @click.option(
     "--budget",
     type=click.Choice(["steps", "tokens", "flops"]),
-    help="What every variant gets as much of as the baseline, instead of the definition's.",
+    help="What is equal for every variant, instead of the definition's.",
 )
 @click.option(
     "--workers",
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
     "--replicas",
     type=int,
     metavar="N",
-    help="Trials that train as one batched model, at most. Default: what fits on a GPU; 1 on a CPU.",
+    help="Train at most N trials as one batched model. Default: what fits on a GPU; 1 on a CPU.",
 )
 @click.option(
     "--executor",
     type=click.Choice(tuple(EXECUTORS)),
     default="local",
     show_default=True,
-    help="What trains: local processes, or inline, this process, for a debugger.",
+    help="Train in local processes, or inline, in this process, for a debugger.",
 )
 @click.option("--timeout", type=float, metavar="S", help="Start no further trial after S seconds.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of the time; train nothing.")
-@click.option("--force", is_flag=True, help="Train every trial, also those that a finished run answers.")
+@click.option("--force", is_flag=True, help="Train every trial, also those that have a finished run.")
 @click.option("--take-over", is_flag=True, help="Go on with a sweep that another machine began and left unfinished.")
 @device_option
 @data_option
@@ -79,14 +79,14 @@ def sweep(
     """Train every variant of a sweep as MLflow runs.
 
     NAME_OR_FILE is one-at-a-time, grid, quick, or the path of a YAML file. Run it again and it continues: a trial that
-    a finished run answers is not trained again.
+    has a finished run is not trained again.
     """
     from gpt_experiments.sweep.definition_file import load_definition
 
     wanted = load_definition(definition).with_overrides(steps=steps, seeds=seeds, trials=trials, budget=budget)
 
     from gpt_experiments.sweep.resources import (
-        RunOptions,  # not earlier: a mistyped name is told before torch is loaded
+        RunOptions,  # not earlier: a mistyped name is reported before torch is loaded
     )
 
     options = RunOptions(
@@ -118,7 +118,7 @@ def sweep(
 
 
 def _report(store: Store, summary: SweepSummary, *, quiet: bool) -> bool:
-    """Leave a report in the sweep's run; returns whether it is there and lacks nothing."""
+    """Leave a report in the sweep's run; returns whether it is there and complete."""
     from gpt_experiments.app.sweep import leave_report
     from gpt_experiments.cli.messages import print_left_out
 
@@ -140,7 +140,7 @@ def _print_plan(
 ) -> None:
     """The plan as a table, with times from a few steps timed here; nothing is written anywhere."""
     from gpt_experiments.cli.console import standard_console
-    from gpt_experiments.cli.messages import counted, length_of, told_groups
+    from gpt_experiments.cli.messages import counted, describe_groups, length_of
     from gpt_experiments.cli.tables import format_seconds, plan_table
     from gpt_experiments.sweep.dry_run import dry_run
 
@@ -155,7 +155,7 @@ def _print_plan(
         f"{len(plan.rows) - to_train} done, {to_train} to train"
     )
     if max(plan.groups, default=1) > 1:
-        console.print(told_groups(plan.groups))
+        console.print(describe_groups(plan.groups))
     if plan.note:
         console.print(plan.note)
     console.print(

@@ -26,18 +26,18 @@ OUTCOME_STYLES: Final = {
 
 UNBROKEN: Final = 10_000  # characters; a file has no right margin
 _GAP: Final = 2  # blank cells between columns
-_WIDEST_LABEL: Final = 32  # in a table that is short of room; a longer one wraps between two settings
+_WIDEST_LABEL: Final = 32  # in a table that is short of room; a longer one wraps between two parameters
 
 _Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column that may give way: where there is no room, the one with the highest `expendable` goes first.
+    """A column that may be left out: where there is no room, the one with the highest `expendable` goes first.
 
     Attributes:
         header: of one line or more.
-        expendable: 0 stays always.
+        expendable: 0 for a column that always stays.
         at_least: the least width, cells on the screen.
     """
 
@@ -70,7 +70,7 @@ def about(seconds: float | None) -> str:
 
 
 def literal(text: str, style: str = "") -> Text:
-    """The text as it stands: no markup in it counts, and what could steer a terminal becomes a question mark."""
+    """The text as it is: markup has no effect, and control characters become question marks."""
     safe = text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
     return Text(safe, style)
 
@@ -82,7 +82,7 @@ def number_column(header: str, values: Sequence[float | None], spec: str, *, exp
 
 
 def fitting(columns: Sequence[Column], width: int) -> list[Column]:
-    """The columns that fit into `width` cells side by side; those that never give way are kept even if they do not."""
+    """The columns that fit into `width` cells side by side; those that always stay are kept even if they do not."""
     kept = list(columns)
     while _total_width(kept) > width and any(column.expendable for column in kept):
         kept.remove(max(kept, key=lambda column: column.expendable))
@@ -179,7 +179,7 @@ def results_table(records: Sequence[TrialRecord], width: int) -> Table:
     Of more than 30, the best 20 and the worst 3 of those that have a loss, and the first 5 of the others.
 
     Args:
-        width: cells that there are for it; where they are few, columns of less importance are left out.
+        width: cells that the table may take; if they are few, less important columns are left out.
     """
     scored = [record for record, _ in best_first(records)]
     others = sorted((r for r in records if r.summary is None), key=lambda r: r.outcome != "failed")

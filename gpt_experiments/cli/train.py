@@ -1,4 +1,4 @@
-"""`train`: one variant, every hyperparameter an option."""
+"""`train`: trains one variant; every parameter is an option."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from gpt_experiments.parameters import SHAPE, TRAINING
 
 @click.command()
 @parameter_options(*SHAPE)
-@click.option("--seed", default=names.DEFAULT_SEED, show_default=True, help="Of weights, batches and dropout.")
+@click.option("--seed", default=names.DEFAULT_SEED, show_default=True, help="Seed of weights, batches and dropout.")
 @parameter_options(*TRAINING)
-@click.option("--force", is_flag=True, help="Train even if a finished run has this trial.")
+@click.option("--force", is_flag=True, help="Train even if this trial has a finished run.")
 @device_option
 @data_option
 @tracking_options

@@ -1,4 +1,4 @@
-"""Runs trials, and says what happens to them; which of them, and why, is decided in `sweep`."""
+"""Runs trials and reports what happens to them; `sweep` decides which ones, and why."""
 
 from __future__ import annotations
 

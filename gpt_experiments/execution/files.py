@@ -1,4 +1,4 @@
-"""Writes the files of trained trials: in the worker itself, or in processes of its own so that the device goes on."""
+"""Writes the files of trained trials: in the worker itself, or in other processes while the device goes on."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class FilesAt:
 
 
 class FileWriter(Protocol):
-    """Takes trained trials, and sends for each, sooner or later, JobDone or JobFailed."""
+    """Takes trained trials, and later sends JobDone or JobFailed for each."""
 
     def expect(self, trials: int) -> None: ...
     def write(self, job: Job, result: TrainingResult) -> None: ...
@@ -68,18 +68,18 @@ class WriteHere:
         """Nothing to prepare."""
 
     def write(self, job: Job, result: TrainingResult) -> None:
-        """Write the trial's files, and send how that went."""
+        """Write the trial's files, and send the result."""
         self._send(job.key, write_files(job, result, self._corpus, self._folder))
 
     def close(self) -> None:
-        """Nothing is under way."""
+        """Nothing is left to write."""
 
 
 class WriterPool:
     """Up to `size` processes of one thread that write files while the device trains; one that dies is replaced.
 
     Each process has a thread here, which hands it one trial after another. A trial whose writer dies or raises fails
-    alone. Models wait in main memory, pickled; `write` blocks while more than a gibibyte of them does.
+    alone. Models wait in main memory, pickled; `write` blocks while they take more than a gibibyte.
     """
 
     def __init__(self, corpus: Corpus, folder: Path, size: int, send: Send) -> None:
@@ -95,7 +95,7 @@ class WriterPool:
         return [writer.process for writer in self._writers if writer.process is not None]
 
     def expect(self, trials: int) -> None:
-        """Start what `trials` trials can use, so that it has loaded by the time that they are trained."""
+        """Start the writers that `trials` trials can use, so that they are ready when the trials are trained."""
         while len(self._writers) < min(self._size, trials):
             writer = _Writer(self._corpus, self._folder)
             thread = threading.Thread(target=self._serve, args=(writer,), daemon=True, name="writer")
@@ -104,7 +104,7 @@ class WriterPool:
             thread.start()
 
     def write(self, job: Job, result: TrainingResult) -> None:
-        """Hand the trial over, its model moved to main memory; waits where too much is handed over already."""
+        """Hand the trial over with its model in main memory; wait if too much is waiting already."""
         self.expect(1)
         try:
             # A copy, because a weight may be part of a tensor that holds those of the whole group; and plain bytes,
@@ -127,7 +127,7 @@ class WriterPool:
             thread.join()
 
     def end_with_sigterm(self) -> None:
-        """From now on a SIGTERM ends the writers first: a folder can then be removed that they would write into."""
+        """From now on a SIGTERM ends the writers first, so that the folder they write into can be removed."""
 
         def end(number: int, frame: FrameType | None) -> None:
             for process in self.processes:
@@ -138,7 +138,7 @@ class WriterPool:
         signal.signal(signal.SIGTERM, end)
 
     def _serve(self, writer: _Writer) -> None:
-        with contextlib.suppress(OSError):  # no process can be had: `write` tries again, and sends why
+        with contextlib.suppress(OSError):  # no process could start: `write` tries again, and reports why
             writer.start()
         while (taken := self._orders.get()) is not None:
             job, order = taken
@@ -169,7 +169,7 @@ class _Writer:
         self.process, self._connection = process, ours
 
     def write(self, order: bytes) -> JobDone | JobFailed:
-        """What became of the order; a process that died is replaced first."""
+        """Have the order written; returns the result. A process that died is replaced first."""
         if self.process is None or not self.process.is_alive():
             try:
                 self.start()

@@ -1,4 +1,4 @@
-"""Trains a group of trials as one batched model, in parts where the device cannot hold it whole."""
+"""Trains a group of trials as one batched model, or in parts if the device cannot hold it whole."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def train_jobs(
     """Train the jobs' trials together; yields what happens to each, and for each once how it ended.
 
     Where the device's memory does not suffice for several, a notice says so, and the halves train one after the other;
-    events that came before are left out then. Any other error fails the jobs that trained together.
+    events that were sent before are not sent again. Any other error fails the jobs that trained together.
 
     Args:
         must_stop: whether the job of a key is to end early; asked after every event.
@@ -92,7 +92,7 @@ def _train_part(
     seen: _SeenSteps,
     must_stop: Callable[[str], bool],
 ) -> Generator[tuple[Job, Progress | Evaluation], None, list[TrainingResult | Stopped | DivergedError]]:
-    """The trainer's events, each with its job and once; returns what the trainer returns."""
+    """Yield the trainer's new events with their jobs; returns what the trainer returns."""
     training = trainer([job.trial for job in part], corpus, device)
     request: Stop | None = None
     while True:
@@ -112,7 +112,7 @@ def _step(outcome: TrainingResult | Stopped | DivergedError) -> TrainingResult |
 
 
 def _failure_of_part(error: Exception, part: Sequence[Job], device: torch.device) -> JobFailed | None:
-    """Why each job that trained together failed; None where they do not fit together and may do so in halves."""
+    """Why the jobs that trained together failed; None if memory ran out and halves of them may fit."""
     if not is_out_of_memory(error):
         return failure(error)
     if len(part) > 1:
@@ -121,13 +121,13 @@ def _failure_of_part(error: Exception, part: Sequence[Job], device: torch.device
 
 
 def reason(error: Exception) -> str:
-    """The error in one line; the kind of error where it is not one that is meant for the user."""
+    """The error in one line, with its kind if it is not meant for the user."""
     kind, line = type(error).__name__, first_line(error)
     return line if isinstance(error, ExperimentError) or line == kind else f"{kind}: {line}"
 
 
 class _SeenSteps:
-    """Up to which step there were events of each job, of its progress and of its evaluations."""
+    """The latest step of each job's progress and of its evaluations."""
 
     def __init__(self) -> None:
         self._steps: dict[tuple[str, type], int] = {}
@@ -141,7 +141,7 @@ class _SeenSteps:
 
 
 def failure(error: Exception) -> JobFailed:
-    """How a job ends that the error has ended."""
+    """The event of a job that failed with the error."""
     return JobFailed(reason=reason(error), traceback=_traceback(error))
 
 

@@ -16,7 +16,7 @@ from gpt_experiments.training import TrainingResult, prepare_process, release_me
 
 
 class InlineExecutor:
-    """Trains whenever somebody asks for events, up to the next one.
+    """Trains only while events are asked for, up to the next event.
 
     After an error that leaves the device unusable in this process, every later job fails for the same reason.
     """
@@ -49,7 +49,7 @@ class InlineExecutor:
         self._stopped.add(key)
 
     def events(self, timeout: float) -> list[tuple[str, Event]]:
-        """At least one event where something trains, however long that takes; `timeout` does not count."""
+        """Return at least one event if something trains, however long that takes; `timeout` is ignored."""
         while self._training is not None and not self._happened:
             try:
                 next(self._training)

@@ -25,9 +25,12 @@ _SECONDS_TO_END: Final = 5.0
 
 @dataclass
 class _Worker:
-    """A process; `training` while it is not ready for another group, `keys` of its jobs that have not ended.
+    """A process.
 
-    Its `place` is the lowest number that no other has; which of several devices it trains on follows from that.
+    Attributes:
+        place: the lowest number that no other worker has; it decides which of several devices the worker trains on.
+        training: whether it is not ready for another group.
+        keys: of its jobs that have not ended.
     """
 
     place: int
@@ -37,7 +40,7 @@ class _Worker:
     keys: set[str] = field(default_factory=set)
 
     def send(self, order: Order) -> None:
-        """Nothing happens where it has died just now: `events` finds that, and fails its jobs."""
+        """Send the order. If the process has just died, `events` notices that and fails its jobs."""
         with contextlib.suppress(BrokenPipeError):
             self.connection.send(order)
 
@@ -61,8 +64,8 @@ class LocalExecutor:
             trainer=trainer,
         )
         self._workers: list[_Worker] = []
-        self._noticed: set[str] = set()  # what one worker notices, the others mostly do as well
-        atexit.register(self.close)  # what is no daemon would be waited for at exit
+        self._noticed: set[str] = set()  # shown once, because most workers send the same ones
+        atexit.register(self.close)  # Python would wait at exit for a process that is not a daemon
 
     @property
     def has_room(self) -> bool:
@@ -83,7 +86,7 @@ class LocalExecutor:
 
     def events(self, timeout: float) -> list[tuple[str, Event]]:
         if not self._workers:
-            time.sleep(timeout)  # what waits for nothing returns at once on Windows
+            time.sleep(timeout)  # on Windows a wait for nothing returns at once
             return []
         ready = wait([w for worker in self._workers for w in (worker.connection, worker.process.sentinel)], timeout)
         received: list[tuple[str, Event]] = []

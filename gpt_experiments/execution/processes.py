@@ -1,4 +1,4 @@
-"""What every process of a sweep needs: to start soon, to end when its parent does, to say why another one ended."""
+"""Helpers for the processes of a sweep: start quickly, end with the parent, say why another one ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def worker_context() -> ForkServerContext | SpawnContext:
-    """How processes are started that train or write files.
+    """How processes that train or write files are started.
 
     A fork of this process would break its CUDA context or its OpenMP threads. On Linux a server, which has loaded
     PyTorch and nothing more, forks itself instead: a worker starts in a tenth of a second, and not in several. It ends
@@ -42,13 +42,13 @@ def serve_parent() -> None:
 
     def wait() -> None:
         connection.wait([parent.sentinel])
-        os._exit(1)  # nobody would hear of its results
+        os._exit(1)  # its results would be lost
 
     threading.Thread(target=wait, daemon=True, name="die-with-parent").start()
 
 
 def death(process: BaseProcess, what: str, remedy: str) -> str:
-    """How the ended process came to its end; `remedy` is given where the system may have killed it for its memory."""
+    """Why the process ended; `remedy` is added if the system may have killed it for its memory."""
     code = process.exitcode or 0
     if code < 0:
         name = signal.Signals(-code).name

@@ -1,4 +1,4 @@
-"""What a sweep and whatever runs its trials say to each other: jobs and requests one way, events the other."""
+"""Messages between a sweep and the executor of its trials: jobs and requests one way, events the other."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TrialFiles(Protocol):
     """The files of a trained trial, wherever it was trained."""
 
     def folder(self) -> AbstractContextManager[Path]:
-        """A local folder that holds them, inside the block; after it they are gone."""
+        """A local folder with the files, which exists only inside the block."""
         ...
 
 
@@ -68,14 +68,14 @@ class JobDone:
 
 @dataclass(frozen=True, kw_only=True)
 class JobStopped:
-    """The trial ended before its last step, as it was asked to; it leaves no files."""
+    """The trial ended before its last step, on request; it leaves no files."""
 
     step: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobFailed:
-    """The trial failed: the reason in one line, and a traceback where the fault is not the user's to understand."""
+    """The trial failed: the reason in one line, and a traceback if the error is not meant for the user."""
 
     reason: str
     traceback: str
@@ -83,7 +83,7 @@ class JobFailed:
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """Something that the user should know, and that ends nothing."""
+    """A message for the user that ends nothing."""
 
     text: str
 
@@ -111,16 +111,16 @@ class Executor(Protocol):
         ...
 
     def stop(self, key: str) -> None:
-        """Ask for the early end of a job that trains; it goes on a little, and may end in another way before."""
+        """Ask a running job to end early; it goes on a little, and may end in another way first."""
         ...
 
     def events(self, timeout: float) -> list[tuple[str, Event]]:
         """What has happened, each with its job's key; waits at most `timeout` seconds for the first event.
 
-        The last event about a job is JobDone, JobStopped or JobFailed. A notice comes once, whoever gives it.
+        The last event about a job is JobDone, JobStopped or JobFailed. The same notice comes only once.
         """
         ...
 
     def close(self) -> None:
-        """End everything that still runs, and what is held for it."""
+        """End everything that still runs, and free what it holds."""
         ...

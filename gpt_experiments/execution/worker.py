@@ -1,4 +1,4 @@
-"""A worker process: trains one group of trials after another and sends what happens to its parent."""
+"""A worker process: trains one group of trials after another and sends events to its parent."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class WorkerSetup:
     trainer: Trainer = train_group
 
     def at_place(self, place: int) -> WorkerSetup:
-        """Of the worker at that place, from 0: the workers take turns at the devices."""
+        """The setup of the worker at that place, from 0: the workers take turns at the devices."""
         devices = devices_of(torch.device(self.device_name))
         return dataclasses.replace(self, device_name=str(devices[place % len(devices)]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StopJob:
-    """From the parent: the job of that key is to end early."""
+    """From the parent: end the job of that key early."""
 
     key: str
 
@@ -82,8 +82,8 @@ Order = tuple[Job, ...] | StopJob | None
 def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
     """Take groups of jobs from the parent and send events back, until None comes or the parent is gone.
 
-    What is sent is a job's key with an event, and Free whenever the next group may come. Where the process should not
-    be trusted with another group it ends once the files of the last one are written: a fresh one then takes its place.
+    It sends a job's key with each event, and Free whenever the next group may come. A process that may be damaged ends
+    once the files of its last group are written, and a new one takes its place.
     """
     serve_parent()
     inbox, sending = _Inbox(parent), threading.Lock()
@@ -113,7 +113,7 @@ def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
 
 
 class _Inbox:
-    """What the parent has sent: groups one by one, and requests as soon as somebody asks for them."""
+    """What the parent has sent: groups one by one, and requests as soon as they are asked for."""
 
     def __init__(self, parent: Connection) -> None:
         self._parent = parent
@@ -127,7 +127,7 @@ class _Inbox:
         return order
 
     def must_stop(self, key: str) -> bool:
-        """Whether the job is to end early; to be asked while a group trains, when nothing but requests can come."""
+        """Whether the job should end early; call it while a group trains, when only requests can come."""
         while self._parent.poll():
             order = self._receive()
             if not isinstance(order, StopJob):  # the parent is closing: it ends this process next
@@ -149,7 +149,7 @@ def _train_group(
     writer: FileWriter,
     send: Send,
 ) -> bool:
-    """Train the jobs together and send what becomes of each; whether the process may train another group."""
+    """Train the jobs together and send their events; returns whether the process may train another group."""
     try:
         with warnings_as_notices(jobs[0].key, send) as sent:
             train_and_write(jobs, corpus, device, trainer, must_stop, writer, send)
@@ -160,7 +160,7 @@ def _train_group(
             raise
         writer.close()
         os._exit(1)  # an orderly end would use the device once more, and abort with a message on the user's screen
-    # What a capture that fails leaves behind in PyTorch is cleared away, but not for certain: every version differs.
+    # After a failed capture PyTorch may not be clean, although it is cleared; every version differs.
     return CaptureWarning not in sent
 
 
@@ -168,7 +168,7 @@ def _train_group(
 def warnings_as_notices(key: str, send: Send) -> Iterator[set[type[Warning]]]:
     """Inside, a warning that is meant for the user is sent as a notice about the job of that key.
 
-    What comes with it is the kinds that were sent so far.
+    It yields the kinds that were sent so far.
     """
     sent: set[type[Warning]] = set()
     with warnings.catch_warnings():
@@ -196,7 +196,7 @@ def train_and_write(
     writer: FileWriter,
     send: Send,
 ) -> None:
-    """Train the jobs together, send their events, of progress a few a second, and hand results to the writer."""
+    """Train the jobs together, send events (of progress a few a second), and hand results to the writer."""
     sent_at: dict[str, float] = {}
     for job, step in train_jobs(jobs, corpus, device, trainer, must_stop):
         if isinstance(step, TrainingResult):

@@ -34,7 +34,7 @@ def explorer_page(
     head_names: Sequence[Sequence[str]] | None = None,
     scores_note: str = "",
 ) -> str:
-    """A page of HTML on which every head's attention on a text can be looked into; it loads nothing from elsewhere.
+    """A page of HTML that shows every head's attention on a text; it loads nothing from elsewhere.
 
     It has less than a megabyte: where the weights would need more, the text is cut, and the page says so. They are
     rounded as `packing.pack` describes, to within 0.004.
@@ -138,7 +138,7 @@ def _asset(name: str) -> str:
 
 
 def _digest(content: str) -> str:
-    """By this the page's content security policy knows the one script, and the one style sheet, that it allows."""
+    """The digest by which the page's content security policy allows its script and its style sheet."""
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""What a person looks at: plain values in, `matplotlib.figure.Figure` out, without pyplot's global state."""
+"""Figures: plain values in, `matplotlib.figure.Figure` out, without pyplot's global state."""
 
 from gpt_experiments.figures.costs import cost_scatter
 from gpt_experiments.figures.curves import loss_curve

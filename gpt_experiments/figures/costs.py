@@ -17,7 +17,7 @@ from gpt_experiments.figures import style
 
 _WIDTH: Final = 820
 _HEIGHT: Final = 470
-_WIDE: Final = 50  # dearest over cheapest: from here on an axis has room for powers of ten alone
+_WIDE: Final = 50  # highest cost over lowest; from here on an axis has room only for powers of ten
 _LARGE: Final = 10_000  # from here on numbers are written as 200 k, 5 M, 1 G
 _MOST_LABELS: Final = 16  # of more points only those on the front are named, by number
 _LONGEST_LABEL: Final = 26  # characters; where one has more, the points are named so, too
@@ -30,7 +30,7 @@ def cost_scatter(variants: pd.DataFrame, column: str, *, title: str, unit: str) 
 
     Args:
         variants: `label`, `final_val_loss` in nats per character, and `column`.
-        unit: what the axis says.
+        unit: the label of the axis.
     """
     ordered = variants.sort_values([column, "final_val_loss"])
     best_so_far = ordered["final_val_loss"].cummin()
@@ -67,14 +67,14 @@ def cost_scatter(variants: pd.DataFrame, column: str, *, title: str, unit: str) 
 
 
 def _numbered_legend(figure: Figure, labels: Iterable[str]) -> list[str]:
-    """Names too long to stand beside their points go into a list, and only their numbers to the points."""
-    told = [f"{number}  {label}" for number, label in enumerate(labels, start=1)]
-    handles = [Line2D([], [], linestyle="") for _ in told]
+    """List names that are too long to stand beside their points; returns the numbers for the points."""
+    names = [f"{number}  {label}" for number, label in enumerate(labels, start=1)]
+    handles = [Line2D([], [], linestyle="") for _ in names]
     figure.legend(
-        handles, told, loc="outside right center", title="Pareto front", frameon=False, handlelength=0,
+        handles, names, loc="outside right center", title="Pareto front", frameon=False, handlelength=0,
         fontsize=style.TICK_SIZE, alignment="left",
     )  # fmt: skip
-    return [str(number) for number in range(1, len(told) + 1)]
+    return [str(number) for number in range(1, len(names) + 1)]
 
 
 def _name_points(axes: Axes, points: list[tuple[float, float, str]]) -> None:

@@ -22,7 +22,7 @@ _LEFT: Final = 74
 _RIGHT: Final = 170  # for the curves' names and last values
 _BOTTOM: Final = 56
 _PLOT_WIDTH: Final = _WIDTH - _LEFT - _RIGHT
-_PLOT_HEIGHT: Final = _HEIGHT - _BOTTOM - 52  # what is said under the title
+_PLOT_HEIGHT: Final = _HEIGHT - _BOTTOM - 52  # room for the text under the title
 _LABEL_PITCH: Final = 18
 _MOST_MARKERS: Final = 60  # more of them would hide the curves
 
@@ -126,7 +126,7 @@ def _mark_best(figure: Figure, axes: Axes, steps: Sequence[int], val: Sequence[f
         loss, step = min(finite)
         ring = axes.plot([step], [loss], "o", color=style.INK, markersize=12, fillstyle="none", clip_on=False)
         ring[0].set_label("best validation loss")
-        said = f"best validation loss {_loss(loss)} at step {step:,} (ringed)"
+        note = f"best validation loss {_loss(loss)} at step {step:,} (ringed)"
     else:
-        said = "no validation loss was finite"
-    figure.text(_LEFT, _HEIGHT - 30, said, transform=style.pixels(figure), color=style.MUTED)
+        note = "no validation loss was finite"
+    figure.text(_LEFT, _HEIGHT - 30, note, transform=style.pixels(figure), color=style.MUTED)

@@ -50,7 +50,7 @@ def share_bars(shares: pd.DataFrame) -> Figure:
 
 
 def main_effects(means: Mapping[str, pd.DataFrame]) -> Figure:
-    """The mean loss at each level of each hyperparameter, over all settings of the others, on one scale.
+    """The mean loss at each level of each hyperparameter, over all combinations of the others, on one scale.
 
     Args:
         means: for each hyperparameter its column and `loss`, nats per character.

@@ -14,15 +14,15 @@ from gpt_experiments.figures import style
 _WIDTH: Final = 820
 _HEIGHT: Final = 430
 _LEGEND_LINE: Final = 21
-_FEW_LEVELS: Final = 8  # of more the legend names the solid curves alone
+_FEW_LEVELS: Final = 8  # with more, the legend names only the solid curves
 
 
 def level_curves(curves: pd.DataFrame, name: str) -> Figure:
     """Validation loss (solid) and training loss (dashed) over steps, a colour for each level of a hyperparameter.
 
     Args:
-        curves: `level`, `seed`, `step`, `train_loss`, `val_loss`, nats per character; the mean over seeds is drawn, and
-            from the lowest to the highest seed a band.
+        curves: `level`, `seed`, `step`, `train_loss`, `val_loss`, nats per character; the mean over seeds is drawn as a
+            curve, and the range from the lowest to the highest seed as a band.
         name: the hyperparameter.
     """
     with style.figure_style():

@@ -22,7 +22,7 @@ from matplotlib.transforms import Affine2D, Transform
 DPI: Final = 100
 """Pixels per inch of every PNG; sizes of figures are given in pixels at this resolution."""
 
-# Okabe and Ito (2008), "Color universal design": told apart with every common form of colour-blindness.
+# Okabe and Ito (2008), "Color universal design": distinguishable with every common form of colour-blindness.
 BLUE: Final = "#0072B2"
 VERMILLION: Final = "#D55E00"
 GREEN: Final = "#009E73"
@@ -43,7 +43,7 @@ TICK_SIZE: Final = 8.0
 EDGE: Final = 14  # pixels between the outermost text and the figure's edge
 TITLE_LINE: Final = 21  # pixels from one line of a title to the next
 
-# Both come with matplotlib, so they are there everywhere; the second is asked for what the first lacks. A single
+# Both come with matplotlib, so they are always there; the second is used for what the first lacks. A single
 # character is best set in the monospaced one, where I, l and | differ.
 TEXT_FONTS: Final = ("DejaVu Sans", "DejaVu Sans Mono")
 CHARACTER_FONTS: Final = TEXT_FONTS[::-1]
@@ -66,7 +66,7 @@ _COMPRESSION: Final = 3  # of 9: the default, 6, takes half as long again to sav
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Within it, matplotlib's settings are this module's on top of matplotlib's defaults, whatever the user's are."""
+    """In the block, matplotlib uses its defaults with this module's changes, not the user's settings."""
     with matplotlib.style.context(["default", _STYLE]):
         yield
 
@@ -94,7 +94,7 @@ def draw_title(figure: Figure, lines: Sequence[str], left: float) -> None:
 def new_chart(width: int, height: int, *, title: str, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure of `width` by `height` pixels with a title and a grid of axes, row by row, laid out without overlap.
 
-    To be drawn on within `figure_style`.
+    Draw on it within `figure_style`.
     """
     figure = Figure(
         figsize=(width / DPI, height / DPI), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=EDGE / DPI, h_pad=EDGE / DPI)

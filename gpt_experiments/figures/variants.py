@@ -17,8 +17,8 @@ from gpt_experiments.figures import style
 
 _WIDTH: Final = 820
 _ROW: Final = 34  # pixels a variant
-_ABOVE: Final = 1.15  # of the largest loss: how far the axis reaches at least
-_WIDEST: Final = 2.0  # of the largest loss: an interval that reaches farther is cut, and ends in an arrow
+_ABOVE: Final = 1.15  # least end of the axis, as a multiple of the largest loss
+_WIDEST: Final = 2.0  # multiple of the largest loss; an interval that reaches farther is cut, and ends in an arrow
 
 
 def variant_bars(variants: pd.DataFrame) -> Figure:
@@ -115,9 +115,9 @@ def effect_plot(effects: pd.DataFrame) -> Figure:
         axes.set_xlabel("difference (nats per character): left is better, right is worse")
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         style.light_grid(axes, "x")
-        _right_labels(axes, range(len(effects)), _told(effects))
+        _right_labels(axes, range(len(effects)), _verdict_labels(effects))
     return figure
 
 
-def _told(effects: pd.DataFrame) -> Sequence[str]:
+def _verdict_labels(effects: pd.DataFrame) -> Sequence[str]:
     return [f"{row['mean']:+.4f}  {row['verdict']}" for row in effects.to_dict("records")]

@@ -1,4 +1,4 @@
-"""What a registered model's page says of it: a card in Markdown."""
+"""The model card: the Markdown text on a registered model's page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def model_card(run: ModelRun, *, vocabulary: str, sample: str, origin: ChosenFro
     Args:
         vocabulary: every character that the model knows.
         sample: text that the model wrote; empty where none is known.
-        origin: None where the run was named, not chosen.
+        origin: None if the user named the run, so that nothing was chosen.
     """
     sections = [
         f"# {_cut(run.label, 200)}",
@@ -69,7 +69,7 @@ def _losses(run: ModelRun, vocab_size: int) -> str:
     losses = [("training", run.train_loss), ("validation", run.val_loss), ("guessing at random", math.log(vocab_size))]
     rows = [f"| {name} | {nats:.4f} | {bits(nats):.4f} |" for name, nats in losses]
     table = "\n".join(["| loss | nats per character | bits per character |", "| --- | --- | --- |", *rows])
-    note = "Exact, over the whole validation split and as much of the training split."
+    note = "The losses are exact, over the whole validation split and a training subset of the same size."
     if run.kind == "trial":
         note += f" The weights are those after the last step; the lowest validation loss was {run.best_val_loss:.4f}."
     return f"## Losses\n\n{table}\n\n{note}"
@@ -83,13 +83,13 @@ def _limits(run: ModelRun, vocab_size: int, origin: ChosenFrom | None) -> str:
     block_size = _cut(run.params.get("block_size", "?"), 40)
     limits = [
         f"It knows {vocab_size} characters and refuses a prompt with any other.",
-        f"It sees the last {block_size} characters; what stood before them it has forgotten.",
+        f"It sees only the last {block_size} characters.",
         "It imitates the style of one text. What it writes is made up, and nothing filters it.",
     ]
     if origin and origin.choice.n_variants > 1:
         limits.append(
-            f"Its validation loss is that by which it was chosen among {origin.choice.n_variants} variants, "
-            "so it flatters it a little; there is no third split."
+            f"It was selected by its validation loss among {origin.choice.n_variants} variants, "
+            "so that figure is slightly optimistic; there is no separate test split."
         )
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
 
@@ -102,8 +102,8 @@ def _origin(run: ModelRun, origin: ChosenFrom | None) -> str:
         is_best = run.run_id == choice.trial.run_id
         lines.append(
             f"- best of sweep {_cut(origin.sweep, 200)} (run `{origin.run_id}`): the lowest mean validation loss, "
-            f"{choice.mean_val_loss:.4f} over {seeds}; of those "
-            + ("the trial with the lowest" if is_best else "the best trial whose model can be read")
+            f"{choice.mean_val_loss:.4f} over {seeds}; of its trials "
+            + ("the one with the lowest" if is_best else "the best one whose model can be read")
         )
     elif run.sweep:
         lines.append(f"- a trial of sweep {_cut(run.sweep, 200)}")

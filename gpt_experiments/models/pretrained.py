@@ -25,10 +25,11 @@ from gpt_experiments.training import describe_device, evaluate
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedScores:
-    """What a pre-trained model scores: losses in nats per character over as much of each split as there is validation.
+    """What a pre-trained model scores, over the validation split and a training subset of the same size.
 
     Attributes:
-        shape: read off the file; that of the notebook's format does not record the dropout.
+        shape: read from the file; the notebook's format does not record the dropout.
+        train_loss, val_loss: nats per character.
     """
 
     run_id: str
@@ -42,14 +43,14 @@ class PretrainedScores:
 def evaluate_pretrained(
     path: Path, corpus: Corpus, store: Store, device: torch.device, *, attention_scale: AttentionScale, seed: int
 ) -> PretrainedScores:
-    """Evaluate the file's model on the corpus, and leave losses, sample, attention and checkpoint in a run.
+    """Evaluate the file's model on the corpus, and record losses, sample, attention and checkpoint in a run.
 
     Args:
         path: a notebook-format file, or a checkpoint.
         attention_scale: of a notebook-format file, which does not record it.
 
     Raises:
-        ExperimentError: the file, the corpus or the store cannot serve; a file that is refused leaves no run behind.
+        ExperimentError: the file, the corpus or the store cannot be used; a refused file leaves no run behind.
     """
     check_value("seed", seed)
     name = shortened(path.name)

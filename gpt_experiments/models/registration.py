@@ -1,4 +1,4 @@
-"""Takes the best model of a sweep, or one run's, to the model registry, and makes it champion if it deserves it."""
+"""Registers the best model of a sweep, or that of one run, and makes it champion if it is better."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Registration:
 def register_model(reference: str | None, store: Store, name: str, *, force: bool = False) -> Registration:
     """Register the best model of a sweep, or the model of one run, under `name`.
 
-    A trial of a sweep whose checkpoint cannot be read is passed over, and a message says so.
+    A trial of a sweep whose checkpoint cannot be read is skipped, and a message says so.
 
     Args:
         reference: a sweep's name, or the id of a sweep's parent run, of a trial or of a pre-trained model; None takes
@@ -57,7 +57,7 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
         force: make it champion even where it is not better than the present one.
 
     Raises:
-        ConfigError: the registry takes no such name.
+        ConfigError: the registry does not accept the name.
         CheckpointError: the run's checkpoint is damaged.
         TrackingError: there is no such sweep or run, it has no finished trial that can be read, or the store fails.
     """
@@ -90,9 +90,9 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
 
 
 def challenge(version: RegisteredVersion, champion: RegisteredVersion | None, *, force: bool) -> tuple[bool, str]:
-    """Whether the version is to have the alias `champion`, and why.
+    """Whether the version gets the alias `champion`, and why.
 
-    Without `force` it takes a lower validation loss than the champion's, on the same corpus.
+    Without `force` it needs a lower validation loss than the champion's, on the same corpus.
     """
     if champion is None:
         return True, f"version {version.version} is the champion: there was none"
@@ -100,10 +100,10 @@ def challenge(version: RegisteredVersion, champion: RegisteredVersion | None, *,
         return True, f"version {version.version} is the champion already"
     better = version.val_loss is not None and champion.val_loss is not None and version.val_loss < champion.val_loss
     if None in (champion.corpus_digest, champion.val_loss):
-        why = f"version {champion.version}, the champion, does not say what it scored on which corpus"
+        why = f"the loss or the corpus of version {champion.version}, the champion, is not recorded"
     elif champion.corpus_digest != version.corpus_digest:
         why = (
-            f"version {champion.version}, the champion, learned another text, {champion.corpus}, "
+            f"version {champion.version}, the champion, was trained on another text, {champion.corpus}, "
             f"so its loss cannot be compared with one on {version.corpus}"
         )
     else:
@@ -115,13 +115,14 @@ def challenge(version: RegisteredVersion, champion: RegisteredVersion | None, *,
         if better:
             return True, f"version {version.version} is now the champion: {why}"
     if force:
-        return True, f"version {version.version} is now the champion, as --force says, although {why}"
-    return False, f"version {champion.version} stays the champion: {why}; --force makes version {version.version} it"
+        return True, f"version {version.version} is now the champion because of --force, although {why}"
+    remedy = f"use --force to make version {version.version} the champion"
+    return False, f"version {champion.version} stays the champion: {why}; {remedy}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """The run to register with its checkpoint, the sweep that it is the best of, and what to say of the choice."""
+    """The run to register with its checkpoint, the sweep that it is the best of, and messages on the choice."""
 
     run: ModelRun
     checkpoint: Path

@@ -1,7 +1,7 @@
 """Which variant of a sweep is the best, and which of its trials: decided from results alone.
 
-A model is kept as it was after the last step, so the validation loss there decides (`final_val_loss`), not the lowest
-one on the way, whose weights nobody has any more.
+A checkpoint holds the weights after the last step, so the validation loss there decides (`final_val_loss`). The weights
+of the lowest loss during training are not kept.
 """
 
 from __future__ import annotations
@@ -109,12 +109,12 @@ def _rank(candidate: _Candidate) -> tuple[bool, int, float, int, str]:
 
 
 def _incomplete(candidates: Sequence[_Candidate], winner: _Candidate) -> list[str]:
-    """What is said of variants that lack a seed: those that would have won come first."""
+    """Sentences on variants that lack a seed; those that would have won come first."""
     lacking = [candidate for candidate in candidates if candidate.unfinished and candidate is not winner]
     lacking.sort(key=lambda candidate: candidate.mean if candidate.trials else float("inf"))
     sentences = []
     if winner.unfinished:
-        sentences.append(f"no variant is complete; of {winner.label} {_unfinished(winner)}")
+        sentences.append(f"no variant is complete; {winner.label} is the best, of which {_unfinished(winner)}")
     for candidate in lacking[:_MOST_NAMED]:
         lower = candidate.trials and candidate.mean < winner.mean
         means = f" with a lower mean of {candidate.mean:.4f} so far" if lower else ""
@@ -140,20 +140,24 @@ def _ties(ranked: Sequence[_Candidate]) -> list[str]:
     if not tied:
         return []
     fewer = all(candidate.n_params > winner.n_params for candidate in tied)
-    why = f"has the fewest parameters, {winner.n_params:,}" if fewer else "has no more parameters, and sorts first"
+    why = (
+        f"has the fewest parameters, {winner.n_params:,}"
+        if fewer
+        else "has no more parameters, and its name sorts first"
+    )
     labels = ", ".join(candidate.label for candidate in tied[:_MOST_NAMED])
     more = f" and {len(tied) - _MOST_NAMED} more" if len(tied) > _MOST_NAMED else ""
     return [f"{winner.label} ties with {labels}{more}; it wins because it {why}"]
 
 
 def _lower_on_the_way(complete: Sequence[_Candidate], winner: _Candidate) -> list[str]:
-    """What is said where the lowest losses on the way would have chosen another variant."""
+    """A sentence if the lowest losses during training would have chosen another variant."""
     rival = min(complete, key=lambda candidate: candidate.mean_best, default=winner)
     if rival is winner or rival.mean_best >= winner.mean_best:
         return []
     return [
-        f"{rival.label} was lower on the way (mean best validation loss {rival.mean_best:.4f}, {winner.label} "
-        f"{winner.mean_best:.4f}), but models are kept from after the last step, so the loss there decides"
+        f"{rival.label} was lower during training (mean best validation loss {rival.mean_best:.4f}, {winner.label} "
+        f"{winner.mean_best:.4f}), but the saved models are those after the last step, so the loss there decides"
     ]
 
 

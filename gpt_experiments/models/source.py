@@ -30,7 +30,7 @@ def load_model(location: str, *, tracking_uri: str | None, open_corpus: Callable
         open_corpus: opened only for a notebook-format file, which records no vocabulary.
 
     Raises:
-        CheckpointError: nothing of these kinds is there, or what is there is no whole model.
+        CheckpointError: there is nothing of these kinds, or no complete model.
         TrackingError: the run or registered model cannot be read.
     """
     if location.startswith("models:/") or (re.fullmatch("[0-9a-f]{32}", location) and not os.path.exists(location)):
@@ -47,14 +47,14 @@ def load_model(location: str, *, tracking_uri: str | None, open_corpus: Callable
 def load_path(
     path: Path, open_corpus: Callable[[], Corpus], *, attention_scale: AttentionScale = "n_embed"
 ) -> Checkpoint:
-    """The checkpoint in or just below a folder, or that a file belongs to, or else the notebook-format file at `path`.
+    """Load the checkpoint in or just below a folder, the one of a file in it, or the notebook-format file at `path`.
 
     Args:
-        open_corpus: its vocabulary is that of a notebook-format file, since such a file records none.
+        open_corpus: gives the vocabulary of a notebook-format file, which records none.
         attention_scale: of a notebook-format file, which does not record it either.
 
     Raises:
-        CheckpointError: there is no whole model, or its vocabulary has another size than the corpus's.
+        CheckpointError: there is no complete model, or its vocabulary has another size than the corpus's.
     """
     if path.is_dir():
         return load_checkpoint(_checkpoint_inside(path))
@@ -76,7 +76,7 @@ def load_path(
 
 
 def _checkpoint_inside(folder: Path) -> Path:
-    """The checkpoint's own folder: `folder`, or the one place below it, not far, that holds one.
+    """The checkpoint's own folder: `folder`, or the only one within a few levels below it.
 
     Raises:
         CheckpointError: there is none, or there are several.
@@ -97,7 +97,7 @@ def _checkpoint_inside(folder: Path) -> Path:
 
 
 def _checkpoints_below(folder: Path) -> Iterator[Path]:
-    """Folders with a checkpoint's two files, as far as a few steps down and a bounded number of folders reach."""
+    """Yield folders that hold a checkpoint's two files; the depth and the number of folders are limited."""
     for number, (place, folders, files) in enumerate(os.walk(folder)):
         if {CONFIG_FILE, WEIGHTS_FILE} <= set(files):
             yield Path(place)

@@ -37,11 +37,12 @@ def compared_pictures(results: SweepResults, tracking_uri: str, left_out: LeftOu
 
 
 def attention_pictures(run_ids: Sequence[str], tracking_uri: str) -> list[Picture]:
-    """For each run the mean over heads of every layer, on `KING HENRY:`, or on the study's text, or on as much
-    of the model's own vocabulary as there is.
+    """For each run, draw the mean over heads of every layer.
+
+    The text is `KING HENRY:`, or the study's text, or the beginning of the model's own vocabulary.
 
     Raises:
-        TrackingError, CheckpointError: a run has no whole checkpoint.
+        TrackingError, CheckpointError: a run has no complete checkpoint.
     """
     return [_picture(number, run_id, tracking_uri) for number, run_id in enumerate(run_ids, start=1)]
 

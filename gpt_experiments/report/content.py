@@ -28,14 +28,14 @@ _LONGEST_SAMPLE = 2000  # characters; one that this program wrote has 300
 
 @dataclass(frozen=True, kw_only=True)
 class Extras:
-    """What a report shows beside the sweep's own numbers.
+    """What a report shows in addition to the sweep's own numbers.
 
     Attributes:
         attention: figures of where models look, drawn from their checkpoints.
         pretrained: models that the sweep did not train.
         importances: fANOVA importances of an unbalanced sweep.
         explorers: names of the files with attention explorers, each with the label of its variant.
-        left_out: what of the sweep's models could not be read, a sentence each.
+        left_out: sentences on what could not be read of the sweep's models.
     """
 
     attention: Sequence[Picture] = ()
@@ -71,7 +71,7 @@ def make_document(results: SweepResults, extras: Extras) -> Document:
 
 
 def _subtitle(results: SweepResults) -> str:
-    """`11 variants, 3 seeds, 33 of 33 trials finished, on tiny_shakespeare`; of what is planned, how much is done."""
+    """`11 variants, 3 seeds, 33 of 33 trials finished, on tiny_shakespeare`; says how much of the plan is done."""
     done, total = len(results.finished), len(results.trials)
     variants = _of(results.finished["label"].nunique(), results.trials["label"].nunique(), "variant")
     seeds = _of(len(results.finished_seeds), len(results.planned_seeds), "seed")
@@ -84,7 +84,7 @@ def _of(done: int, planned: int, what: str) -> str:
 
 
 def conclusions(document: Document, results: SweepResults) -> str:
-    """The short form, as Markdown: what MLflow shows first of the sweep's run."""
+    """The short form as Markdown, which MLflow shows first on the sweep's run."""
     from gpt_experiments.report.markdown import escape, markdown_table
 
     parts = [f"**{escape(document.subtitle)}**", *map(escape, document.lead)]
@@ -111,7 +111,7 @@ def _variants(results: SweepResults, extras: Extras) -> Section:
     bars = pictures.bars(results)
     blocks: list[Block] = [tables.summary(results), *([bars] if bars else [])]
     if len(results.finished_seeds) < _MANY_SEEDS:
-        how = "More seeds, which turn differences into evidence, are added by this, with --data and store as before:"
+        how = "To add seeds, which turn differences into evidence, run this with the same --data and store:"
         command = findings.more_seeds_command(results, shipped_definitions())
         blocks += [Paragraph(text=how), Command(text=command)]
     if extras.pretrained:
@@ -127,7 +127,9 @@ def _hyperparameters(results: SweepResults, found: Sequence[Effect]) -> Section:
         if picture is not None:
             blocks.append(picture)
     return Section(
-        anchor="hyperparameters", title="Each hyperparameter", blocks=blocks or [Paragraph(text="None varies.")]
+        anchor="hyperparameters",
+        title="Each hyperparameter",
+        blocks=blocks or [Paragraph(text="No hyperparameter varies.")],
     )
 
 
@@ -161,7 +163,7 @@ def _attention(results: SweepResults, extras: Extras) -> Section:
     best = str(results.by_variant["label"].iloc[0])
     heads = [tables.heads_table(results, label) for label in dict.fromkeys(["baseline", best])]
     pictures_of = [SideBySide(pictures=extras.attention)] if extras.attention else []
-    where = f"To look into single heads open {names.EXPLORER_FILE} of any run."
+    where = f"To see single heads, open {names.EXPLORER_FILE} of any run."
     if extras.explorers:
         beside = " and ".join(f"{file} ({label})" for file, label in extras.explorers.items())
         where += f" Beside this page {'lie' if len(extras.explorers) > 1 else 'lies'} {beside}."
@@ -170,7 +172,7 @@ def _attention(results: SweepResults, extras: Extras) -> Section:
 
 
 def _samples(results: SweepResults, extras: Extras) -> Section:
-    """One sample a variant, of its first seed that has one; of many variants, the best ten and the baseline."""
+    """One sample for each variant, from its first seed that has one; of many, only the best ten and the baseline."""
     labels = list(results.by_variant["label"])
     if len(labels) > 12:
         labels = list(dict.fromkeys([*labels[:10], *(["baseline"] if "baseline" in labels else [])]))
@@ -181,7 +183,7 @@ def _samples(results: SweepResults, extras: Extras) -> Section:
             texts.append((f"{label} (loss {run['final_val_loss']:.3f})", _cut(results.samples[run["run_id"]])))
     texts += [(f"{model.label} (loss {model.val_loss:.3f})", _cut(model.sample)) for model in extras.pretrained]
     blocks: list[Block] = [
-        Paragraph(text="All start from a newline and draw with their trial's seed."),
+        Paragraph(text="All samples start from a newline and use their trial's seed."),
         Verbatim(texts=texts),
     ]
     return Section(anchor="samples", title="Samples", blocks=blocks)
@@ -196,7 +198,7 @@ def _method(results: SweepResults, left_out: Sequence[str]) -> Section:
     blocks: list[Block] = [
         Bullets(items=findings.caveats(results)),
         Paragraph(
-            text="Losses are exact means over the whole validation split, and over as much of the training split. "
+            text="Losses are exact means over the whole validation split, and over a training subset of the same size. "
             "Comparisons are paired by seed: the same seed gives the same order of data where shapes agree. Intervals "
             "and tests are Student's t over seeds; they say how much another seed would change the result, not another "
             "corpus. Verdicts hold at 5 % over all comparisons together, by Holm's procedure."

@@ -40,7 +40,7 @@ def markdown_table(table: pd.DataFrame, left: list[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """The text so that nothing in it is taken for markup."""
+    """Escape the text, so that nothing in it is read as markup."""
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
 
 

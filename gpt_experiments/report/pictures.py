@@ -88,7 +88,7 @@ def positions(results: SweepResults) -> Picture | None:
         return None
     return Picture(
         name="loss-by-position",
-        caption="Validation loss of a character by how many of the model's context stand before it; neighbouring "
+        caption="Validation loss of a character by the number of context characters before it; neighbouring "
         "positions are averaged.",
         alt="Validation loss falls with the number of characters seen",
         figure=position_curves(joined),
@@ -106,7 +106,7 @@ def costs(results: SweepResults) -> list[Picture]:
     return [
         Picture(
             name=f"loss-by-{name}",
-            caption="Means over seeds. The line joins the variants that none is both cheaper and better than.",
+            caption="Means over seeds. The line joins the variants that no other variant beats in both cost and loss.",
             alt=f"{title}, one point a variant",
             figure=cost_scatter(known[column], column, title=title, unit=unit),
         )
@@ -123,7 +123,7 @@ def factorial(results: SweepResults) -> list[Picture]:
     return [
         Picture(
             name="variance-shares",
-            caption="Exact, from the balanced design; the rest is interactions of three and more, and noise.",
+            caption="Exact shares, from the balanced design; the rest is interactions of three and more, and noise.",
             alt="Shares: " + ", ".join(f"{row.term} {row.share:.1%}" for row in shares.head(6).itertuples()),
             figure=share_bars(shares),
         ),
@@ -143,7 +143,7 @@ def factorial(results: SweepResults) -> list[Picture]:
 
 
 def _comparable(results: SweepResults, name: str) -> pd.DataFrame | None:
-    """`run_id`, `seed` and `level` of the trials whose levels of one hyperparameter can be set side by side."""
+    """`run_id`, `seed` and `level` of the trials whose levels of one hyperparameter can be compared."""
     rows = results.finished
     if not results.is_factorial:
         for other in results.parameters:

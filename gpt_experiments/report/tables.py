@@ -79,11 +79,11 @@ def pretrained_table(models: Sequence[Pretrained], results: SweepResults) -> Tab
         for model in models
     )
     others = [model.label for model in models if model.corpus_digest != results.corpus_digest]
-    note = f" Evaluated on another corpus, so not to be compared: {', '.join(others)}." if others else ""
+    note = f" Not comparable, because evaluated on another corpus: {', '.join(others)}." if others else ""
     return Table(
         name="pretrained",
-        caption="Models that the sweep did not train, evaluated on the same splits; what they had seen of the text "
-        f"before is not known.{note}",
+        caption="Models that the sweep did not train, evaluated on the same splits; it is not known "
+        f"which text they were trained on.{note}",
         shown=shown,
         data=data,
         left=["pre-trained model"],
@@ -91,7 +91,7 @@ def pretrained_table(models: Sequence[Pretrained], results: SweepResults) -> Tab
 
 
 def trials(results: SweepResults) -> Table:
-    """Every planned trial, for the CSV file above all."""
+    """Every planned trial, mainly for the CSV file."""
     data = results.trials.drop(columns=["hardware"])
     shown = results.trials[["label", "seed", "outcome", "run_id"]].head(_MOST_ROWS).astype(str)
     cut = f" The first {_MOST_ROWS} of {len(data)}; the CSV file has all." if len(data) > _MOST_ROWS else ""
@@ -148,7 +148,7 @@ def effects_table(found: Sequence[Effect]) -> Table:
         name="effects",
         caption="Validation loss at a level minus at the baseline's level, nats per character, paired by seed. "
         "Student's t: intervals are those of each comparison by itself; p-values and verdicts are corrected by Holm's "
-        f"procedure for {len(found)} comparisons. Undecided: only the correction holds the verdict back.{note}",
+        f"procedure for {len(found)} comparisons. Undecided: significant alone, but not after the correction.{note}",
         shown=shown,
         data=data,
         left=["level", "against", "verdict"],
@@ -157,12 +157,11 @@ def effects_table(found: Sequence[Effect]) -> Table:
 
 def beliefs_table(found: Sequence[Belief]) -> Table:
     shown = pd.DataFrame(
-        {"belief": belief.claim, "this sweep": belief.standing, "the number that says so": belief.evidence}
-        for belief in found
+        {"belief": belief.claim, "this sweep": belief.standing, "evidence": belief.evidence} for belief in found
     )
     return Table(
         name="beliefs",
-        caption="Common beliefs, each put to this sweep's test, at 5 % after correction for all of them.",
+        caption="Common beliefs, each tested on this sweep at 5 % after correction for all of them.",
         shown=shown,
         left=list(shown.columns),
     )
@@ -206,8 +205,9 @@ def heads_table(results: SweepResults, label: str) -> Table | None:
     )
     return Table(
         name=f"heads-{label.replace('=', '-').replace(' ', '-')}",
-        caption=f"Attention heads of {label}, seed {runs['seed'].iloc[0]}. Same character and induction are times what "
-        f"uniform attention would give; entropy is 1 for uniform attention; the others are shares of weight.{short}",
+        caption=f"Attention heads of {label}, seed {runs['seed'].iloc[0]}. Same character and induction are multiples "
+        "of what uniform attention would give; entropy is 1 for uniform attention; the others are shares of weight."
+        f"{short}",
         shown=shown,
         data=data,
         left=["what it does"],

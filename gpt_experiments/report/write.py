@@ -20,13 +20,13 @@ from gpt_experiments.tracking.reader import read_pretrained, read_sweep
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_text
 from gpt_experiments.tracking.runs import get_run
 
-_FEWEST_FOR_IMPORTANCES = 10  # trials; a forest of fewer says nothing
-_LEAST_SPREAD = 1e-9  # nats per character; of equal losses there is no variance to explain
+_FEWEST_FOR_IMPORTANCES = 10  # trials; a forest of fewer is meaningless
+_LEAST_SPREAD = 1e-9  # nats per character; equal losses have no variance to explain
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFiles:
-    """Where a report lies, what it says first, and what it leaves out because it cannot be read, a sentence each."""
+    """A report's folder, its first sentences, and sentences on what could not be read."""
 
     folder: Path
     lead: tuple[str, ...]
@@ -49,9 +49,9 @@ def write_report(
 
     Args:
         reference: a sweep's name or run id; None is the one last worked on.
-        folder: is made; without it `report-NAME` in the working directory.
+        folder: created if needed; None is `report-NAME` in the working directory.
         attention: ids of the runs whose attention is shown instead of the baseline's and the single head's.
-        pretrained: ids of runs of `baseline` that are to stand beside the sweep.
+        pretrained: ids of runs of `evaluate` to show beside the sweep.
 
     Raises:
         TrackingError: no such sweep or run, the sweep has no finished trial, or the store cannot be read.
@@ -83,7 +83,7 @@ def write_files(document: Document, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for picture in document.pictures():
         save_png(picture.figure, folder / f"{picture.name}.png")
-        picture.figure.set_layout_engine("none")  # it is laid out; the next drawing would do it all again
+        picture.figure.set_layout_engine("none")  # the layout is done; drawing again would repeat it
         save_svg(picture.figure, folder / f"{picture.name}.svg")
     for table in document.tables():
         (table.shown if table.data is None else table.data).to_csv(folder / f"{table.name}.csv", index=False)
@@ -108,7 +108,7 @@ def _write_explorers(store: Store, results: SweepResults, folder: Path, left_out
 
 
 def importances_of(results: SweepResults) -> dict[str, float] | None:
-    """Of sets that no exact method fits, no full factorial and not one hyperparameter at a time, if losses differ."""
+    """FANOVA importances, for designs without an exact decomposition (no factorial, not one at a time)."""
     rows = results.finished
     if float(rows[LOSS].max() - rows[LOSS].min()) < _LEAST_SPREAD:
         return None

@@ -28,7 +28,7 @@ from gpt_experiments.tracking import Claims, Others, RunRecorder, Store, schema
 from gpt_experiments.training import Evaluation, Progress, TrainingSummary
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
-_SECONDS_BETWEEN_CLAIMS: Final = 2.0  # at what other processes have done of what this one waits for
+_SECONDS_BETWEEN_CLAIMS: Final = 2.0  # at the results of other processes that this one waits for
 
 
 class TrialSource(Protocol):
@@ -36,7 +36,7 @@ class TrialSource(Protocol):
 
     @property
     def total(self) -> int:
-        """Trials in all; of an adaptive method, which may suggest more: at most."""
+        """Trials in all; for an adaptive method, the most that it may suggest."""
         ...
 
     def next_group(self) -> Sequence[PlannedTrial] | None:
@@ -44,7 +44,7 @@ class TrialSource(Protocol):
         ...
 
     def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
-        """Take note of losses on the way; whether the trial shall go on."""
+        """Note losses during training; returns whether the trial should go on."""
         ...
 
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
@@ -59,7 +59,7 @@ class RunContext:
     Attributes:
         parent_run_id, sweep: the sweep's run and name; None for a trial on its own.
         claims: keep this process and others from training the same cells; None lets it train whatever it is given.
-        must_stop: whether to end now, trials that run included.
+        must_stop: whether to end now, including running trials.
         may_start: whether a further trial may begin.
     """
 
@@ -87,23 +87,23 @@ class _Running:
 
 
 class Coordinator:
-    """Runs trials until their source is empty or the context says to end; nothing that one trial does stops another."""
+    """Runs trials until their source is empty or the context says to end; a failing trial does not stop the others."""
 
     def __init__(self, context: RunContext, executor: Executor) -> None:
         self._context, self._executor = context, executor
         self._running: dict[str, _Running] = {}  # by cell
         self._done: deque[tuple[_Running, JobDone]] = deque()  # trained and their files written, but not yet logged
         self._elsewhere: list[PlannedTrial] = []  # what other processes train
-        self._look_at = 0.0  # when to look how far they are
+        self._look_at = 0.0  # when to look at them again
         self._known_processes: set[str] = set()  # those that have been named to the listener
         self._records: list[TrialRecord] = []
         self._is_exhausted = False  # whether the source has said that it has no more; only that ends a sweep as done
 
     def run(self, source: TrialSource) -> list[TrialRecord]:
-        """How every trial ended, in the order of ending.
+        """Run the trials; returns how each of them ended, in that order.
 
         Raises:
-            TrackingError: the store cannot be written; the trials that run are then lost.
+            TrackingError: the store cannot be written; running trials are then lost.
         """
         try:
             self._fill(source)
@@ -112,7 +112,7 @@ class Coordinator:
             while self._done:
                 self._finish(*self._done.popleft())
             if self._running:
-                self._context.listener.notice("stopping: the trials that run are ended, what is finished stays")
+                self._context.listener.notice("stopping: running trials are cancelled; finished ones are kept")
         except Exception:
             self._log_what_is_trained()
             raise
@@ -136,7 +136,7 @@ class Coordinator:
     def _turn(self, source: TrialSource) -> None:
         """Take what the workers sent, give them more to do, and only then log one trial that is done.
 
-        Logging one takes tens of milliseconds, for which no worker, and no accelerator, shall wait.
+        Logging one takes tens of milliseconds; no worker and no accelerator should wait for it.
         """
         for cell, event in self._executor.events(0.0 if self._done else _SECONDS_BETWEEN_LOOKS):
             self._take(cell, event, source)
@@ -171,7 +171,7 @@ class Coordinator:
     def _start_what_is_free(
         self, groups: Sequence[Sequence[PlannedTrial]], claims: Claims, source: TrialSource
     ) -> list[PlannedTrial]:
-        """Start what no other process trains, as far as there is room, and answer what one has finished; the rest."""
+        """Start trials that no other process trains, answer those that one has finished, and return the rest."""
         left: list[PlannedTrial] = []
         with claims.looking() as others:
             self._look_at = time.monotonic() + _SECONDS_BETWEEN_CLAIMS
@@ -189,25 +189,25 @@ class Coordinator:
         return left
 
     def _say_who_trains(self, trials: Iterable[PlannedTrial], others: Others) -> None:
-        """Once for each process: its results are waited for."""
+        """Notify the listener, once for each process, that this sweep waits for its results."""
         for planned in trials:
             process = others.training.get(planned.cell)
             if process is not None and process not in self._known_processes:
                 self._known_processes.add(process)
                 self._context.listener.notice(
-                    f"{process} trains trials that belong to this sweep, too, such as {planned.name}; "
-                    "they are not trained twice, their results are waited for"
+                    f"{process} also trains trials of this sweep, such as {planned.name}; "
+                    "they are not trained twice: this sweep waits for their results"
                 )
 
     def _answer(self, planned: PlannedTrial, source: TrialSource) -> None:
-        """End a trial with the results of the run that answers it."""
+        """End a trial with the results of its finished run."""
         done = planned.done
         assert done is not None
         self._end(TrialRecord(planned=planned, outcome=Outcome.REUSED, run_id=done.run_id, summary=done.summary))
         source.ended(planned, done.summary.best_val_loss)
 
     def _start(self, group: Sequence[PlannedTrial]) -> None:
-        # The workers' part first: they train while the runs are opened.
+        # Submitted first: the workers train while the runs are opened.
         self._executor.submit([self._job(planned) for planned in group])
         for planned in group:
             recorder = self._open_run(planned)
@@ -245,13 +245,13 @@ class Coordinator:
                 if not source.evaluated(running.planned, event):
                     self._executor.stop(cell)
             case Trained(best_val_loss=best_val_loss):
-                # Now, so that an adaptive method knows it before it is asked for what trains next.
+                # Now, so that an adaptive method knows it before it suggests what trains next.
                 source.ended(running.planned, best_val_loss)
                 running.is_trained = True
             case JobDone():
                 self._done.append((running, event))
             case JobStopped(step=step):
-                _write(running, partial(running.recorder.kill, f"stopped at step {step:,}, as its losses said"))
+                _write(running, partial(running.recorder.kill, f"stopped at step {step:,}because of its losses"))
                 del self._running[cell]
                 self._end(running.ended(Outcome.STOPPED))
                 source.ended(running.planned, None)
@@ -273,7 +273,7 @@ class Coordinator:
             self._end(running.ended(Outcome.FINISHED, summary=done.summary))
 
     def _log_what_is_trained(self) -> None:
-        """Keep the results that wait to be logged, as far as the store takes them."""
+        """Log the results that are waiting, as far as the store accepts them."""
         while self._done:
             try:
                 self._finish(*self._done.popleft())
@@ -296,7 +296,7 @@ class Coordinator:
 
 
 def _write(running: _Running, write: Callable[[], None]) -> None:
-    """Write to the trial's run; one that somebody deleted loses its own trial, not the sweep."""
+    """Write to the trial's run; a deleted run fails its own trial, not the sweep."""
     if running.lost is None:
         try:
             write()
@@ -305,7 +305,7 @@ def _write(running: _Running, write: Callable[[], None]) -> None:
 
 
 def _log_results(running: _Running, done: JobDone) -> None:
-    """Everything that a trained trial leaves, and the end of its run."""
+    """Write all results of a trained trial, and finish its run."""
     with done.files.folder() as folder:
         running.recorder.log_artifacts(folder)
     running.recorder.log_metrics(schema.summary_metrics(done.summary))

@@ -1,4 +1,4 @@
-"""What training costs, relatively by arithmetic, and in seconds by timed steps."""
+"""Estimates what training costs: relative cost from arithmetic, seconds from timed steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.training import is_out_of_memory, release_memory, time_group, time_trial
 
 _TIMED_GROUPS: Final = 6
-# Seconds on one CPU core, for putting variants in order only: of an attention weight, and of a multiply-add.
+# Seconds on one CPU core for an attention weight and for a multiply-add; they only put variants in order.
 _SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT = 2e-9, 7e-11
 
 
@@ -57,7 +57,7 @@ def _time(group: Sequence[Trial], corpus: Corpus, device: torch.device) -> float
 
 
 def _group_work(group: Sequence[Trial], vocab_size: int) -> NDArray[np.float64]:
-    """Of a whole group: the fixed cost of its steps comes once."""
+    """The work of a whole group, in which the fixed cost of a step counts once."""
     each = np.stack([_work(trial, vocab_size) for trial in group])
     total: NDArray[np.float64] = each.sum(axis=0)
     total[0] = each[0, 0]
@@ -65,7 +65,7 @@ def _group_work(group: Sequence[Trial], vocab_size: int) -> NDArray[np.float64]:
 
 
 def _work(trial: Trial, vocab_size: int) -> NDArray[np.float64]:
-    """Of the whole training: steps (each has a fixed cost), attention weights, multiply-adds of the forward passes."""
+    """The work of a training: steps (each has a fixed cost), attention weights, multiply-adds of the forward passes."""
     v, steps = trial.shape, trial.training.steps
     tokens = steps * trial.training.batch_size * v.block_size
     weights = tokens * v.block_size * v.n_head * v.n_layer

@@ -42,7 +42,7 @@ BUDGETS: Final[tuple[Budget, ...]] = get_args(Budget)
 MOST_SEEDS: Final = 1_000
 MOST_VARIANTS: Final = 5_000
 MOST_CELLS: Final = 100_000
-"""Of a grid of which `trials` takes a part."""
+"""The cells of a grid of which `trials` takes only some."""
 MOST_TRIALS: Final = 10_000
 MOST_NAME: Final = 100
 
@@ -55,8 +55,7 @@ class SweepDefinition:
         method: `one-at-a-time` changes one hyperparameter of the baseline at a time; `grid` takes every combination;
             `random` draws combinations; `tpe` lets Optuna's TPE choose them by what it has seen.
         levels: for each parameter that is varied, its levels, or for random and tpe a Range.
-        budget: what every variant spends as much of as the baseline does: optimisation steps, training tokens, or
-            floating-point operations.
+        budget: what is equal for every variant: optimisation steps, training tokens, or floating-point operations.
         seeds: each variant is trained once with each; at least one, none twice.
         trials: how many variants to try; None takes all there are.
         skip_indivisible: leave out the combinations whose n_embed is not divisible by their n_head; without it they are
@@ -87,7 +86,7 @@ class SweepDefinition:
         _check_trials(self)
         for name, levels in self.levels.items():
             if name not in LEVELED:
-                raise ConfigError(f"levels are of {', '.join(LEVELED)}, but got {shown(name)}")
+                raise ConfigError(f"levels can be given for {', '.join(LEVELED)}, but got {shown(name)}")
             check_levels(name, levels, self.rules)
         self._check_combinations()
         self._check_size()
@@ -99,12 +98,12 @@ class SweepDefinition:
 
     @property
     def rules(self) -> type[Method]:
-        """The method, as it is before it chooses."""
+        """The method's class, which knows its rules."""
         return METHODS[self.method]
 
     @property
     def variants_to_try(self) -> int:
-        """How many, of a method that needs to know."""
+        """How many variants to try, for a method that needs the number."""
         assert self.trials is not None
         return self.trials
 
@@ -135,11 +134,10 @@ class SweepDefinition:
     ) -> SweepDefinition:
         """The definition with other steps, another number of seeds, another number of variants, another budget.
 
-        The first of the definition's own seeds stay; where more are asked for, the lowest from 1337 on that are not
-        among them follow.
+        The definition's own seeds come first; if more are asked for, the lowest unused ones from 1337 on follow.
 
         Raises:
-            ConfigError: a value is out of range, or the method takes no number of trials.
+            ConfigError: a value is out of range, or the method takes no number of variants.
         """
         changes: dict[str, Any] = {}
         if steps is not None:
@@ -153,7 +151,7 @@ class SweepDefinition:
         return dataclasses.replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
-        """The definition as a file would give it, every default written out; a file of it gives the same definition."""
+        """The fields of a file that gives the same definition, with every default written out."""
         levels = {
             name: {
                 key: value
@@ -188,13 +186,13 @@ class SweepDefinition:
             setup_at_budget(variant, self.baseline_variant, vocab_size=vocab_size, budget=self.budget)
 
     def _smallest(self) -> Variant:
-        """The variant that would cost least a step, if its heads divided its width."""
+        """The variant with the cheapest step, assuming that its heads divide its width."""
         least = {name: min(self.whole_numbers(name)) for name in ("n_layer", "n_embed", "block_size", "batch_size")}
         most = {name: max(self.whole_numbers(name)) for name in ("steps", "eval_interval", "warmup_steps")}
         return self.baseline_variant.with_values({"n_head": 1, **least, **most})
 
     def whole_numbers(self, name: str) -> Sequence[int]:
-        """What a parameter that is a whole number can be."""
+        """The values that a whole-number parameter can have."""
         levels = self.levels.get(name)
         if levels is None:
             return [self.baseline_variant.value(name)]
@@ -218,7 +216,7 @@ class SweepDefinition:
         self._check_training()
 
     def _check_training(self) -> None:
-        """Training parameters must go together wherever they meet, so the values that go together worst must."""
+        """Check the training parameters together, at the values that are most likely to conflict."""
         varied = [name for name in TRAINING if name in self.levels]
         worst = {name: self._bounds(name)[0 if name in ("eval_interval", "learning_rate") else 1] for name in varied}
         for values in [worst] if self.rules.combines_levels else [{name: value} for name, value in worst.items()]:
@@ -229,7 +227,7 @@ class SweepDefinition:
         return (levels.low, levels.high) if isinstance(levels, Range) else (min(levels), max(levels))
 
     def _check_size(self) -> None:
-        """A plan must be of a size that can be run, and be so before anything as long as it is made."""
+        """Check that the plan is small enough to run, before any list of that length is made."""
         cells = self.rules.count(self)
         most = MOST_VARIANTS if self.trials is None else MOST_CELLS
         if cells > most:
@@ -275,7 +273,7 @@ def check_seeds(seeds: Any) -> tuple[int, ...]:
     """The seeds of a list or tuple.
 
     Raises:
-        ConfigError: there is none, one that a trial cannot have, one that stands there twice, or more than 1,000.
+        ConfigError: there is none, one that a trial cannot have, a repeated one, or more than 1,000.
     """
     if not isinstance(seeds, list | tuple) or not seeds:
         raise ConfigError(
@@ -287,13 +285,13 @@ def check_seeds(seeds: Any) -> tuple[int, ...]:
     for seed in seeds:
         check_value("seed", seed)
         if seed in seen:
-            raise ConfigError(f"seed {seed} stands here twice; keep one", field="seeds")
+            raise ConfigError(f"seed {seed} is listed twice; keep one", field="seeds")
         seen.add(seed)
     return tuple(seeds)
 
 
 def _check_texts(definition: SweepDefinition) -> None:
-    """The name is a run's and a folder's; neither it nor the description may be long."""
+    """Check the name, which names a run and a folder, and how long it and the description are."""
     name = definition.name
     if not name.isprintable() or not name.strip() or any(char in name for char in "/\\"):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Sweep definitions from YAML files, shipped or the user's own, every mistake named by line and field."""
+"""Reads sweep definitions from YAML files, shipped or the user's own; an error names line and field."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class _Reader:
             "name": self._text("name"),
             "method": method,
             "description": self._text("description") if "description" in self._fields else "",
-            "baseline": self._settings("baseline", Shape),
-            "training": self._settings("training", TrainingSetup),
+            "baseline": self._parameters("baseline", Shape),
+            "training": self._parameters("training", TrainingSetup),
             "levels": self._levels(METHODS[method]),
         }
         if "budget" in self._fields:
@@ -95,11 +95,11 @@ class _Reader:
         if "seeds" in self._fields:
             given = self._fields["seeds"]
             read = check_seeds if isinstance(given, list) else first_seeds
-            values["seeds"] = self._told(("seeds",), partial(read, given))
+            values["seeds"] = self._located(("seeds",), partial(read, given))
         for name in ("trials", "skip_indivisible"):
             if name in self._fields:
                 values[name] = self._fields[name]
-        return self._told(("levels",), partial(SweepDefinition, **values))
+        return self._located(("levels",), partial(SweepDefinition, **values))
 
     def _choice(self, name: str, choices: tuple[_Choice, ...]) -> _Choice:
         given = self._fields[name]
@@ -114,13 +114,13 @@ class _Reader:
             raise self._source.error((name,), f"must be a text that is not empty, but got {shown(value)}")
         return value.strip()
 
-    def _settings(self, name: str, made_of: Callable[..., _R]) -> _R:
-        """A variant or a training setup from the mapping under `name`, which may be missing."""
+    def _parameters(self, name: str, made_of: Callable[..., _R]) -> _R:
+        """A shape or a training setup from the mapping under `name`, which may be missing."""
         names = [f.name for f in dataclasses.fields(made_of)]  # type: ignore[arg-type]  # both are dataclasses
         given = self._mapping((name,), names) if name in self._fields else {}
         for key, value in given.items():
-            self._told((name, key), partial(check_value, key, value))  # alone first: an error names the one field
-        return self._told((name,), partial(made_of, **given))
+            self._located((name, key), partial(check_value, key, value))  # alone first: an error names the one field
+        return self._located((name,), partial(made_of, **given))
 
     def _levels(self, method: type[Method]) -> dict[str, tuple[Level, ...] | Range]:
         levels: dict[str, tuple[Level, ...] | Range] = {}
@@ -128,17 +128,17 @@ class _Reader:
         for name in LEVELED:
             if name in given:
                 where: FieldPath = ("levels", name)
-                levels[name] = self._one_hyperparameter(where, given[name])
-                self._told(where, partial(check_levels, name, levels[name], method))
+                levels[name] = self._one_parameter(where, given[name])
+                self._located(where, partial(check_levels, name, levels[name], method))
         return levels
 
-    def _one_hyperparameter(self, where: FieldPath, given: Any) -> tuple[Level, ...] | Range:
+    def _one_parameter(self, where: FieldPath, given: Any) -> tuple[Level, ...] | Range:
         if isinstance(given, dict):
             bounds = self._mapping(where, [f.name for f in dataclasses.fields(Range)])
             for bound in ("low", "high"):
                 if bound not in bounds:
                     raise self._source.error(where, f"a range needs low and high; {bound} is missing")
-            return self._told(where, partial(Range, **bounds))
+            return self._located(where, partial(Range, **bounds))
         if not isinstance(given, list):
             raise self._source.error(where, f"must be a list of levels, as [1, 4], but got {shown(given)}")
         return tuple(given)
@@ -160,11 +160,11 @@ class _Reader:
         for key in value:
             if key not in names:
                 raise self._source.error(
-                    (*where, key), f"unknown field; {_hint(key, names)}known are {', '.join(names)}"
+                    (*where, key), f"unknown field; {_hint(key, names)}the fields are {', '.join(names)}"
                 )
 
-    def _told(self, where: FieldPath, make: Callable[[], _R]) -> _R:
-        """What `make` returns; its errors with the file, the line and the field before them."""
+    def _located(self, where: FieldPath, make: Callable[[], _R]) -> _R:
+        """Return what `make` returns; its errors get the file, the line and the field in front."""
         try:
             return make()
         except ConfigError as error:

@@ -22,7 +22,7 @@ from gpt_experiments.training import prepare_process
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRow:
-    """A planned trial; None where it is done.
+    """A planned trial with its time and group, which are None if it is done.
 
     Attributes:
         seconds: its share of the time that its group takes by itself.
@@ -36,10 +36,10 @@ class PlannedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """The planned trials, and the whole.
+    """The planned trials, and what the whole sweep takes.
 
     Attributes:
-        seconds: of the whole sweep, all workers at work.
+        seconds: time of the whole sweep, with all workers.
         groups: how many trials train as one, for each group.
         note: what the table cannot show; empty when there is nothing.
     """
@@ -57,7 +57,7 @@ def dry_run(
     """Plan the sweep and time a few steps of it on this machine; neither store nor disk is written.
 
     Raises:
-        ExperimentError: the device, the corpus or the store cannot serve the sweep.
+        ExperimentError: the device, the corpus or the store cannot be used for the sweep.
     """
     corpus.require_context(definition.longest_context)
     definition.require_steps(corpus.vocab_size)
@@ -76,7 +76,7 @@ def dry_run(
         timed += _groups_of_adaptive(definition, unknown, limit)
         more = "more " if schedule.planned else ""
         chooses = f"{definition.method} chooses up to {unknown} {more}trials as results come in"
-        notes += [f"{chooses}; the baseline's time stands for each"]
+        notes += [f"{chooses}; the estimate takes the baseline's time for each"]
     device = torch.device(hardware.device)
     prepare_process(device, hardware.threads)
     seconds = estimate_seconds(timed, corpus, device)
@@ -96,6 +96,6 @@ def dry_run(
 def _groups_of_adaptive(
     definition: SweepDefinition, trials: int, limit: Callable[[Trial], int]
 ) -> list[tuple[Trial, ...]]:
-    """Stand-ins for the groups of an adaptive method: the baseline's seeds, as often as variants will be tried."""
+    """Stand-ins for the groups of an adaptive method: the baseline's seeds, once for each variant to try."""
     seeds = [Trial(shape=definition.baseline, seed=seed, training=definition.training) for seed in definition.seeds]
     return form_groups(seeds, limit) * (trials // len(seeds))

@@ -11,8 +11,8 @@ from typing import Final
 from gpt_experiments.config import Trial
 from gpt_experiments.training import group_key
 
-_BYTES: Final = 4  # of a float32
-_USABLE: Final = 0.85  # of a device's memory: the rest is the context's, the libraries', and lost between blocks
+_BYTES: Final = 4  # a float32 takes so many
+_USABLE: Final = 0.85  # part of a device's memory; the context, the libraries and gaps between blocks take the rest
 _EVALUATED_AT_ONCE: Final = 131_072  # tokens in one forward pass of an evaluation, of all replicas together
 
 
@@ -57,7 +57,7 @@ def bytes_per_replica(trial: Trial, vocab_size: int) -> int:
 
 
 def bytes_for_evaluation(trial: Trial, vocab_size: int) -> int:
-    """What an evaluation takes for all replicas together: a forward pass over 131,072 tokens.
+    """The memory that an evaluation takes for all replicas together: a forward pass over 131,072 tokens.
 
     Of these one layer at a time holds about 10 values of the width and two rows of attention weights a head, and then
     two for each logit.
@@ -76,8 +76,8 @@ def form_groups(
 ) -> list[tuple[Trial, ...]]:
     """Every trial once, in groups that may train together, in the order in which their first trials came.
 
-    The groups of one shape are as equal in size as can be: none is larger than `limit` says of any of its trials, nor
-    so large that one of the `workers` would be left with nothing to do. Trials of equal dropout stay together.
+    The groups of one shape are as equal in size as can be: none is larger than the `limit` of any of its trials, or so
+    large that one of the `workers` would have nothing to do. Trials of equal dropout stay together.
     """
     share = max(1, len(trials) // workers)
     by_key: dict[Hashable, list[Trial]] = {}

@@ -29,9 +29,9 @@ def read_history(
 ) -> History:
     """The history of a sweep whose method is adaptive; an empty one for the other methods, which do not need it.
 
-    The sweep consists first of the variants of its earlier plan, so that it names the same ones whenever it is run
-    again, and goes on with those that were begun; then of others that are finished, those that were trained first
-    before later ones. What lies outside today's space, or was trained in another way, does not count.
+    The variants of the earlier plan come first, so that a sweep that is run again keeps its variants and continues
+    those that were begun. Other finished variants follow, the earliest trained first. Variants outside the present
+    space, or trained in another way, do not count.
 
     Args:
         finished: finished runs by cell, newest first.
@@ -51,7 +51,7 @@ def read_history(
 
 
 def _variants_of(plan: Any, training: TrainingSetup) -> Iterable[Variant]:
-    """The variants of a plan, but those of which nothing but failures came; a row that is damaged is left out."""
+    """The variants of a plan, except those that only failed; damaged rows are left out."""
     variants: dict[Variant, None] = {}
     for row in plan if isinstance(plan, list) else []:
         with contextlib.suppress(KeyError, TypeError, ValueError):  # a ConfigError is a ValueError

@@ -44,7 +44,7 @@ class Range:
             rule = "positive" if self.step <= 0 else "at most high - low"
             raise ConfigError(f"step must be {rule}, but got {shown(self.step)}")
         if self.log and (self.step is not None or self.low <= 0):
-            raise ConfigError("log goes with a positive low and without a step")
+            raise ConfigError("log needs a positive low and no step")
 
     def whole_numbers(self) -> range:
         """The values of a parameter that is a whole number."""
@@ -68,7 +68,7 @@ def check_levels(name: str, levels: tuple[Level, ...] | Range) -> None:
     for level in tried:
         check_value(name, level)
         if level in seen:
-            raise ConfigError(f"level {shown(level)} stands here twice; keep one")
+            raise ConfigError(f"level {shown(level)} is listed twice; keep one")
         seen.add(level)
 
 
@@ -90,11 +90,11 @@ def check_divisible(heads: Sequence[int], widths: Sequence[int], method: str, *,
     fitting = [h for h in heads if math.gcd(*widths) % h == 0]
     remedy = f"keep n_head={_listed(fitting)}" if fitting else "change one of the two"
     skip = ", or set skip_indivisible: true to leave such pairs out" if may_skip else ""
-    raise ConfigError(f"{', '.join(wrong)}, and {method} lets them meet; {remedy}{skip}", field="levels")
+    raise ConfigError(f"{', '.join(wrong)}, and {method} combines them; {remedy}{skip}", field="levels")
 
 
 def dividing_pairs(heads: Sequence[int], widths: Sequence[int]) -> int:
-    """How many pairs of a number of heads and a width divide."""
+    """How many pairs have a width that is divisible by the number of heads."""
     return sum(width % n_head == 0 for n_head in heads for width in widths)
 
 

@@ -1,4 +1,4 @@
-"""Which trials a sweep consists of, in which order, and which of them a finished run answers already."""
+"""Which trials a sweep consists of, in which order, and which of them have a finished run already."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def make_schedule(
 class Schedule:
     """Hands out a sweep's trials in groups that train as one, and lets the method know how each variant did.
 
-    A method that is not adaptive is asked for everything at once: what is done comes first, then the groups that take
-    longest, so that none of these is left to run alone at the end. An adaptive one is asked variant by variant, and a
-    group is of one variant's seeds.
+    A method that is not adaptive is asked for everything at once: finished trials come first, then the groups that
+    take longest, so that no long one runs alone at the end. An adaptive method is asked for one variant at a time, and
+    a group holds seeds of one variant.
 
     Args:
         finished: finished runs by cell.
@@ -70,7 +70,7 @@ class Schedule:
     ) -> None:
         self._definition, self._corpus, self._finished, self._method = definition, corpus, finished, method
         self._values: dict[Variant, list[float | None]] = {}  # of variants under way, one for each seed that ended
-        self._queue: list[PlannedTrial] = []  # of what is in no group yet
+        self._queue: list[PlannedTrial] = []  # trials that are in no group yet
         self._groups: deque[tuple[PlannedTrial, ...]] = deque()
         self._limit: Callable[[Trial], int] = lambda trial: 1
         self._workers = 1
@@ -89,19 +89,19 @@ class Schedule:
     def form_groups(self, limit: Callable[[Trial], int], workers: int) -> None:
         """Let trials train together: at most `limit` of one shape, and so that each of the workers has something to do.
 
-        To be called before the first group is taken; else each trial trains alone.
+        Call it before the first group is taken; otherwise each trial trains alone.
         """
         self._limit, self._workers = limit, workers
         self._groups = deque(self._grouped())
 
     @property
     def total(self) -> int:
-        """Trials in all; of an adaptive method, which may suggest more: at most."""
+        """Trials in all; for an adaptive method, the most that it may suggest."""
         return len(self.planned) if self._is_exhausted else self._at_most
 
     @property
     def groups(self) -> Sequence[tuple[PlannedTrial, ...]]:
-        """The groups that wait, as far as they are known; one that is done is of one trial."""
+        """The waiting groups that are known so far; a finished trial is a group of its own."""
         return tuple(self._groups)
 
     @property
@@ -120,10 +120,10 @@ class Schedule:
         return self._groups.popleft() if self._groups else None
 
     def _grouped(self) -> list[tuple[PlannedTrial, ...]]:
-        """What is in no group yet, in groups: those that are done, then those that take longest."""
+        """Groups of the queued trials: finished ones first, then those that take longest."""
         queued, self._queue = self._queue, []
         waiting = {planned.trial: planned for planned in queued if planned.done is None}
-        workers = 1 if self._method.is_adaptive else self._workers  # while this variant trains the others try more
+        workers = 1 if self._method.is_adaptive else self._workers  # the other workers try other variants meanwhile
         groups = form_groups(list(waiting), self._limit, workers=workers)
         groups.sort(key=lambda group: -sum(rough_cost(trial, self._corpus.vocab_size) for trial in group))
         return [
@@ -132,7 +132,7 @@ class Schedule:
         ]
 
     def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
-        """Whether the trial shall go on after those losses."""
+        """Whether the trial should go on after these losses."""
         return self._method.goes_on(planned.variant, planned.trial.seed, evaluation)
 
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
@@ -177,7 +177,7 @@ def plan_trial(
 
 
 def lost_notice(planned: Iterable[PlannedTrial], finished: FinishedTrials) -> list[str]:
-    """What to say of planned trials that have finished runs, but only without their checkpoints; at most one line."""
+    """A notice on planned trials whose finished runs have lost their checkpoints; at most one line."""
     lost = sum(p.cell in finished.lost for p in planned)
     if not lost:
         return []

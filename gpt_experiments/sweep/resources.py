@@ -1,4 +1,4 @@
-"""How a sweep is run: the options for that, and what this machine has for it."""
+"""How a sweep is run: the user's options, and what the machine offers."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from gpt_experiments.training import describe_device, devices_of, free_memory, r
 
 _MOST_WORKERS: Final = 1_024
 _LONGEST_TIMEOUT: Final = 365 * 24 * 3600  # seconds
-_MOST_WRITERS: Final = 8  # of each worker: each takes some 400 MiB of main memory
+_MOST_WRITERS: Final = 8  # for each worker; a writer takes some 400 MiB of main memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How to run a sweep.
+    """How a sweep is run, as opposed to what it trains.
 
     Args:
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: processes at once; None takes one for each CPU core, or one for each GPU.
         timeout: seconds after which no further trial begins; those that run go on to their end.
-        force: train every trial, also those that a finished run answers.
+        force: train every trial, also those that have a finished run.
         replicas: trials that train as one batched model, at most; None takes as many as fit on an accelerator, and one
             on a CPU.
         executor: what runs the trials: `local`, processes of this machine, or `inline`, this process.
-        take_over: go on with a sweep that is marked as running by a process of another host, which is taken for dead.
+        take_over: go on with a sweep that is marked as running by a process of another host, assumed to be dead.
 
     Raises:
         ConfigError: workers, replicas or timeout out of range.
@@ -62,13 +62,13 @@ class RunOptions:
 
 
 def find_hardware(options: RunOptions, trials: int) -> Hardware:
-    """What this machine gives to at most `trials` trials.
+    """The hardware that this machine offers for at most `trials` trials.
 
     On a CPU there is a worker for each core, with one thread each, else one for each GPU. Each GPU's memory is divided
     among its workers; the CPU cores that they leave write files.
 
     Raises:
-        ConfigError: the device is not there.
+        ConfigError: there is no such device.
     """
     device = resolve_device(options.device)
     devices, cores = devices_of(device), usable_cores()
@@ -91,10 +91,10 @@ def group_limit(options: RunOptions, hardware: Hardware, vocab_size: int) -> Gro
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may use: of its affinity, and of its container's share where that is less.
+    """CPU cores that this process may use: its affinity, or its container's share if that is less.
 
     Raises:
-        ConfigError: $LOKY_MAX_CPU_COUNT, which is a bound as well, is no number.
+        ConfigError: $LOKY_MAX_CPU_COUNT, which is a limit as well, is not a number.
     """
     from joblib import cpu_count  # takes a moment, and workers do not need it
 

@@ -29,10 +29,10 @@ from gpt_experiments.training import Evaluation
 def run_sweep(
     definition: SweepDefinition, corpus: Corpus, store: Store, options: RunOptions, listener: SweepListener
 ) -> SweepSummary:
-    """Train every trial of the sweep that no finished run answers; each is a child of the sweep's parent run.
+    """Train every trial of the sweep that has no finished run; each is a child of the sweep's parent run.
 
     Raises:
-        ExperimentError: before anything starts, if the device, the corpus or the store cannot serve the sweep.
+        ExperimentError: before anything starts, if the device, the corpus or the store cannot be used for the sweep.
     """
     corpus.require_context(definition.longest_context)
     definition.require_steps(corpus.vocab_size)
@@ -68,21 +68,21 @@ def run_sweep(
             source, most = _GrowingPlan(schedule, parent), schedule.largest_group
             summary = session.run(source, to_train, definition.training.steps, most, definition.budget)
         except KeyboardInterrupt:
-            _end_anyhow(partial(parent.kill, "interrupted twice"), listener)
+            _end_despite_errors(partial(parent.kill, "interrupted twice"), listener)
             raise
         except Exception as error:
-            _end_anyhow(partial(parent.fail, f"{type(error).__name__}: {error}"), listener)
+            _end_despite_errors(partial(parent.fail, f"{type(error).__name__}: {error}"), listener)
             raise
         try:
             _write_plan(parent, schedule.planned, summary.trials)
             _close_parent(parent, summary)
-        finally:  # the trials are done, whatever becomes of the sweep's own run
+        finally:  # the trials are done, even if the sweep's own run cannot be closed
             listener.sweep_ended(summary)
     return summary
 
 
-def _end_anyhow(end: Callable[[], None], listener: SweepListener) -> None:
-    """End the sweep's run on the way out with an error; that the store fails as well must not hide that error."""
+def _end_despite_errors(end: Callable[[], None], listener: SweepListener) -> None:
+    """End the sweep's run after an error; if the store fails too, that must not hide the first error."""
     try:
         end()
     except TrackingError as error:
@@ -92,10 +92,10 @@ def _end_anyhow(end: Callable[[], None], listener: SweepListener) -> None:
 def run_single(
     trial: Trial, corpus: Corpus, store: Store, options: RunOptions, listener: SweepListener
 ) -> SweepSummary:
-    """Train one trial as a run of its own, unless a finished run answers it; named after what differs from the study.
+    """Train one trial as a run of its own, unless it has a finished run; its name says what differs from the study.
 
     Raises:
-        ExperimentError: before anything starts, if the device, the corpus or the store cannot serve the trial.
+        ExperimentError: before anything starts, if the device, the corpus or the store cannot be used for the trial.
     """
     corpus.require_context(trial.shape.block_size)
     hardware = find_hardware(options, 1)
@@ -126,7 +126,7 @@ class _One:
         return True
 
     def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
-        """Nobody asks for the value."""
+        """The value is not needed."""
 
 
 class _GrowingPlan:
@@ -195,7 +195,7 @@ class _Session:
         )
         if hardware.device == "cpu" and to_train and not can_be_compiled():
             self.listener.notice(
-                "Numba is not installed, so PyTorch's own attention trains, which is slower; `pip install numba`"
+                "Numba is not installed, so training uses PyTorch's attention, which is slower; run `pip install numba`"
             )
         may_start = deadline(self.options.timeout)
         context = RunContext(
@@ -223,7 +223,7 @@ class _Session:
 
 
 def _look(store: Store, options: RunOptions) -> tuple[Claims | None, FinishedTrials]:
-    """What need not be trained, and from now on what other processes train; nothing of either with `force`."""
+    """Claims against other processes, and the finished trials that need no training; neither with `force`."""
     if options.force:
         return None, FinishedTrials()
     claims = Claims(store)
@@ -237,7 +237,7 @@ def _close_abandoned(store: Store, listener: SweepListener) -> None:
 
 
 def _write_plan(parent: RunRecorder, planned: Iterable[PlannedTrial], records: Iterable[TrialRecord]) -> None:
-    """Which trials the sweep consists of, and the run of each, as an artifact of its parent run."""
+    """Write the sweep's trials, and the run of each, as an artifact of its parent run."""
     rows = [row.as_json() for row in schema.plan_rows(planned, records)]
     parent.log_text(json.dumps(rows, indent=1), names.PLAN_FILE)
 

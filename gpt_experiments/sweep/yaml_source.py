@@ -1,4 +1,4 @@
-"""A YAML file as plain values that remember the lines they stand on."""
+"""Reads a YAML file as plain values with their line numbers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class YamlSource:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts quotes around a text that begins like a number: some of them are numbers to YAML 1.2 alone."""
+    """Quotes a text that begins like a number, because only YAML 1.2 reads some of those as numbers."""
 
 
 _Dumper.add_implicit_resolver(f"{_TAGS}float", re.compile(r"[-+.0-9]"), None)
@@ -84,7 +84,7 @@ def read_yaml(path: Path) -> YamlSource:
         problem = shortened(str(error.problem or error.context), 200)
         raise _at_line(source, mark.line if mark else 0, f"this is not YAML: {problem}") from error
     except ReaderError as error:
-        problem = f"the character {shown(chr(error.character))} may not stand here"
+        problem = f"the character {shown(chr(error.character))} is not allowed here"
         raise _at_line(source, text.count("\n", 0, error.position), f"this is not YAML: {problem}") from error
     except ConfigError:
         raise
@@ -118,7 +118,7 @@ def _read_text(path: Path) -> str:
 
 
 def _check_size(text: str, source: YamlSource) -> None:
-    """Look through the stream of what is parsed, before anything recursive reads it.
+    """Check the parsed events before anything recursive reads them.
 
     Raises:
         ConfigError: it has too many values or too deep ones, or two anchors of one name.
@@ -130,9 +130,7 @@ def _check_size(text: str, source: YamlSource) -> None:
             raise _at_line(source, event.start_mark.line, _too_much(depth))
         anchor = event.anchor if isinstance(event, NodeEvent) and not isinstance(event, AliasEvent) else None
         if anchor in anchors:
-            raise _at_line(
-                source, event.start_mark.line, f"the anchor &{shortened(anchor)} stands here again; keep one"
-            )
+            raise _at_line(source, event.start_mark.line, f"the anchor &{shortened(anchor)} is defined again; keep one")
         if anchor is not None:
             anchors.add(anchor)
 
@@ -188,8 +186,8 @@ class _Values:
             if key.value in values:
                 first = self._source.lines[here]
                 self._source.lines[here] = line
-                again = "twice on this line" if first == line else f"here again after line {first}"
-                raise self._source.error(here, f"stands {again}; keep one")
+                again = "twice on this line" if first == line else f"again after line {first}"
+                raise self._source.error(here, f"is given {again}; keep one")
             values[key.value] = self._part(value, here, key)
         return values
 
@@ -199,7 +197,7 @@ class _Values:
 
 
 def _scalar(tag: str, text: str) -> str | int | float | bool | None:
-    """What a text without structure means, its tag being YAML 1.2's or one that the file gives.
+    """The value of a scalar; its tag is YAML 1.2's, or one that the file gives.
 
     Raises:
         ConfigError: it is not what the tag says, or a number not written as a plain decimal.
@@ -235,7 +233,7 @@ def _number(text: str, pattern: re.Pattern[str], made_by: Callable[[str], _N]) -
 
 
 def _remedy(text: str) -> str:
-    """`010` is 8 to some readers and 10 to others: what to write instead."""
+    """What to write instead of a number such as `010`, which is 8 to some readers and 10 to others."""
     sign, digits = re.fullmatch(r"([-+]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
     try:
         value = str(int(digits, 0))  # 0x1f, 0o17, 0b11
@@ -247,4 +245,4 @@ def _remedy(text: str) -> str:
 
 def _unknown_tag(tag: str) -> str:
     name = tag.replace(_TAGS, "!!") if tag.startswith(_TAGS) else tag
-    return f"the tag {shortened(name)} is not read here; leave it out"
+    return f"the tag {shortened(name)} is not supported here; leave it out"

@@ -1,4 +1,4 @@
-"""The one part that knows MLflow: how a run is written, how it is found again, what it says."""
+"""The one part that knows MLflow: how a run is written, found again and read."""
 
 from gpt_experiments.tracking.claims import Claims, Others
 from gpt_experiments.tracking.models import model_folder

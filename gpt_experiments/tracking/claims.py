@@ -45,7 +45,7 @@ class Claims:
 
     @contextmanager
     def looking(self) -> Iterator[Others]:
-        """What the others do; to be left when the runs of what is trained here are open."""
+        """What the others do; leave the block when the runs of the trials that train here are open."""
         with host_lock(self._store.uri):
             yield self._look()
 
@@ -53,7 +53,7 @@ class Claims:
         trials = f"tags.`{names.KIND}` = 'trial' and tags.`{names.OWNER}` != '{provenance.this_process()}'"
         running = self._store.search(f"{trials} and attributes.status = 'RUNNING'")
         since = int(self._looked_at * 1000) - _MILLISECONDS_OF_DOUBT
-        # Asked for after those that run, so that one that ends in between is seen.
+        # Read after the running ones, so that a run that ends in between is seen.
         self._looked_at = time.time()
         ended = self._store.search(f"{trials} and attributes.status = 'FINISHED' and attributes.end_time > {since}")
         training = {

@@ -42,8 +42,8 @@ from gpt_experiments.tracking.patience import Patience
 
 _SECONDS_TO_REACH_A_SERVER: Final = (4, 10)  # the first try, and a second one after a notice
 _SECONDS_FOR_THE_LOCK: Final = (5, 295)  # likewise
-_SECONDS_TO_CONNECT: Final = 10  # to a database; a firewall that drops packets would be waited for for minutes
-_WITH_TIMEOUT: Final = ("psycopg", "psycopg2", "pymysql", "mysqldb")  # drivers that can be told so
+_SECONDS_TO_CONNECT: Final = 10  # to a database; otherwise a firewall that drops packets costs minutes
+_WITH_TIMEOUT: Final = ("psycopg", "psycopg2", "pymysql", "mysqldb")  # drivers that accept such a limit
 _LONGEST_ADDRESS: Final = 1000  # characters
 _LONGEST_NAME: Final = 150  # bytes; the experiment's folder has that name, and MLflow allows a run's whole path 200
 _SQLITE: Final = "sqlite:///"
@@ -57,8 +57,8 @@ def resolve_uri(tracking_uri: str | None, patience: Patience | None = None) -> s
     absolute. Of an address copied from a browser only the server's part is taken.
 
     Raises:
-        TrackingError: it is no address of a store, or its server or database does not answer; said within seconds,
-            where MLflow's client tries for minutes.
+        TrackingError: it is no address of a store, or its server or database does not answer; this comes within
+            seconds, where MLflow's client tries for minutes.
     """
     _quieten_libraries()
     uri = (tracking_uri or mlflow.get_tracking_uri()).strip()
@@ -76,15 +76,15 @@ def resolve_uri(tracking_uri: str | None, patience: Patience | None = None) -> s
     if scheme in ("", "file") and not uri.startswith("databricks"):
         path = Path(uri.removeprefix("file://").removeprefix("file:"))
         hint = f"for a database file, give {_SQLITE}{path.absolute()}" if path.is_file() else _EXAMPLES
-        raise TrackingError(f"{uri!r} is no address of a store; a folder is none any more; {hint}")
+        raise TrackingError(f"{uri!r} is no address of a store; a folder can no longer be one; {hint}")
     return uri  # of a plugin, or a hosted service
 
 
 def _quieten_libraries() -> None:
-    """Leave out what this program says itself, unless the user asked for log records.
+    """Silence what this program reports itself, unless the user asked for log records.
 
     That is a link for each run, a progress bar for each file, and each failed try of a call that is repeated, some with
-    a traceback. A try is repeated here, with notices, so MLflow's client shall not repeat it for minutes in silence.
+    a traceback. A try is repeated here, with notices, so MLflow's client must not repeat it for minutes in silence.
     """
     if not wants_log():
         for logger in ("mlflow", "alembic"):
@@ -99,7 +99,7 @@ def _quieten_libraries() -> None:
 
 @event.listens_for(Engine, "before_cursor_execute", retval=True)
 def _wait_briefly(_c: object, _d: object, statement: str, values: object, *_: object) -> tuple[str, object]:
-    """MLflow has SQLite wait 20 seconds in silence for a lock; it waits 2, then `Patience` does, with a notice."""
+    """Let SQLite wait 2 seconds for a lock in silence, not MLflow's 20; then `Patience` waits."""
     return statement.replace("PRAGMA busy_timeout = 20000", "PRAGMA busy_timeout = 2000"), values
 
 
@@ -113,8 +113,8 @@ def database_file(uri: str) -> Path | None:
 
 @contextmanager
 def as_default_store(uri: str) -> Iterator[None]:
-    """Within it `uri` is MLflow's default store: a registered model's address is looked up in no other."""
-    # What is MLflow's own choice depends on the working directory, so it must not be fixed as an address afterwards.
+    """Make `uri` MLflow's default store in the block; a registered model's address is looked up only there."""
+    # MLflow's own choice depends on the working directory, so it must not become a fixed address afterwards.
     is_set: bool = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
     before = mlflow.get_tracking_uri() if is_set else None
     mlflow.set_tracking_uri(uri)
@@ -146,10 +146,10 @@ def opening_lock(uri: str, patience: Patience) -> Iterator[None]:
         except Timeout as error:
             if number:
                 raise TrackingError(
-                    f"another process holds {path} for minutes; end what opens that store, then delete that file"
+                    f"another process has held {path} for minutes; end the process that opens that store, then delete the file"
                 ) from error
             patience.notice(f"waiting for another process that opens the same store (it holds {path})")
-        except PermissionError:  # left by another user, and the system lets nobody else open it
+        except PermissionError:  # another user left the file, and only that user may open it
             yield
             return
     try:
@@ -159,12 +159,12 @@ def opening_lock(uri: str, patience: Patience) -> Iterator[None]:
 
 
 def _server_address(uri: str) -> str:
-    """The address of the server itself: a browser's has a page, or a part of one, behind it."""
+    """The address of the server itself, without the page that follows it in a browser's address."""
     address = uri.partition("#")[0].partition("?")[0].rstrip("/")
     try:
         parts = urlsplit(address)
         is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not any(map(str.isspace, uri))
-    except ValueError:  # a port that is none, half of an IPv6 address
+    except ValueError:  # an invalid port, half of an IPv6 address
         is_address = False
     if not is_address:
         raise TrackingError(f"{_shown(uri)!r} is no address of a tracking server; give one as http://HOST:5000")
@@ -172,7 +172,7 @@ def _server_address(uri: str) -> str:
 
 
 def _shown(uri: str) -> str:
-    """The address without a password, also where it is so odd that its parts cannot be seen."""
+    """The address without a password, even if its parts cannot be recognised."""
     return without_secrets("".join(uri.split()))
 
 
@@ -221,7 +221,7 @@ def _database_address(uri: str) -> str:
         ) from error
     except (ImportError, SQLAlchemyError) as error:  # SQLAlchemy knows no such dialect, or Python no such module
         raise TrackingError(
-            f"the database of {uri} needs a driver that is not there: {first_line(error)}; install it ("
+            f"the database of {uri} needs a driver that is not installed: {first_line(error)}; install it ("
             "psycopg[binary] for postgresql, pymysql for mysql+pymysql), or name another, as in postgresql+psycopg2"
         ) from error
     try:
@@ -239,7 +239,7 @@ def _database_address(uri: str) -> str:
 
 
 def _sqlite_address(database: str | None, uri: str) -> str:
-    """The absolute address of a SQLite file that is there and can be read, or can be made."""
+    """The absolute address of a SQLite file that exists and can be read, or can be created."""
     if not database or database == ":memory:" or database.startswith("file:"):
         raise TrackingError(f"{uri!r} names no file, and a store in memory would be lost; {_EXAMPLES}")
     file = Path(database).absolute()
@@ -264,7 +264,7 @@ def _sqlite_address(database: str | None, uri: str) -> str:
 
 
 def require_name(what: str, name: str) -> None:
-    """Refuse a name that MLflow, a folder or a person could not tell from another.
+    """Refuse a name that MLflow, a folder or a person could confuse with another.
 
     Args:
         what: what is named, as in `an experiment's name`.

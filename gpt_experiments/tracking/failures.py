@@ -25,7 +25,7 @@ CERTIFICATE: Final = (
     "trust, MLFLOW_TRACKING_INSECURE_TLS to true"
 )
 
-# Each kind of failure is known by what is said of it, because MLflow passes on texts of databases, servers and systems.
+# Each kind of failure is known by its text, because MLflow passes on texts of databases, servers and systems.
 _LOCKED: Final = re.compile(r"database (table |schema )?is locked|deadlock", re.I)
 _FULL: Final = re.compile(r"disk is full|disk full|no space left|disk quota|disk i/o error|file too large", re.I)
 _UNWRITABLE: Final = re.compile(
@@ -56,7 +56,7 @@ _UNWRITABLE_NUMBERS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @contextmanager
-def told_as_tracking_errors(uri: str) -> Iterator[None]:
+def as_tracking_errors(uri: str) -> Iterator[None]:
     """Turn what is raised by MLflow, its database or the disk inside the block into a TrackingError."""
     try:
         yield
@@ -66,7 +66,7 @@ def told_as_tracking_errors(uri: str) -> Iterator[None]:
 
 def as_tracking_error(error: Exception, uri: str) -> TrackingError:
     """The failure of the store at `uri`, with the remedy that fits it; a RunDeletedError where a run is gone."""
-    text, status = _said(error), _status(error)
+    text, status = _message(error), _status(error)
     if _RUN_GONE.search(text):
         found = re.search("[0-9a-f]{32}", text)
         run_id = found[0] if found else "ID"
@@ -88,7 +88,7 @@ def waits_for(error: Exception) -> str | None:
     """What the failed call would have to wait for, as a few words; None where waiting does not help."""
     if not isinstance(error, (MlflowException, SQLAlchemyError, OSError)):
         return None
-    text = _said(error)
+    text = _message(error)
     if _LOCKED.search(text):
         return "another program has locked its database"
     if _is_of_the_disk(error, text) or _RUN_GONE.search(text) or _is_tls(error):
@@ -119,7 +119,7 @@ def reason_of_silence(error: Exception) -> str:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether the server wants to know who asks."""
+    """Whether the server requires a sign-in."""
     return _status(error) in (401, 403) or getattr(error, "error_code", None) in _REFUSALS
 
 
@@ -139,7 +139,7 @@ def _remedy(error: Exception, text: str, status: int | None, uri: str) -> str:
     if _is_tls(error):
         return CERTIFICATE
     if _is_web_page(text, status):
-        return "what answers there is no MLflow server; give its address alone, as http://HOST:5000"
+        return "no MLflow server answers there; give its address alone, as http://HOST:5000"
     if status in _AWAY_STATUSES or _is_away(error, text):
         return "start it, or wait until it is back, then run the same again: what is finished stays"
     return "see whether `mlflow ui` can show that store, or correct --tracking-uri or MLFLOW_TRACKING_URI"
@@ -154,7 +154,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(error)[:10_000]
 
 

@@ -20,7 +20,7 @@ _SECONDS_TO_WAIT: Final = 60
 
 @contextmanager
 def host_lock(uri: str) -> Iterator[None]:
-    """Within it no other process of this user on this host is within it for the same store; its file is removed."""
+    """Let one process at a time of this user on this host enter the block for a store; removes its file."""
     user = os.getuid() if hasattr(os, "getuid") else ""
     digest = sha256(f"{user} {uri}".encode()).hexdigest()[:16]
     file = Path(gettempdir()) / f"gpt-experiments-{digest}.claim"
@@ -37,8 +37,8 @@ def host_lock(uri: str) -> Iterator[None]:
 def remove_and_release(lock: BaseFileLock) -> None:
     """End the lock, and remove its file where that is possible.
 
-    It is removed while the lock is held: whoever waits for it sees that, and makes it anew. Windows removes no file
-    that is open; in a folder like the system's temporary one nobody may remove a file that another user has left.
+    It is removed while the lock is held: a process that waits for it sees that, and creates it again. Windows removes
+    no open file, and in the system's temporary folder a user cannot remove another user's file.
     """
     if sys.platform != "win32":
         with suppress(OSError):

@@ -22,7 +22,7 @@ def model_folder(location: str, tracking_uri: str | None, *, into: Path, patienc
     Args:
         location: a run id, or `models:/NAME/VERSION`, or `models:/NAME@ALIAS`.
         into: an existing folder, below which it is put.
-        patience: how long, and with what notices, a store is waited for that is busy or away.
+        patience: how long, and with what notices, to wait for a store that is busy or away.
 
     Raises:
         MissingError: no such run, model, version or alias, or the run has no checkpoint.
@@ -51,7 +51,7 @@ def _download_model(location: str, uri: str, into: Path) -> str:
 
 
 def _download_checkpoint(run_id: str, uri: str, into: Path) -> str:
-    """Not from a `runs:/` address, for which MLflow says of every failure that the path is wrong."""
+    """Download without a `runs:/` address, for which MLflow calls every failure a wrong path."""
     run = MlflowClient(tracking_uri=uri).get_run(run_id)
     repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
     if not repository.list_artifacts(names.CHECKPOINT_FOLDER):

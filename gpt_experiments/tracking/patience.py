@@ -1,4 +1,4 @@
-"""Waits for a store that is busy or away: with a word to the user, up to a bound, and never silently."""
+"""Waits for a store that is busy or away, up to a limit, and with notices to the user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def say(text: str) -> None:
 
 
 class Patience:
-    """Calls again what fails for a reason that passes: a locked database, a server that is away.
+    """Repeats calls that fail for a temporary reason: a locked database, a server that is away.
 
     Attributes:
         notice: takes a sentence for the user.
@@ -45,11 +45,11 @@ class Patience:
     ) -> None:
         self.notice, self.must_stop = notice, must_stop
         self._longest_wait = longest_wait
-        self._is_spent = False  # after a wait in vain nobody waits again, until a call succeeds
+        self._is_spent = False  # after a wait in vain no call waits again, until one succeeds
 
     @contextmanager
     def during_sweep(self, notice: Callable[[str], None], must_stop: Callable[[], bool]) -> Iterator[None]:
-        """Within it notices go to the sweep's display, and its request to stop is heard."""
+        """In the block, notices go to the sweep's display, and its request to stop counts."""
         before = self.notice, self.must_stop
         self.notice, self.must_stop = notice, must_stop
         try:
@@ -58,7 +58,7 @@ class Patience:
             self.notice, self.must_stop = before
 
     def call(self, function: Callable[..., _R], *args: Any, **kwargs: Any) -> _R:
-        """What the function returns; what it raises when it fails for good, or for longer than the bound."""
+        """Return what the function returns; raises its error if it fails for good, or for longer than the limit."""
         began = time.monotonic()
         pause, next_notice = _SHORTEST_PAUSE, _FIRST_NOTICE
         while True:

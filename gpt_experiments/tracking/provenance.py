@@ -1,4 +1,4 @@
-"""Who ran what, where: the tags that let a run be understood, and its owner be found, later."""
+"""Who ran what and where: tags with which a run can be understood, and its owner found, later."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def git_commit() -> str | None:
 
 
 def this_process() -> str:
-    """This process as a tag: host, process id and start time, which tell it from a later process of the same id."""
+    """This process as a tag: host, process id, and start time, because ids are used again."""
     return _owner_tag(psutil.Process())
 
 
 def is_dead(owner: str) -> bool:
-    """Whether the process that `owner` names has certainly ended; of another host's processes that is never certain."""
+    """Whether the process that `owner` names has certainly ended; on another host that is never certain."""
     match = _OWNER.fullmatch(owner)
     if match is None or match[1] != socket.gethostname():
         return False
     try:
         process = psutil.Process(int(match[2]))
-        if process.status() == psutil.STATUS_ZOMBIE:  # it has ended; only its parent has not asked how
+        if process.status() == psutil.STATUS_ZOMBIE:  # it has ended, but its parent has not read its status
             return True
         started = process.create_time()
     except psutil.NoSuchProcess:
@@ -114,7 +114,7 @@ def _git_tags(folder: Path) -> dict[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None where git, or the checkout, is not there."""
+    """What git prints, or None if git or the checkout is missing."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],

@@ -1,4 +1,4 @@
-"""A sweep read back out of MLflow, whole or as far as it has come: from the store alone, wherever it was trained."""
+"""Reads a sweep back from MLflow, finished or not, from the store alone."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from gpt_experiments.errors import MissingError, TrackingError
 from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
 from gpt_experiments.records import Outcome, StoredTrial, trial_name
 from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.records import StoredTrial, trial_name
+from gpt_experiments.tracking.failures import as_tracking_errors
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_numbers, read_text
 from gpt_experiments.tracking.runs import get_run
 from gpt_experiments.tracking.schema import SUMMARY_METRICS, PlanRow, finished_trial, is_finite, kind_of, problem_of
@@ -34,8 +36,8 @@ class SweepTrials:
     """The trials of a sweep.
 
     Attributes:
-        running: while a process still trains them.
-        left_out: what of the sweep's record cannot be read, a sentence each.
+        running: whether a process still trains them.
+        left_out: sentences on what cannot be read of the sweep's record.
     """
 
     name: str
@@ -75,7 +77,7 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
     parent = find_sweep(store, reference)
     left_out = LeftOut()
     record = SweepRecord(store, parent, left_out)
-    with told_as_tracking_errors(store.uri):
+    with as_tracking_errors(store.uri):
         rows, vocab_size = record.rows(), record.vocab_size()
         setup = record.setup(rows)
         runs = _runs_by_cell(store)
@@ -113,7 +115,7 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
 
 def _nothing_finished(name: str, parent: Run, left_out: LeftOut) -> str:
     first = "".join(f"; {sentence}" for sentence in left_out.sentences()[:3])
-    return f"sweep {name!r} (run {parent.info.run_id}) has no finished trial yet; let it train one{first}"
+    return f"sweep {name!r} (run {parent.info.run_id}) has no finished trial yet; run it until one is finished{first}"
 
 
 def read_pretrained(store: Store, run_id: str) -> Pretrained:
@@ -157,7 +159,7 @@ def _runs_by_cell(store: Store) -> dict[str, list[Run]]:
 def _stored_trials(
     store: Store, rows: Iterable[PlanRow], vocab_size: int, runs: Mapping[str, Sequence[Run]], left_out: LeftOut
 ) -> list[StoredTrial]:
-    """What became of each planned trial, whoever trained it.
+    """The result of each planned trial, no matter which sweep trained it.
 
     A finished run counts also without its checkpoint: its losses are there.
     """
@@ -169,7 +171,7 @@ def _stored_trial(store: Store, row: PlanRow, vocab_size: int, runs: Sequence[Ru
     newest, has_failed, reason = next(iter(runs), None), False, ""
     if whole is None and newest is not None:
         if newest.info.status == "FINISHED":
-            problem = problem_of(newest) or "is of no trial"
+            problem = problem_of(newest) or "is not that of a trial"
             reason = f"its run {problem}"
             left_out.add("the run", problem, row.name)
         else:

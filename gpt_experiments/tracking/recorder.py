@@ -1,4 +1,4 @@
-"""One MLflow run while it is written: buffered metrics, artifacts, and an honest end."""
+"""Writes one MLflow run: buffered metrics, artifacts, and how the run ended."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gpt_experiments.errors import without_secrets
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking.failures import told_as_tracking_errors
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_RUN_NOTE
+from gpt_experiments.tracking.failures import as_tracking_errors
 from gpt_experiments.training.events import Evaluation
 
 _SECONDS_BETWEEN_WRITES: Final = 5.0  # one write costs about 9 ms whatever it holds
@@ -31,14 +32,14 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def _told(
+def _translated(
     method: Callable[Concatenate[RunRecorder, _P], _R],
 ) -> Callable[Concatenate[RunRecorder, _P], _R]:
     """Let a method raise a TrackingError, which names the store, instead of what MLflow raises."""
 
     @wraps(method)
     def wrapper(self: RunRecorder, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with told_as_tracking_errors(self.uri):
+        with as_tracking_errors(self.uri):
             return method(self, *args, **kwargs)
 
     return wrapper
@@ -54,13 +55,13 @@ class RunRecorder:
         self._buffer: list[Metric] = []
         self._written_at = time.monotonic()
 
-    @_told
+    @_translated
     def log_params(self, params: Mapping[str, object]) -> None:
         self._client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in params.items()])
 
-    @_told
+    @_translated
     def log_corpus(self, corpus: Corpus) -> None:
-        """The corpus as the run's dataset input, with its digest, and as tags that a search can use."""
+        """Log the corpus as the run's input, with its digest."""
         profile = {"characters": len(corpus.text), "vocab_size": corpus.vocab_size, "sha256": corpus.digest}
         dataset = Dataset(
             name=corpus.name,
@@ -81,7 +82,7 @@ class RunRecorder:
         if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
             self.flush()
 
-    @_told
+    @_translated
     def flush(self) -> None:
         """Write what waits in the buffer."""
         while self._buffer:
@@ -89,21 +90,21 @@ class RunRecorder:
             del self._buffer[:_METRICS_AT_ONCE]  # not before they are written
         self._written_at = time.monotonic()
 
-    @_told
+    @_translated
     def log_artifacts(self, folder: Path, below: str | None = None) -> None:
         """Every file below `folder`, under the same relative paths, in the artifact folder `below`."""
         self._client.log_artifacts(self.run_id, str(folder), below)
 
-    @_told
+    @_translated
     def describe(self, markdown: str) -> None:
-        """What MLflow shows first of the run."""
+        """Set the description, which MLflow shows first of the run."""
         self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, markdown[:_TAG_LENGTH])
 
-    @_told
+    @_translated
     def log_text(self, text: str, artifact: str) -> None:
         self._client.log_text(self.run_id, text, artifact)
 
-    @_told
+    @_translated
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self._client.log_batch(self.run_id, tags=[RunTag(name, value[:_TAG_LENGTH]) for name, value in tags.items()])
 
@@ -137,13 +138,13 @@ class RunRecorder:
         self.set_tags({names.FAILURE: without_secrets(reason)})
         self._end("KILLED")
 
-    @_told
+    @_translated
     def reopen(self, tags: Mapping[str, str]) -> None:
-        """Take an ended run up again: RUNNING, owned by the process that `tags` name."""
+        """Reopen an ended run: RUNNING, owned by the process that `tags` name."""
         self._client.update_run(self.run_id, status="RUNNING")
         self.set_tags(tags)
 
-    @_told
+    @_translated
     def download_json(self, artifact: str) -> Any:
         """An artifact's JSON value, or None where the run has no such artifact."""
         if artifact not in (file.path for file in self._client.list_artifacts(self.run_id)):
@@ -152,7 +153,7 @@ class RunRecorder:
             path = self._client.download_artifacts(self.run_id, artifact, str(folder))
             return json.loads(Path(path).read_text(encoding="utf-8"))
 
-    @_told
+    @_translated
     def _end(self, status: str) -> None:
         self.flush()
         self._client.set_terminated(self.run_id, status)

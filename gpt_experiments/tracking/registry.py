@@ -13,7 +13,7 @@ from gpt_experiments import names
 from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking.connection import require_name
-from gpt_experiments.tracking.failures import told_as_tracking_errors
+from gpt_experiments.tracking.failures import as_tracking_errors
 from gpt_experiments.tracking.model_package import write_model_package
 from gpt_experiments.tracking.patience import Patience, patient_client
 from gpt_experiments.tracking.schema import ModelRun
@@ -24,7 +24,7 @@ _ABOUT: Final = "Character-level GPTs, each the best of a sweep. Every version's
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredVersion:
-    """One version; what its tags do not say, of a version that another program made, is None.
+    """One version; a field that its tags lack, as if another program made the version, is None.
 
     Attributes:
         val_loss: of the registered weights on the corpus's validation split, nats per character.
@@ -42,7 +42,7 @@ class ModelRegistry:
     """The versions of the model `name` in the registry that belongs to a tracking store.
 
     Raises:
-        ConfigError: MLflow takes no such name.
+        ConfigError: MLflow does not accept the name.
     """
 
     def __init__(self, uri: str, name: str) -> None:
@@ -53,19 +53,19 @@ class ModelRegistry:
                 f"the default is {names.DEFAULT_MODEL}"
             )
         self.uri, self.name = uri, name
-        with told_as_tracking_errors(uri):
+        with as_tracking_errors(uri):
             self._client = patient_client(uri, Patience())
 
     def of_run(self, run_id: str) -> RegisteredVersion | None:
         """The newest version that was made from that run."""
-        with told_as_tracking_errors(self.uri):
+        with as_tracking_errors(self.uri):
             versions = self._client.search_model_versions(f"name = '{self.name}' and run_id = '{run_id}'")
         newest = max(versions, key=lambda version: int(version.version), default=None)
         return _read_version(newest) if newest else None
 
     def champion(self) -> RegisteredVersion | None:
         """The version that has the alias `champion`."""
-        with told_as_tracking_errors(self.uri):
+        with as_tracking_errors(self.uri):
             for model in self._client.search_registered_models(f"name = '{self.name}'"):
                 if number := model.aliases.get(names.CHAMPION):
                     return _read_version(self._client.get_model_version(self.name, number))
@@ -82,7 +82,7 @@ class ModelRegistry:
             names.CORPUS_DIGEST: run.corpus_digest,
             names.SCORE: repr(run.val_loss),
         }
-        with told_as_tracking_errors(self.uri), scratch_folder() as temporary:
+        with as_tracking_errors(self.uri), scratch_folder() as temporary:
             folder = temporary / names.MODEL_FOLDER
             write_model_package(checkpoint, example_prompt, folder)
             self._client.log_artifacts(run.run_id, str(folder), names.MODEL_FOLDER)
@@ -99,7 +99,7 @@ class ModelRegistry:
 
     def set_champion(self, version: RegisteredVersion) -> None:
         """Give the version the alias `champion`, taking it from the one that has it."""
-        with told_as_tracking_errors(self.uri):
+        with as_tracking_errors(self.uri):
             self._client.set_registered_model_alias(self.name, names.CHAMPION, version.version)
 
 

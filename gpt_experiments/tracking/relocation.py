@@ -1,4 +1,4 @@
-"""A SQLite store that was moved or copied: its artifacts are found again beside its database."""
+"""Finds the artifacts of a SQLite store that was moved or copied, beside its database."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COLUMNS: Final = (
 
 
 def artifact_location(uri: str, experiment: str) -> str | None:
-    """Where a new experiment's artifacts go: beside a SQLite database; None of another store, which decides itself.
+    """Where a new experiment's artifacts go: beside a SQLite database; None for another store, which decides itself.
 
     MLflow would put them under whatever directory each later command runs in; this is one absolute place instead.
     """
@@ -57,7 +57,7 @@ class Move:
     folders: tuple[str, ...]
 
     def corrected(self, address: str) -> str:
-        """Where that is which the database has at `address`."""
+        """The present address of what the database has at `address`."""
         for before, after in self.prefixes():
             if address == before or address.startswith(before + "/"):
                 return after + address[len(before) :]
@@ -73,11 +73,11 @@ class Move:
 def find_move(uri: str, location: str) -> Move | None:
     """Whether the store was moved or copied from where its database says that artifacts are; this writes nothing.
 
-    It was if an experiment's folder beside the database holds runs of that database, and all those that the old place
-    still holds. So artifacts that their owner keeps elsewhere stay there, also while that place cannot be reached.
+    It was moved if an experiment's folder beside the database holds runs of that database, and all those that the old
+    place still holds. So artifacts that their owner keeps elsewhere stay there, even if that place cannot be reached.
 
     Args:
-        location: where an experiment's artifacts are by the database.
+        location: where an experiment's artifacts are according to the database.
     """
     file = database_file(uri)
     here = None if file is None else file.parent / ARTIFACT_ROOT
@@ -92,7 +92,7 @@ def find_move(uri: str, location: str) -> Move | None:
 
 
 def repair_moved_store(uri: str, move: Move) -> str:
-    """Let the database of a moved or copied store say where its artifacts are now.
+    """Correct the addresses of artifacts in the database of a moved or copied store.
 
     Returns:
         What was done, as a sentence.
@@ -103,7 +103,7 @@ def repair_moved_store(uri: str, move: Move) -> str:
     with _transaction(uri) as connection:
         if run_id := _written_run(connection):
             raise TrackingError(
-                f"by its database, the store's artifacts are in {move.old}; it was moved or copied from there, but run "
+                f"the store's database has its artifacts in {move.old}; it was moved or copied from there, but run "
                 f"{run_id} may still be written; wait until it ends, or, if nothing writes it, type "
                 f"{mlflow_command(f'runs delete --run-id {run_id}')}: then the artifacts are looked for in {move.here}"
             )
@@ -126,7 +126,7 @@ def _local_path(location: str) -> Path:
 
 @contextmanager
 def _transaction(uri: str) -> Iterator[Connection]:
-    """Within it either all is written or nothing."""
+    """A transaction: either all that is written in the block is kept, or nothing."""
     engine = create_engine(uri)
     try:
         with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Files of runs read back as far as they are what this program wrote, and a list of what was not."""
+"""Reads files of runs back if this program wrote them, and lists what could not be read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _listed(whose: Sequence[str]) -> str:
 def read_text(run: Run, artifact: str, uri: str, *, most_bytes: int = MOST_BYTES) -> str:
     """A text artifact of a run.
 
-    Not through the client, which asks the database for the run twice for every file: most of the time of a report.
+    It is not read through the client, which asks the database for the run twice for every file.
 
     Args:
         uri: the tracking store's address.
@@ -96,10 +96,10 @@ def read_numbers(
     """A CSV artifact of a run, one dictionary a row with `columns`: numbers, but for the column `name`.
 
     Args:
-        whole: columns that hold whole numbers, each with the least that is one of its; the others may hold a NaN.
+        whole: columns that hold whole numbers, each with its least value; the others may hold a NaN.
 
     Raises:
-        UnreadableError: it is missing, a column is missing, a number is none, or it has no row.
+        UnreadableError: it is missing, a column is missing, a number is invalid, or it has no row.
     """
     text = read_text(run, artifact, uri)
     try:

@@ -1,4 +1,4 @@
-"""Single runs by their ids, of whichever experiment."""
+"""Single runs by their ids, in any experiment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mlflow.exceptions import MlflowException
 
 from gpt_experiments import names
 from gpt_experiments.errors import MissingError
-from gpt_experiments.tracking.failures import is_absent, mlflow_command, told_as_tracking_errors
+from gpt_experiments.tracking.failures import as_tracking_errors, is_absent, mlflow_command
 from gpt_experiments.tracking.schema import ModelRun, kind_of, model_run
 from gpt_experiments.tracking.store import Store
 
@@ -19,7 +19,7 @@ def get_run(store: Store, run_id: str) -> Run:
         MissingError: there is no such run.
         TrackingError: the store fails.
     """
-    with told_as_tracking_errors(store.uri):
+    with as_tracking_errors(store.uri):
         try:
             return store.client.get_run(run_id)
         except MlflowException as error:
@@ -43,7 +43,7 @@ def find_model_run(store: Store, run_id: str) -> ModelRun:
     """The run of that id as one that has left a model.
 
     Raises:
-        MissingError: there is no such run, it is deleted, of another kind, did not finish, or lacks what makes it one.
+        MissingError: there is no such run, it is deleted, of another kind, did not finish, or lacks what a model needs.
     """
     run = get_run(store, run_id)
     kind, tags = kind_of(run), run.data.tags

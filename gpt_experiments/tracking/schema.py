@@ -145,7 +145,7 @@ class PlanRow:
 
 
 def plan_rows(planned: Iterable[PlannedTrial], records: Iterable[TrialRecord] = ()) -> list[PlanRow]:
-    """The plan of a sweep, with what became of each trial as far as `records` and earlier runs say."""
+    """The plan of a sweep, with the outcome of each trial as far as `records` and earlier runs say."""
     ended = {record.planned.cell: record for record in records}
     rows = []
     for p in planned:
@@ -161,10 +161,10 @@ def plan_rows(planned: Iterable[PlannedTrial], records: Iterable[TrialRecord] = 
 
 
 def variant_of(texts: Mapping[str, str]) -> Variant:
-    """The variant that a run's parameters name; what is younger than the run has its default.
+    """The variant that a run's parameters name; a parameter that is newer than the run has its default.
 
     Raises:
-        KeyError, ValueError: a hyperparameter is missing, or a value is none, or breaks a rule.
+        KeyError, ValueError: a hyperparameter is missing, or a value is invalid.
     """
     required = [name for name, declared in SHAPE.items() if not declared.is_younger]
     return Variant.of({name: PARAMETERS[name].parse(texts[name]) for name in PARAMETERS if name in {*texts, *required}})
@@ -200,9 +200,9 @@ def is_finite(value: float) -> bool:
 
 
 def problem_of(run: Run) -> str | None:
-    """What is wrong with a finished trial's run, as `has steps='abc'`; None where it is whole.
+    """What is wrong with a finished trial's run, as `has steps='abc'`; None if it is complete.
 
-    Somebody may have edited it in MLflow.
+    A user may have edited it in MLflow.
     """
     for name, parse in _TYPES.items():
         if name not in run.data.params:
@@ -222,7 +222,7 @@ def problem_of(run: Run) -> str | None:
 
 
 def finished_trial(run: Run) -> FinishedTrial | None:
-    """The run as a finished trial; None where somebody's edit in MLflow took away what makes it one."""
+    """The run as a finished trial; None if an edit in MLflow removed something that it needs."""
     if problem_of(run) is not None:
         return None
     tags, metrics = run.data.tags, run.data.metrics
@@ -281,7 +281,7 @@ def model_run(run: Run, kind: names.Kind) -> ModelRun:
     """A finished run of that kind as one that has left a model.
 
     Raises:
-        MissingError: it lacks what makes it one.
+        MissingError: it lacks something that a model's run needs.
     """
     tags, metrics, run_id = run.data.tags, run.data.metrics, run.info.run_id
     for name in (names.N_PARAMS, names.FINAL_TRAIN_LOSS, names.FINAL_VAL_LOSS, names.BEST_VAL_LOSS):

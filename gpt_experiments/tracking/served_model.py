@@ -46,7 +46,7 @@ class TextGenerator(PythonModel):
         settings = DEFAULT_PARAMS | (params or {})
         prompts = list(model_input[PROMPT_COLUMN])
         try:
-            # All are read before any is continued, so that a mistake in the last is told at once.
+            # All are read before any is continued, so that a mistake in the last one is reported at once.
             tokens = [self._encode(prompt, number, len(prompts)) for number, prompt in enumerate(prompts, start=1)]
             return [self._continue(prompt, settings) for prompt in tokens]
         except ExperimentError as error:

@@ -1,4 +1,4 @@
-"""The MLflow store: opened once, asked what has been done, told what begins."""
+"""The MLflow store: opens an experiment, finds finished trials, and starts runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gpt_experiments.records import FinishedTrial
 from gpt_experiments.tracking import provenance
 from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
 from gpt_experiments.tracking.connection import database_file, opening_lock, require_name, resolve_uri
-from gpt_experiments.tracking.failures import mlflow_command, told_as_tracking_errors
+from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command
 from gpt_experiments.tracking.host_lock import host_lock
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.tracking.patience import Patience, patient_client
@@ -26,11 +26,11 @@ from gpt_experiments.tracking.schema import finished_trial
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedTrials:
-    """What needs not be trained again.
+    """The trials that need not be trained again.
 
     Attributes:
         by_cell: for each cell the newest finished run that still has its checkpoint, newest first.
-        lost: cells that have finished runs, but only such as have lost their checkpoints.
+        lost: cells whose finished runs have all lost their checkpoints.
         location: where the experiment's checkpoints should be.
     """
 
@@ -66,7 +66,7 @@ class Store:
         require_name("an experiment's name", experiment)
         self.patience = patience or Patience()
         self.uri = resolve_uri(tracking_uri, self.patience)
-        with told_as_tracking_errors(self.uri), opening_lock(self.uri, self.patience):
+        with as_tracking_errors(self.uri), opening_lock(self.uri, self.patience):
             self.client = patient_client(self.uri, self.patience)
             found = self.client.get_experiment_by_name(experiment)
             self.experiment = found or self._create_experiment(experiment)
@@ -89,7 +89,7 @@ class Store:
         file = database_file(uri)
         if file is not None and not file.exists():
             return None
-        with told_as_tracking_errors(uri), opening_lock(uri, patience):
+        with as_tracking_errors(uri), opening_lock(uri, patience):
             found = patient_client(uri, patience).get_experiment_by_name(experiment)
         return cls(uri, experiment, patience, repair=repair) if found else None
 
@@ -98,7 +98,7 @@ class Store:
         return self.client.get_experiment(self.client.create_experiment(name, artifact_location=location))
 
     def _find_artifacts(self, *, repair: bool) -> Move | None:
-        """Where a SQLite store was moved, correct what its database says; without `repair`, how it was moved."""
+        """Correct the database of a SQLite store that was moved; without `repair`, return how it was moved."""
         move = self.patience.call(find_move, self.uri, self.experiment.artifact_location)
         if move is None or not repair:
             return move
@@ -116,8 +116,8 @@ class Store:
         return self.finished_among(runs, with_checkpoint=with_checkpoint)
 
     def finished_among(self, runs: Sequence[Run], *, with_checkpoint: bool = True) -> FinishedTrials:
-        """Which cells the runs answer, which are finished and come newest first."""
-        with told_as_tracking_errors(self.uri):
+        """The finished trials among these runs, which are finished and come newest first."""
+        with as_tracking_errors(self.uri):
             gone = runs_without_checkpoint(self.client, self.experiment, runs, self._move) if with_checkpoint else set()
         trials: dict[str, FinishedTrial] = {}
         lost: set[str] = set()
@@ -131,13 +131,13 @@ class Store:
         return FinishedTrials(by_cell=trials, lost=frozenset(lost - trials.keys()), location=location)
 
     def close_abandoned(self) -> list[str]:
-        """End as KILLED every run that a process of this host left RUNNING when it died; their ids."""
+        """End as KILLED every run that a process of this host left RUNNING when it died; returns their ids."""
         abandoned = [
             run.info.run_id
             for run in self.search("attributes.status = 'RUNNING'")
             if provenance.is_dead(run.data.tags.get(names.OWNER, ""))
         ]
-        with told_as_tracking_errors(self.uri):
+        with as_tracking_errors(self.uri):
             for run_id in abandoned:
                 self.client.set_tag(run_id, names.FAILURE, "abandoned: the process that wrote this run died")
                 self.client.set_terminated(run_id, "KILLED")
@@ -160,24 +160,24 @@ class Store:
         notes: Mapping[str, str],
         take_over: bool = False,
     ) -> RunRecorder:
-        """The parent run of the sweep whose identity is `key`: the one that is there, opened again, or a new one.
+        """The parent run of the sweep whose identity is `key`: the existing one, reopened, or a new one.
 
         Args:
-            take_over: also where the run is marked as running by a process of which nobody here can know whether it
-                still lives; what it was training is then closed as KILLED.
+            take_over: also if the run is marked as running by a process that cannot be checked from here; the trials
+                that it was training are then closed as KILLED.
 
         Raises:
             TrackingError: a living process of this host is running that sweep, or without `take_over` perhaps one of
                 another host.
         """
-        with host_lock(self.uri):  # two processes that begin the same sweep at once are not to make it twice
+        with host_lock(self.uri):  # two processes that begin the same sweep at once must not create it twice
             run = self._sweep(key)
             if run is None:
                 tags = {names.SWEEP_KEY: key, **notes}
                 return self.start_run(kind="sweep", run_name=name, sweep=name, params=params, tags=tags)
             owner = run.data.tags.get(names.OWNER, "")
             if run.info.status == "RUNNING" and owner != provenance.this_process() and not provenance.is_dead(owner):
-                _require_leave(name, run, owner, take_over=take_over)
+                _check_take_over(name, run, owner, take_over=take_over)
                 self._close_trials_of(run)
             recorder = RunRecorder(self.client, run.info.run_id, self.uri)
             recorder.reopen({**provenance.source_tags(), **notes})
@@ -212,7 +212,7 @@ class Store:
             all_tags[names.SWEEP] = sweep
         if parent_run_id is not None:
             all_tags[MLFLOW_PARENT_RUN_ID] = parent_run_id
-        with told_as_tracking_errors(self.uri):
+        with as_tracking_errors(self.uri):
             run = self.client.create_run(
                 self.experiment.experiment_id, start_time=int(time.time() * 1000), tags=all_tags, run_name=run_name
             )
@@ -224,7 +224,7 @@ class Store:
         """The active runs of the experiment that meet `condition`, newest first."""
         runs: list[Run] = []
         token = None
-        with told_as_tracking_errors(self.uri):
+        with as_tracking_errors(self.uri):
             while True:
                 page = self.client.search_runs(
                     [self.experiment.experiment_id],
@@ -239,13 +239,13 @@ class Store:
                     return runs
 
 
-def _require_leave(name: str, run: Run, owner: str, *, take_over: bool) -> None:
-    """Raise a TrackingError, unless the process that runs the sweep may be dead and is to be taken for dead."""
+def _check_take_over(name: str, run: Run, owner: str, *, take_over: bool) -> None:
+    """Raise a TrackingError, unless the sweep may be taken over from the process that runs it."""
     running = f"sweep {name!r} is being run by {provenance.described(owner)} (run {run.info.run_id})"
     if provenance.is_alive_here(owner):
         raise TrackingError(f"{running}; wait until it ends, or stop it")
     if not take_over:
         raise TrackingError(
-            f"{running}. Whether it still lives cannot be seen from here: if it has ended, type the same command with "
-            "--take-over; what is finished stays, and the rest is trained"
+            f"{running}. It cannot be seen from here whether that process still lives: if it has ended, type the same "
+            "command with --take-over; finished trials are kept, and the rest is trained"
         )

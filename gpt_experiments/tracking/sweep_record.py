@@ -1,4 +1,4 @@
-"""What a sweep's parent run says of it: which trials it planned, and how they were to be trained."""
+"""Reads a sweep's parent run: which trials it planned, and how they were to be trained."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from gpt_experiments.errors import ConfigError, MissingError, TrackingError
 from gpt_experiments.parameters import TRAINING, Shape, TrainingSetup, check_value
 from gpt_experiments.tracking.failures import mlflow_command, told_as_tracking_errors
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
+from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_json, read_text
 from gpt_experiments.tracking.runs import get_run
 from gpt_experiments.tracking.schema import PlanRow, baseline_of, is_adaptive, kind_of, training_of, variant_of
@@ -38,7 +39,7 @@ class SweepSetup:
 
 
 def find_sweep(store: Store, reference: str | None) -> Run:
-    """The parent run that is meant: by its run id, by the sweep's name, or without either the one last worked on.
+    """The parent run with that run id or sweep name; None takes the sweep last worked on.
 
     Raises:
         TrackingError: there is no such sweep; the message says what there is instead.
@@ -71,7 +72,7 @@ def _other_run(store: Store, run_id: str) -> str | None:
         run = get_run(store, run_id)
     except MissingError:
         return None
-    with told_as_tracking_errors(store.uri):
+    with as_tracking_errors(store.uri):
         experiment = store.client.get_experiment(run.info.experiment_id).name
     kind, sweep = kind_of(run), run.data.tags.get(names.SWEEP)
     if kind == "sweep":
@@ -82,7 +83,7 @@ def _other_run(store: Store, run_id: str) -> str | None:
 
 def search_deleted(store: Store, condition: str) -> list[Run]:
     """The deleted runs of the experiment that meet `condition`, newest first."""
-    with told_as_tracking_errors(store.uri):
+    with as_tracking_errors(store.uri):
         return list(
             store.client.search_runs(
                 [store.experiment.experiment_id],
@@ -95,7 +96,7 @@ def search_deleted(store: Store, condition: str) -> list[Run]:
 
 
 class SweepRecord:
-    """The record of one sweep; what of it cannot be read is noted in `left_out`, and found elsewhere if it can be."""
+    """The record of one sweep; parts that cannot be read are noted in `left_out`, and replaced if possible."""
 
     def __init__(self, store: Store, parent: Run, left_out: LeftOut) -> None:
         self.name = parent.data.tags.get(names.SWEEP) or parent.info.run_name or "sweep"

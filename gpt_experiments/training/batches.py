@@ -1,4 +1,4 @@
-"""Which windows of the training split are trained on, in which order."""
+"""Draws the windows of the training split that are trained on, and their order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _offset_chunks(n_offsets: int, batch_size: int, seed: int) -> Iterator[Tenso
 
 
 class ReplicaBatches:
-    """The batches of several seeds side by side, each those that `training_batches` gives that seed alone.
+    """The batches of several seeds side by side, the same as `training_batches` gives each seed alone.
 
     The host refills a buffer on the device, and a step that lies on the device picks from it: nothing waits.
 
@@ -50,14 +50,14 @@ class ReplicaBatches:
         self._offsets = torch.zeros(shape, dtype=torch.int64, device=tokens.device)
 
     def prepare(self, step: int) -> int:
-        """Make batches ready for the step that follows `step` steps; how many steps they last, from 1 to _CHUNK."""
+        """Prepare batches for the step after `step` steps; returns for how many steps they last."""
         used = step % _CHUNK
         if used == 0:
             chunk = torch.stack([next(chunks) for chunks in self._chunks], dim=1)  # (_CHUNK, R, batch_size, 1)
             on_cuda = self._tokens.device.type == "cuda"
             if on_cuda:
                 chunk = chunk.pin_memory()  # from pageable memory the copy would wait for the device
-            # Elsewhere nothing keeps the chunk alive until a copy that nobody waits for has read it.
+            # Elsewhere the copy must wait: nothing would keep the chunk alive until an asynchronous copy has read it.
             self._offsets.copy_(chunk, non_blocking=on_cuda)
         return _CHUNK - used
 

@@ -1,4 +1,4 @@
-"""A training step captured once as a CUDA graph and replayed; taken kernel by kernel where that cannot be done."""
+"""Captures a training step once as a CUDA graph and replays it; without a capture, runs it kernel by kernel."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Capturer(Protocol):
     """Turns a step into one that costs a single launch."""
 
     def warm_up(self, step: Step) -> None:
-        """Take the step as it is, where it can later be captured."""
+        """Take the step uncaptured, on the stream that can later capture it."""
         ...
 
     def capture(self, step: Step) -> Step:
-        """A step that replays what `step` does; nothing is computed yet. A RuntimeError where it cannot be captured."""
+        """A step that replays what `step` does; nothing is computed yet. RuntimeError if it cannot be captured."""
         ...
 
 
@@ -77,7 +77,7 @@ class GraphCapturer:
         return graph.replay
 
     def _end_allocations(self, pool: tuple[int, int]) -> None:
-        """Where the capture could not end, PyTorch goes on to count it as under way, and frees less memory for it."""
+        """End the capture's allocations; after a failure PyTorch counts it as under way, and frees less memory."""
         end, release = (getattr(torch._C, f"_cuda_{name}", None) for name in ("endAllocateToPool", "releasePool"))
         if end is None or release is None:
             return
@@ -86,7 +86,7 @@ class GraphCapturer:
             release(self._index, pool)
 
     def _renew_generator(self, drawn: torch.Tensor) -> None:
-        """In some versions the default generator goes on to wait for the end of the capture, and draws no more."""
+        """Replace the default generator, which in some versions keeps waiting for the end of the capture."""
         fresh = torch.Generator(self._device)
         fresh.set_state(drawn)
         torch.cuda.default_generators[self._index].graphsafe_set_state(fresh)
@@ -94,7 +94,7 @@ class GraphCapturer:
 
 @contextlib.contextmanager
 def _no_garbage_collected() -> Iterator[None]:
-    """Inside, no older graph dies by chance, which would break a capture."""
+    """Collect no garbage in the block: freeing an older graph would break a capture."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -106,10 +106,10 @@ def _no_garbage_collected() -> Iterator[None]:
 
 
 class RepeatedStep:
-    """Takes one step again and again: some to warm up, then as the capturer has it.
+    """Takes one step again and again: some to warm up, then the captured one.
 
-    Steps to warm up are training steps like all others. Where the step cannot be captured a warning says why, and it
-    goes on as it is; where memory runs out, the error is passed on, because the step as it is needs no less.
+    Warm-up steps are training steps like all others. If the step cannot be captured, a warning says why and training
+    goes on uncaptured; if memory runs out, the error is passed on, because the uncaptured step needs no less.
     """
 
     def __init__(self, step: Step, capturer: Capturer | None) -> None:
@@ -134,7 +134,7 @@ def _captured(step: Step, capturer: Capturer) -> Step:
         reason = _why_not_captured(error)
     warnings.warn(
         f"the training step could not be captured as a CUDA graph ({reason}); "
-        "it trains to the same result without, but slower",
+        "training without it gives the same result, but is slower",
         CaptureWarning,
         stacklevel=2,
     )
@@ -142,8 +142,8 @@ def _captured(step: Step, capturer: Capturer) -> Step:
 
 
 def _why_not_captured(error: RuntimeError) -> str:
-    """What broke the capture, in one line. It is raised where the step as it is would fail as well."""
-    cause = error.__context__ or error  # the end of a broken capture says no more than that it was broken before
+    """What broke the capture, in one line. It is raised if the uncaptured step would fail as well."""
+    cause = error.__context__ or error  # the error at the end of a broken capture does not name the cause
     if is_out_of_memory(error) or is_out_of_memory(cause) or not isinstance(cause, RuntimeError):
         raise cause
     return first_line(cause)

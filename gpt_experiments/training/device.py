@@ -15,8 +15,8 @@ import torch
 
 from gpt_experiments.errors import ConfigError, first_line
 
-_REPEATABLE_WORKSPACES: Final = (":4096:8", ":16:8")  # with any other, cuBLAS does not promise to repeat its results
-_CONTEXT_BYTES: Final = 2**29  # of a card's memory, about: what CUDA and its libraries take for each process
+_REPEATABLE_WORKSPACES: Final = (":4096:8", ":16:8")  # with any other, cuBLAS results may not be repeatable
+_CONTEXT_BYTES: Final = 2**29  # of a card's memory: CUDA and its libraries take about so much for each process
 
 
 def resolve_device(name: str) -> torch.device:
@@ -35,7 +35,7 @@ def resolve_device(name: str) -> torch.device:
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             raise ConfigError(
-                f"device {name!r} is not here: PyTorch {torch.__version__} sees {count} CUDA devices; "
+                f"device {name!r} is not available: PyTorch {torch.__version__} sees {count} CUDA devices; "
                 "use --device cpu, or install a CUDA build of PyTorch"
             )
         try:
@@ -46,7 +46,9 @@ def resolve_device(name: str) -> torch.device:
             ) from error
     elif device.type == "mps":
         if not torch.backends.mps.is_available():
-            raise ConfigError("device 'mps' is not here: it needs an Apple GPU and a macOS build; use --device cpu")
+            raise ConfigError(
+                "device 'mps' is not available: it needs an Apple GPU and a macOS build; use --device cpu"
+            )
     elif device.type != "cpu":
         raise ConfigError(f"device must be auto, cpu, cuda, cuda:N or mps, but got {name!r}")
     return device
@@ -57,12 +59,12 @@ class SpeedWarning(RuntimeWarning):
 
 
 def warn_of_slow_precision(device: torch.device, precision: str) -> None:
-    """Say so where bfloat16 was asked for and the GPU is older than it: such products are slow there."""
+    """Warn if bfloat16 was asked for and the GPU has no units for it, so that it is slow."""
     if device.type == "cuda" and precision == "bfloat16":
         with torch.cuda.device(device):
             is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
         if not is_fast:
-            text = f"{describe_device(device)} has no units for bfloat16, which is slow on it; float32 is faster"
+            text = f"{describe_device(device)} has no units for bfloat16, so it is slow there; float32 is faster"
             warnings.warn(text, SpeedWarning, stacklevel=2)
 
 
@@ -74,7 +76,7 @@ def devices_of(device: torch.device) -> list[torch.device]:
 
 
 def set_cublas_workspace() -> None:
-    """Let cuBLAS repeat its results. PyTorch reads this once, at a process's first product on CUDA: call it before."""
+    """Make cuBLAS results repeatable. Call it before the process's first product on CUDA, when PyTorch reads this."""
     if os.environ.get("CUBLAS_WORKSPACE_CONFIG") not in _REPEATABLE_WORKSPACES:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = _REPEATABLE_WORKSPACES[0]
 
@@ -89,15 +91,15 @@ def prepare_process(device: torch.device, threads: int) -> None:
         # Off: a kernel for every new tensor, which finds bugs and changes no result. (torch's stubs do not know it.)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         if str(device) != "cuda":
-            torch.cuda.set_device(device)  # what names no device, as a capture, would start another one as well
+            torch.cuda.set_device(device)  # calls that name no device, such as a capture, would start another one
 
 
 @contextmanager
 def strictly_deterministic() -> Iterator[None]:
-    """Where deterministic kernels are asked for, insist on them in this block, so that one without them is an error.
+    """Where deterministic kernels are asked for, make any other kernel in this block an error.
 
-    With a warning alone, PyTorch's fused attention kernels for CUDA keep the backward pass that adds up in whatever
-    order its blocks end. Which kernel serves is chosen in the forward pass: that belongs into the block, too.
+    With only a warning, PyTorch's fused attention kernels for CUDA keep a backward pass that adds up in any order. The
+    kernel is chosen in the forward pass, so that must be in the block, too.
     """
     before = torch.get_deterministic_debug_mode()
     if before == 0:
@@ -118,7 +120,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def device_memory(device: torch.device) -> int | None:
-    """Bytes of memory that the accelerator has, whoever uses them; None for a CPU."""
+    """Bytes of memory that the accelerator has, used or free; None for a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return int(torch.mps.recommended_max_memory()) if device.type == "mps" else None
@@ -127,7 +129,7 @@ def device_memory(device: torch.device) -> int | None:
 def free_memory(device: torch.device, processes: int) -> int | None:
     """Bytes of the accelerator's memory that so many processes may share; None for a CPU.
 
-    Of CUDA without what others hold, as the driver's nvidia-smi says, and without what each process takes for itself.
+    For CUDA it leaves out what other programs hold, by nvidia-smi, and what each process takes for itself.
     """
     memory = device_memory(device)
     if memory is None or device.type != "cuda":
@@ -137,7 +139,7 @@ def free_memory(device: torch.device, processes: int) -> int | None:
 
 
 def _free_by_driver(device: torch.device) -> int | None:
-    """Asked of a program, because PyTorch's own answer would take a context's memory from the card in this process."""
+    """Ask a program, because asking PyTorch would take a context's memory from the card in this process."""
     card = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
     command = ["nvidia-smi", f"--id={card}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     try:
@@ -148,14 +150,14 @@ def _free_by_driver(device: torch.device) -> int | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device's memory did not suffice: CUDA mostly raises a class of its own, the others tell it in words.
+    """Whether memory ran out: CUDA mostly raises a class of its own, the others only say so in the message.
 
     The words are those of MPS, of the CPU's allocator, and of CUDA's libraries where they allocate by themselves.
     """
-    told = str(error).lower()
+    message = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError)
-        and any(words in told for words in ("out of memory", "can't allocate memory", "alloc_failed"))
+        and any(words in message for words in ("out of memory", "can't allocate memory", "alloc_failed"))
     )
 
 
@@ -167,17 +169,17 @@ def breaks_device(error: BaseException) -> bool:
     """
     if is_out_of_memory(error) or not isinstance(error, RuntimeError):
         return False
-    told = str(error)
+    message = str(error)
     return isinstance(error, torch.AcceleratorError) or any(
-        words in told for words in ("CUDA error", "cuDNN error", "outside graph capture")
+        words in message for words in ("CUDA error", "cuDNN error", "outside graph capture")
     )
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what a training that has ended still holds, so that the next one, here or elsewhere, finds it free."""
+    """Free what a finished training still holds, for the next one in this or another process."""
     gc.collect()
     if device.type == "cuda":
-        # Of each stream on which matrices were multiplied; a captured graph would still use it, so none may live.
+        # Workspaces of each stream that multiplied matrices; a captured graph would still use them, so none may live.
         clear_workspaces = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
         if clear_workspaces is not None:
             clear_workspaces()

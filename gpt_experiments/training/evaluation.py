@@ -1,4 +1,4 @@
-"""The exact loss of a model on a whole split, and how it falls with what the model has seen."""
+"""The exact loss of a model on a whole split, and how it falls with the length of the context."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluate(model: GPT, tokens: Tensor) -> SplitLoss:
     """The loss on `tokens` (n,), the split read in consecutive windows of block_size, the last one shorter.
 
     So each token is predicted exactly once, and two evaluations of the same weights give the same numbers. Dropout is
-    off. Sums are added in float64; nothing waits for the device before the end.
+    off. Sums are added in float64; only the end waits for the device.
     """
     was_training = model.training
     model.eval()
@@ -64,7 +64,7 @@ def evaluate_replicas(model: ReplicaGPT, tokens: Tensor) -> list[SplitLoss]:
 def _sums_by_position(
     summed_losses: Callable[[Tensor, Tensor], Tensor], tokens: Tensor, block_size: int, at_once: int
 ) -> Tensor:
-    """Losses (..., block_size) summed over all windows in float64, on the CPU; only here the device is waited for.
+    """Losses (..., block_size) summed over all windows in float64, on the CPU; only this waits for the device.
 
     Args:
         summed_losses: from inputs and targets (B, T) to the losses (..., T) summed over B.

@@ -1,4 +1,4 @@
-"""What training and its caller say to each other while it runs: plain values that cross a process boundary."""
+"""Messages between training and its caller: plain values that cross a process boundary."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Progress:
     Attributes:
         step: optimisation steps done so far.
         batch_loss: the loss on the last batch, nats per character.
-        tokens_per_second: training tokens over training time so far, evaluations left out; of trials that train
-            together each has an equal share of the time.
+        tokens_per_second: training tokens over training time so far, without evaluations. Trials that train
+            together have equal shares of the time.
     """
 
     step: int
@@ -32,14 +32,14 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """A request of the caller: the trial of that index is to end early. It takes no further part."""
+    """A request of the caller: end the trial of that index early. It takes no further part."""
 
     index: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stopped:
-    """How a trial ends that was asked to stop: after `step` optimisation steps, without a result."""
+    """The end of a trial that was asked to stop: after `step` optimisation steps, without a result."""
 
     step: int
 

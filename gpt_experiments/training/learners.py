@@ -1,4 +1,4 @@
-"""What the training loop asks of whoever takes its steps, and the one that trains an ordinary model, step by step."""
+"""The interface between the training loop and what takes its steps, and the learner of one ordinary model."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Learner(Protocol):
     """Trains one trial or several; lists have an entry for each, in the order in which they were given."""
 
     def take(self, steps: int) -> list[float]:
-        """Take so many steps; the losses on the last batch, nats per character. Waits for the device at the end."""
+        """Take so many steps; returns the losses on the last batch, nats per character. Waits for the device."""
         ...
 
     def evaluate(self) -> list[tuple[float, SplitLoss]]:
-        """The exact training loss, on as many characters as the validation split has, and the validation losses."""
+        """The exact training loss, on a training subset the size of the validation split, and validation losses."""
         ...
 
     def models(self) -> list[GPT]:
@@ -61,9 +61,9 @@ class SoloLearner:
 
 
 def splits(corpus: Corpus, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """On the device: the training split, as much of it as there is validation split, and the validation split.
+    """The training split, a training subset the size of the validation split, and the validation split, on the device.
 
-    The training loss is taken on that much, so that the two losses are equally exact.
+    The training loss is taken on the subset, so that the two losses are equally exact.
     """
     train, val = torch.from_numpy(corpus.train).to(device), torch.from_numpy(corpus.val).to(device)
     return train, train[: len(val)], val

@@ -43,8 +43,8 @@ def train(trial: Trial, corpus: Corpus, device: torch.device) -> Generator[Progr
     """Train `trial` on `device`, yielding events as they happen; the generator returns the result.
 
     The trial, the corpus and the device decide everything. Initial weights and batches are drawn on the CPU, so they
-    are the same on every device. Torch's global generators are seeded and dropout draws from them: whoever consumes
-    the events must not draw from them in between. The time the consumer takes is not counted as training.
+    are the same on every device. Torch's global generators are seeded and dropout draws from them, so the caller
+    must not draw from them between events. The caller's own time is not counted as training.
 
     Raises:
         CorpusError: the corpus is too short for the variant's block_size; raised before any work.
@@ -60,7 +60,7 @@ def train(trial: Trial, corpus: Corpus, device: torch.device) -> Generator[Progr
         yield event
     if isinstance(ended, DivergedError):
         raise ended
-    assert isinstance(ended, TrainingResult)  # nobody has asked it to stop
+    assert isinstance(ended, TrainingResult)  # it was not asked to stop
     return ended
 
 
@@ -69,9 +69,8 @@ def train_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -
 
     Each trial has the initial weights and the batches that it has alone, so without dropout it trains to the same
     losses within float error; dropout draws other masks in another group. A trial whose loss is no longer finite yields
-    no more events, its error stands in its place in the list that the generator returns, and the others go on
-    untouched. So it is with a trial that is asked to stop: `send` the generator a Stop in answer to any event. For the
-    rest see `train`.
+    no more events, and the list that the generator returns holds its error; the others go on unchanged. The same holds
+    for a trial that is asked to stop: `send` the generator a Stop in answer to any event. For the rest see `train`.
 
     Raises:
         ConfigError: no trials, or trials that cannot train together.
@@ -92,19 +91,19 @@ def train_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -
             group.end_diverged(step, losses)
             for index in filter(group.goes_on, group.going):
                 progress = Progress(step=step, batch_loss=losses[index], tokens_per_second=group.speed(step))
-                group.heed((yield index, progress), step)
+                group.handle((yield index, progress), step)
         if not group.going:
             break
         with group.evaluating.running():
             found = learner.evaluate()
         group.end_diverged(step, [train_loss + val.mean for train_loss, val in found])
         for index in filter(group.goes_on, group.going):
-            group.heed((yield index, group.evaluated(index, step, *found[index])), step)
+            group.handle((yield index, group.evaluated(index, step, *found[index])), step)
     return group.results(learner.models())
 
 
 def make_learner(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Learner:
-    """One trial alone trains as an ordinary model, but on CUDA, where a captured step pays off also for one."""
+    """One trial alone trains as an ordinary model, except on CUDA, where a captured step is faster even for one."""
     warn_of_slow_precision(device, trials[0].training.precision)
     if device.type == "cuda":
         return ReplicaLearner(trials, corpus, device, GraphCapturer(device))
@@ -128,8 +127,8 @@ class _Group:
     def goes_on(self, index: int) -> bool:
         return index not in self._ended_early
 
-    def heed(self, request: Stop | None, step: int) -> None:
-        """Do what the caller asks for; a trial that has had its last evaluation has ended, and cannot stop any more."""
+    def handle(self, request: Stop | None, step: int) -> None:
+        """Handle the caller's request; a trial that has had its last evaluation can no longer be stopped."""
         if request is None:
             return
         evaluations = self._evaluations[request.index]

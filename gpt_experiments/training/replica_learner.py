@@ -38,7 +38,7 @@ class ReplicaLearner:
     def __init__(
         self, trials: Sequence[Trial], corpus: Corpus, device: torch.device, capturer: Capturer | None = None
     ) -> None:
-        # Equal dropout side by side, as the model wants it; `_places` are those of the trials in that order.
+        # The model needs equal dropout side by side; `_places` are the trials' places in that order.
         order = sorted(range(len(trials)), key=lambda i: trials[i].shape.dropout)
         self._places = sorted(range(len(trials)), key=lambda i: order[i])
         ordered = [trials[i] for i in order]
@@ -78,11 +78,11 @@ class ReplicaLearner:
         return self._in_order(self._model.unstack())
 
     def _in_order(self, values: list[_Value]) -> list[_Value]:
-        """What is given for each replica, in the order of the trials."""
+        """The replicas' values in the order of the trials."""
         return [values[place] for place in self._places]
 
     def _take_one(self) -> None:
-        """One step of all replicas, of device work alone: it is captured, and nothing in it may wait."""
+        """One step of all replicas. It is captured, so it holds only work of the device, and nothing may wait."""
         with strictly_deterministic():
             self._compute_and_move()
 
@@ -101,7 +101,7 @@ class ReplicaLearner:
 
 
 def _learning_rates(trials: Sequence[Trial]) -> Tensor:
-    """Of every step and trial, (steps, R), float64, on the CPU."""
+    """The learning rates of every step and trial, (steps, R), float64, on the CPU."""
     setups = {trial.training for trial in trials}
     of_setup = {setup: [learning_rate_at(setup, step) for step in range(setup.steps)] for setup in setups}
     return torch.tensor([of_setup[trial.training] for trial in trials], dtype=torch.float64).T.contiguous()

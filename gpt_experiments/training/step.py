@@ -12,7 +12,7 @@ from gpt_experiments.training.adamw import AdamW
 
 
 def training_step(model: GPT, optimizer: AdamW, inputs: Tensor, targets: Tensor, setup: TrainingSetup) -> Tensor:
-    """Take one step on inputs and targets (B, T); the loss before it, nats per character, left on the device."""
+    """Take one step on inputs and targets (B, T); returns the loss before it, nats per character, on the device."""
     model.train()
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=setup.precision == "bfloat16"):
         logits = model(inputs)  # (B, T, vocab_size)

@@ -18,12 +18,12 @@ from gpt_experiments.training.loop import train_group
 from gpt_experiments.training.step import training_step
 
 _TIMED_STEPS = 2
-_TIMED_GROUP_STEPS = {"cpu": 3, "mps": 150, "cuda": 150}  # an accelerator tells of its progress every 50 steps
+_TIMED_GROUP_STEPS = {"cpu": 3, "mps": 150, "cuda": 150}  # an accelerator reports its progress every 50 steps
 _EVALUATED_PART = 10  # one tenth of the validation split
 
 
 def time_trial(trial: Trial, corpus: Corpus, device: torch.device) -> float:
-    """Seconds that training `trial` to its end would take, evaluations included, by a few steps of it done here."""
+    """Seconds that training `trial` to its end would take, evaluations included, estimated from a few steps."""
     torch.manual_seed(trial.seed)
     model = GPT(trial.model_config(corpus.vocab_size)).to(device)
     # Without its schedule, which may have fewer steps than are timed.
@@ -48,7 +48,7 @@ def time_trial(trial: Trial, corpus: Corpus, device: torch.device) -> float:
 
 
 def time_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> float:
-    """Seconds that training `trials` together to their end would take, by a few steps and an evaluation done here.
+    """Seconds that training `trials` together to their end would take, estimated from a few steps and an evaluation.
 
     What an accelerator spends once, on compiling and capturing, is left out. On a CPU part of the text is evaluated.
     """
@@ -58,19 +58,19 @@ def time_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) ->
         setup, steps=steps, eval_interval=steps, learning_rate=1e-9, schedule="constant", min_learning_rate=0.0
     )
     part = _beginning(corpus, trials[0].shape.block_size) if device.type == "cpu" else corpus
-    told: list[list[tuple[int, float]]] = [[] for _ in trials]  # of each trial: steps, and when it told of them
+    reported: list[list[tuple[int, float]]] = [[] for _ in trials]  # for each trial: steps, and when they were reported
     for index, event in train_group([dataclasses.replace(trial, training=brief) for trial in trials], part, device):
-        told[index].append((event.step, time.perf_counter()))
-    # Of each trial: step 0 evaluated, the first steps, which warm up, ..., the last one, which is then evaluated.
-    since = 1 if told[0][1][0] < steps else 0
-    timed_steps = steps - told[0][since][0]
-    training = _covered([(events[since][1], events[-2][1]) for events in told]) / timed_steps
-    evaluating = _covered([(events[-2][1], events[-1][1]) for events in told]) * len(corpus.val) / len(part.val)
+        reported[index].append((event.step, time.perf_counter()))
+    # For each trial: the evaluation at step 0, the first steps, which warm up, ..., the last step, its evaluation.
+    since = 1 if reported[0][1][0] < steps else 0
+    timed_steps = steps - reported[0][since][0]
+    training = _covered([(events[since][1], events[-2][1]) for events in reported]) / timed_steps
+    evaluating = _covered([(events[-2][1], events[-1][1]) for events in reported]) * len(corpus.val) / len(part.val)
     return training * setup.steps + evaluating * len(setup.evaluation_steps())
 
 
 def _covered(spans: Sequence[tuple[float, float]]) -> float:
-    """Seconds that lie in any of the spans: those of trials that train side by side overlap."""
+    """Seconds that lie in any of the spans, which overlap for trials that train side by side."""
     covered, until = 0.0, 0.0
     for start, end in sorted(spans):
         covered += max(0.0, end - max(start, until))

@@ -71,7 +71,7 @@ def test_levels_without_the_baselines_are_said_to_have_nothing_to_be_compared_wi
     )
     apart = simulate(as_believed, variants=[Shape(), Shape(n_head=1, n_layer=1)], method="random")
     (sentence,) = findings.of_hyperparameter(apart, "n_head", effects(apart))
-    assert sentence == "No pair of finished trials differs in n_head alone, so nothing can be said of it."
+    assert sentence == "No pair of finished trials differs in n_head alone, so nothing can be said about it."
 
 
 def test_the_command_for_more_seeds_can_be_typed_and_asks_for_no_more_variants() -> None:

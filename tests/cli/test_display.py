@@ -252,7 +252,7 @@ def test_the_head_says_how_many_train_as_one_and_who_writes_the_files() -> None:
     screen = Screen(terminal=True, width=120)
     with screen.display as display:
         display.sweep_started(start(11, workers=1, replicas=5, writers=8))
-    expected = "workers   1 with 1 thread each, training up to 5 trials as one; files by 8 writers each"
+    expected = "workers   1 with 1 thread each, training up to 5 trials as one; each with 8 file writers"
     assert expected in screen.text
 
 

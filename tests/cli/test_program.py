@@ -89,7 +89,7 @@ def test_misuse_is_exit_status_2_and_names_value_rule_and_remedy(
     refused(run("train", "--n-head", 6), 2, "n_embed=64 is not divisible by n_head=6", "choose n_head from 1, 2, 4")
     refused(run("train", "--dropout", 1), 2, "dropout must be at least 0 and below 1, but got 1")
     refused(run("train", "--steps", "many"), 2, "'many' is not a valid integer")
-    refused(run("train", "--min-learning-rate", 1e-5), 2, "goes with schedule=cosine", "choose cosine")
+    refused(run("train", "--min-learning-rate", 1e-5), 2, "needs schedule=cosine", "choose cosine")
     refused(run("train", "--seed", -1), 2, "seed must be at least 0, but got -1")
     refused(run("sweep"), 2, "Missing argument 'NAME_OR_FILE'")
     refused(run("sweep", "gird"), 2, "gird", "grid")

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from gpt_experiments.cli.messages import told_groups
+from gpt_experiments.cli.messages import describe_groups
 from gpt_experiments.cli.tables import format_seconds, plan_table, results_table
 from gpt_experiments.records import FinishedTrial
 from gpt_experiments.sweep.dry_run import PlannedRow
@@ -114,7 +114,7 @@ def test_a_plan_shows_groups_where_trials_share_one() -> None:
 
 
 def test_groups_are_told_by_size_the_largest_first() -> None:
-    assert told_groups([1, 5, 1, 5, 1]) == "5 groups, each training as one model: 2 of 5 trials, 3 of 1 trial"
+    assert describe_groups([1, 5, 1, 5, 1]) == "5 groups, each training as one model: 2 of 5 trials, 3 of 1 trial"
 
 
 def test_an_empty_plan_is_only_a_header() -> None:

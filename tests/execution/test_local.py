@@ -109,7 +109,7 @@ def test_a_device_that_does_not_serve_is_told_of_each_job(make_executor: MakeExe
     executor.submit([job(1), job(2)])
     reasons = failures(ended(executor, {1, 2}))
     assert sorted(reasons) == [1, 2]
-    assert all(reason.startswith("device 'cuda:99' is not here") for reason in reasons.values())
+    assert all(reason.startswith("device 'cuda:99' is not available") for reason in reasons.values())
 
 
 def test_workers_take_turns_at_the_devices_and_one_that_is_replaced_leaves_its_own_to_the_next(

@@ -43,8 +43,8 @@ def test_it_says_what_the_model_learned_scored_and_cannot_do() -> None:
         "those after the last step; the lowest validation loss was 1.6250",
         "    KING\n    \n    ab\n",
         "refuses a prompt with any other",
-        "It sees the last 128 characters",
-        "chosen among 2 variants, so it flatters it",
+        "It sees only the last 128 characters",
+        "selected by its validation loss among 2 variants",
         "best of sweep quick (run `" + "p" * 32,
         "- trained on an abacus\n- with torch 2.13.0\n- git commit abc\n",
     ):
@@ -53,7 +53,7 @@ def test_it_says_what_the_model_learned_scored_and_cannot_do() -> None:
 
 def test_a_run_that_was_named_claims_no_choice() -> None:
     card = model_card(RUN, vocabulary="ab", sample="", origin=None)
-    assert "chosen among" not in card
+    assert "selected by" not in card
     assert "a trial of sweep quick" in card
     baseline = dataclasses.replace(RUN, kind="pretrained", cell=None, sweep=None, hardware=None, commit=None)
     card = model_card(baseline, vocabulary="ab", sample="", origin=None)

@@ -141,7 +141,7 @@ def test_only_a_lower_loss_takes_the_alias_unless_forced(store: Store, client: M
     assert (equal.is_champion, champion(client)) == (False, "1")
     assert equal.messages[-1] == (
         "version 1 stays the champion: its validation loss, 2.0000, is not lower than that of version 1, "
-        "the champion so far, 2.0000; --force makes version 2 it"
+        "the champion so far, 2.0000; use --force to make version 2 the champion"
     )
     lower = register_model(runs[2], store, "m")
     assert (lower.is_champion, champion(client)) == (True, "3")
@@ -149,7 +149,7 @@ def test_only_a_lower_loss_takes_the_alias_unless_forced(store: Store, client: M
 
     forced = register_model(runs[3], store, "m", force=True)
     assert (forced.is_champion, champion(client)) == (True, "4")
-    assert "as --force says, although its validation loss, 3.0000, is not lower" in forced.messages[-1]
+    assert "because of --force, although its validation loss, 3.0000, is not lower" in forced.messages[-1]
     crowned_again = register_model(runs[2], store, "m")
     assert (crowned_again.is_new, crowned_again.is_champion, champion(client)) == (False, True, "3")
 
@@ -161,7 +161,8 @@ def test_a_champion_of_another_corpus_is_not_comparable(store: Store, client: Ml
     stays = register_model(second, store, "m")
     assert (stays.is_champion, champion(client)) == (False, "1")
     assert (
-        "learned another text, generated, so its loss cannot be compared with one on other words" in stays.messages[-1]
+        "was trained on another text, generated, so its loss cannot be compared with one on other words"
+        in stays.messages[-1]
     )
     assert (register_model(second, store, "m", force=True).is_champion, champion(client)) == (True, "2")
 
@@ -174,7 +175,7 @@ def test_a_champion_that_another_program_made_is_not_comparable(
     client.set_registered_model_alias("m", names.CHAMPION, "1")
     stays = register_model(add_run(store, corpus, 2.0), store, "m")
     assert (stays.is_champion, champion(client)) == (False, "1")
-    assert "does not say what it scored on which corpus" in stays.messages[-1]
+    assert "the loss or the corpus of version" in stays.messages[-1]
 
 
 def test_the_example_prompt_is_of_characters_that_the_model_knows(store: Store, corpus: Corpus) -> None:

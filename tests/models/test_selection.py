@@ -56,7 +56,7 @@ def test_the_loss_after_the_last_step_decides_and_a_lower_one_on_the_way_is_told
     choice = choose_best([done("overfits", 1, 2.0, best=1.2), done("honest", 1, 1.5)])
     assert choice.label == "honest"
     (sentence,) = choice.notices
-    assert "overfits was lower on the way (mean best validation loss 1.2000, honest 1.5000)" in sentence
+    assert "overfits was lower during training (mean best validation loss 1.2000, honest 1.5000)" in sentence
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_where_no_variant_is_complete_the_most_seeds_go_first() -> None:
     twice = [done("twice", 1, 2.0), done("twice", 2, 2.2), lacking("twice", 3)]
     choice = choose_best(once + twice)
     assert (choice.label, choice.n_seeds) == ("twice", 2)
-    assert choice.notices[0] == "no variant is complete; of twice seed 3 failed (diverged)"
+    assert choice.notices[0] == "no variant is complete; twice is the best, of which seed 3 failed (diverged)"
     assert choice.notices[1].startswith("once with a lower mean of 1.0000 so far cannot win")
 
 
@@ -93,7 +93,7 @@ def test_equal_means_go_to_fewer_parameters_then_to_the_label_that_sorts_first()
     choice = choose_best([done("n_head=8", 1, 1.5), done("n_head=1", 1, 1.5)])
     assert choice.label == "n_head=1"
     assert choice.notices == (
-        "n_head=1 ties with n_head=8; it wins because it has no more parameters, and sorts first",
+        "n_head=1 ties with n_head=8; it wins because it has no more parameters, and its name sorts first",
     )
 
 

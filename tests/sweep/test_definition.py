@@ -157,16 +157,16 @@ MISTAKES = [
     ),
     (GOOD.replace("seeds:", "seed:"), "my.yaml:8: seed: unknown field; did you mean seeds?"),
     (GOOD.replace("n_head:", "n_heads:"), "my.yaml:4: levels.n_heads: unknown field; did you mean n_head?"),
-    (GOOD.replace("learning_rate", "lr"), "my.yaml:7: training.lr: unknown field; known are steps, batch_size"),
+    (GOOD.replace("learning_rate", "lr"), "my.yaml:7: training.lr: unknown field; the fields are steps, batch_size"),
     (GOOD.replace("[1, 2]", "[]"), "my.yaml:4: levels.n_head: has no levels"),
     (GOOD.replace("[1, 2]", "4"), r"my.yaml:4: levels.n_head: must be a list of levels, as \[1, 4\], but got 4"),
     (GOOD.replace("[1, 2]", "[1, four]"), "my.yaml:4: levels.n_head: n_head must be a whole number, but got 'four'"),
     (GOOD.replace("[1, 2]", "[1, 2.0]"), "my.yaml:4: levels.n_head: n_head must be a whole number, but got 2.0"),
     (GOOD.replace("[1, 2]", "[1, 0]"), "my.yaml:4: levels.n_head: n_head must be at least 1, but got 0"),
     (GOOD.replace("[1, 2]", "[true]"), "my.yaml:4: levels.n_head: n_head must be a whole number, but got True"),
-    (GOOD.replace("[1, 2]", "[1, 1]"), "my.yaml:4: levels.n_head: level 1 stands here twice"),
+    (GOOD.replace("[1, 2]", "[1, 1]"), "my.yaml:4: levels.n_head: level 1 is listed twice"),
     (GOOD.replace("[1, 2]", "[1, 3]"), "my.yaml:3: levels: n_embed=64 is not divisible by n_head=3"),
-    (GOOD.replace("[0, 0.5]", "[0, 0.0]"), "my.yaml:5: levels.dropout: level 0.0 stands here twice"),
+    (GOOD.replace("[0, 0.5]", "[0, 0.0]"), "my.yaml:5: levels.dropout: level 0.0 is listed twice"),
     (GOOD.replace("[0, 0.5]", "['0.1']"), "my.yaml:5: levels.dropout: dropout must be a finite number, but got '0.1'"),
     (GOOD.replace("[0, 0.5]", "[1]"), "my.yaml:5: levels.dropout: dropout must be at least 0 and below 1, but got 1"),
     (
@@ -189,7 +189,7 @@ MISTAKES = [
     (GOOD.replace("3e-4", ".nan"), "my.yaml:7: training.learning_rate: learning_rate must be a finite number"),
     (GOOD.replace("seeds: 2", "seeds: many"), "my.yaml:8: seeds: seeds must be a whole number of at least 1"),
     (GOOD + "trials: 0\n", "my.yaml:9: trials: trials must be a whole number of at least 1, but got 0"),
-    (GOOD + "name: again\n", "my.yaml:9: name: stands here again after line 1; keep one"),
+    (GOOD + "name: again\n", "my.yaml:9: name: is given again after line 1; keep one"),
     (GOOD.replace("grid", "tpe"), "trials is missing; tpe needs the number of variants"),
     (GOOD + "baseline: 3\n", "my.yaml:9: baseline: must be a mapping of fields to values, but got 3"),
     (GOOD + "baseline: {n_head: 3}\n", "my.yaml:9: baseline: n_embed=64 is not divisible by n_head=3"),
@@ -199,10 +199,10 @@ MISTAKES = [
     ("", "my.yaml:1: a sweep definition is a mapping"),
     ("- 1\n- 2\n", "my.yaml:1: a sweep definition is a mapping"),
     ("just text", "my.yaml:1: a sweep definition is a mapping"),
-    ("method: grid\nname: \x07\n", r"my.yaml:2: this is not YAML: the character '\\x07' may not stand here"),
+    ("method: grid\nname: \x07\n", r"my.yaml:2: this is not YAML: the character '\\x07' is not allowed here"),
     ('name: "\\UFFFFFFFF"\n', "my.yaml: this is not YAML"),
     (b"name: \xff\n", r"my.yaml is not UTF-8 text \(byte 6\)"),
-    ("name: !!python/object:os.system x\n", "my.yaml:1: name: the tag !!python/object:os.system is not read"),
+    ("name: !!python/object:os.system x\n", "my.yaml:1: name: the tag !!python/object:os.system is not supported"),
     (GOOD.replace("mine", "x" * 101), "my.yaml:1: name: name may have at most 100 characters, but has 101"),
     (GOOD.replace("mine", '"a\\nb"'), r"my.yaml:1: name: name must be one line of text .*, but got 'a\\nb'"),
     (GOOD.replace("mine", "../x"), "my.yaml:1: name: name must be one line of text without slashes, but got '../x'"),
@@ -214,7 +214,7 @@ MISTAKES = [
     (GOOD.replace("seeds: 2", "seeds: !!bool x"), "my.yaml:8: seeds: 'x' is neither true nor false"),
     (GOOD.replace("seeds: 2", "seeds: !!int x"), "my.yaml:8: seeds: x is not a plain decimal number; write it as one"),
     (GOOD.replace("seeds: 2", "seeds: !!null x"), "my.yaml:8: seeds: 'x' is not null"),
-    (GOOD.replace("seeds: 2", "seeds: !!set {a}"), "my.yaml:8: seeds: the tag !!set is not read here"),
+    (GOOD.replace("seeds: 2", "seeds: !!set {a}"), "my.yaml:8: seeds: the tag !!set is not supported here"),
     (GOOD.replace("seeds: 2", "seeds: 010"), "my.yaml:8: seeds: 010 is not a plain decimal number; write 10, or '010'"),
     (GOOD.replace("seeds: 2", "seeds: 0x1f"), "my.yaml:8: seeds: 0x1f is not a plain decimal number; write 31"),
     (
@@ -232,7 +232,7 @@ MISTAKES = [
         GOOD.replace("seeds: 2", "seeds: 1000000000"),
         "my.yaml:8: seeds: seeds must be at most 1,000, but got 1000000000",
     ),
-    (GOOD.replace("seeds: 2", "seeds: [1, 2, 1]"), "my.yaml:8: seeds: seed 1 stands here twice; keep one"),
+    (GOOD.replace("seeds: 2", "seeds: [1, 2, 1]"), "my.yaml:8: seeds: seed 1 is listed twice; keep one"),
     (GOOD.replace("seeds: 2", "seeds: [-1]"), "my.yaml:8: seeds: seed must be at least 0, but got -1"),
     (GOOD.replace("seeds: 2", "seeds: []"), "my.yaml:8: seeds: seeds must be a number of seeds or a list of them"),
     (
@@ -254,17 +254,17 @@ MISTAKES = [
         GOOD.replace("[1, 2]", str(list(range(1, 1002)))),
         "my.yaml:4: levels.n_head: has 1,001 levels, but may have at most 1,000; list fewer",
     ),
-    (GOOD + "training: {steps: 5}\n", "my.yaml:9: training: stands here again after line 6; keep one"),
+    (GOOD + "training: {steps: 5}\n", "my.yaml:9: training: is given again after line 6; keep one"),
     (
         GOOD.replace("3e-4", "1\n  'learning_rate': 2"),
-        "my.yaml:8: training.learning_rate: stands here again after line 7",
+        "my.yaml:8: training.learning_rate: is given again after line 7",
     ),
     (
         GOOD + "baseline: {n_layer: 5, 'n_layer': 6}\n",
-        "my.yaml:9: baseline.n_layer: stands twice on this line; keep one",
+        "my.yaml:9: baseline.n_layer: is given twice on this line; keep one",
     ),
     (GOOD + "baseline: &b {n_layer: 5}\n<<: *b\n", r"my.yaml:10: merge keys \(<<\) are not read"),
-    (GOOD + "baseline: {n_head: &a 4, n_layer: &a 4}\n", "my.yaml:9: the anchor &a stands here again; keep one"),
+    (GOOD + "baseline: {n_head: &a 4, n_layer: &a 4}\n", "my.yaml:9: the anchor &a is defined again; keep one"),
     (GOOD + "? [a]\n: 5\n", "my.yaml:9: a key is a text"),
     (GOOD + "baseline: " + "[" * 2000 + "\n", "my.yaml:9: this is nested more than 20 deep"),
     (
@@ -301,7 +301,7 @@ RANGES = [
     ("{low: 1}", "a range needs low and high; high is missing"),
     ("{low: 1, high: 8, steps: 2}", "unknown field; did you mean step?"),
     ("{low: 1, high: 8, step: 0}", "step must be positive, but got 0"),
-    ("{low: 1, high: 8, step: 2, log: true}", "log goes with a positive low and without a step"),
+    ("{low: 1, high: 8, step: 2, log: true}", "log needs a positive low and no step"),
     ("{low: 1, high: 8.5}", "high must be a whole number, but got 8.5"),
     ("{low: 0, high: 8}", "n_layer must be at least 1, but got 0"),
     ("{low: 1, high: 8, log: maybe}", "log must be true or false, but got 'maybe'"),
@@ -322,7 +322,7 @@ def test_ranges_are_checked(tmp_path: Path, given: str, message: str) -> None:
 def test_indivisible_pairs_are_refused_where_the_method_lets_them_meet(tmp_path: Path) -> None:
     levels = "levels: {n_head: [1, 8], n_embed: [12, 64]}\n"
     load(tmp_path, f"name: a\nmethod: one-at-a-time\n{levels}")  # 8 heads meet 64 alone, and width 12 four heads
-    with pytest.raises(ConfigError, match="n_embed=12 is not divisible by n_head=8, and grid lets them meet"):
+    with pytest.raises(ConfigError, match="n_embed=12 is not divisible by n_head=8, and grid combines them"):
         load(tmp_path, f"name: a\nmethod: grid\n{levels}")
     inside = "levels: {n_head: [4], n_embed: {low: 32, high: 40, step: 2}}\n"
     with pytest.raises(ConfigError, match="n_embed=34 is not divisible by n_head=4"):
@@ -335,7 +335,7 @@ def test_what_does_not_divide_is_named_with_what_would(tmp_path: Path) -> None:
         load(tmp_path, text)
     assert str(refused.value) == (
         f"{tmp_path}/my.yaml:4: levels: n_embed=8 is not divisible by n_head=3, 5, 6, 7, "
-        "n_embed=16 is not divisible by n_head=3, 5, 6, 7, and random lets them meet; "
+        "n_embed=16 is not divisible by n_head=3, 5, 6, 7, and random combines them; "
         "keep n_head=1, 2, 4, 8, or set skip_indivisible: true to leave such pairs out"
     )
     skipping = load(tmp_path, text + "skip_indivisible: true\n")

@@ -165,7 +165,10 @@ def test_a_dry_run_of_a_search_knows_what_is_done(store_uri: str, corpus: Corpus
     train_elsewhere(store, corpus, SEARCH, *variants({"n_head": 1}, {"n_head": 4}, {"n_layer": 2}))
     part = dry_run(SEARCH, corpus, ON_CPU, store_uri, "gpt-experiments")
     assert [row.planned.done is not None for row in part.rows] == [True] * 3
-    assert part.note == "tpe chooses up to 1 more trials as results come in; the baseline's time stands for each"
+    assert (
+        part.note
+        == "tpe chooses up to 1 more trials as results come in; the estimate takes the baseline's time for each"
+    )
     assert part.groups == (1,)
     train_elsewhere(store, corpus, SEARCH, *variants({"dropout": 0.1}))
     whole = dry_run(SEARCH, corpus, ON_CPU, store_uri, "gpt-experiments")

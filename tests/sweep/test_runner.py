@@ -213,7 +213,7 @@ def test_what_cannot_work_is_refused_before_any_run_is_opened(tmp_path: Path, st
     store = Store(store_uri)
     with pytest.raises(CorpusError, match="block_size=9000 is too long"):
         run_sweep(define(tmp_path, "{block_size: [8, 9000]}"), corpus, store, ON_CPU, Recorder())
-    with pytest.raises(ConfigError, match="device 'cuda:77' is not here"):
+    with pytest.raises(ConfigError, match="device 'cuda:77' is not available"):
         run_sweep(define(tmp_path), corpus, store, RunOptions(device="cuda:77"), Recorder())
     assert runs(store, "sweep") == []
     with pytest.raises(ConfigError, match="workers must be at least 1, but got 0"):

@@ -72,7 +72,7 @@ def test_whatever_is_defined_reads_back(**fields: Any) -> None:
     ("seeds", "message"),
     [
         ("[]", "stored.yaml:4: seeds: seeds must be a number of seeds or a list of them"),
-        ("[1, 1]", "stored.yaml:4: seeds: seed 1 stands here twice; keep one"),
+        ("[1, 1]", "stored.yaml:4: seeds: seed 1 is listed twice; keep one"),
         ("[1, -2]", "stored.yaml:4: seeds: seed must be at least 0, but got -2"),
         ("[1, two]", "stored.yaml:4: seeds: seed must be a whole number, but got 'two'"),
         ("[true]", "stored.yaml:4: seeds: seed must be a whole number, but got True"),

@@ -57,8 +57,8 @@ def served(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[in
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("{folder}", "is no address of a store; a folder is none any more"),
-        ("file://{folder}", "is no address of a store; a folder is none any more"),
+        ("{folder}", "is no address of a store; a folder can no longer be one"),
+        ("file://{folder}", "is no address of a store; a folder can no longer be one"),
         ("{folder}/poem.txt", "for a database file, give sqlite:///{folder}/poem.txt"),
         ("sqlite:///{folder}", "{folder} is a folder, not a database; give sqlite:///{folder}/mlflow.db"),
         ("sqlite:///{folder}/poem.txt/mlflow.db", "poem.txt is no folder that you may write in"),
@@ -71,8 +71,8 @@ def served(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[in
         ("postgresql", "is no address of a store"),
         ("postgresql+a+b://h/d", "is no address of a database"),
         ("postgresql://user:hush@h:port/d", "'postgresql://***@h:port/d' is no address of a database"),
-        ("mysql://user:hush@h/d", "mysql://***@h/d needs a driver that is not there: No module named 'MySQLdb'"),
-        ("mssql://h/d", "needs a driver that is not there"),
+        ("mysql://user:hush@h/d", "mysql://***@h/d needs a driver that is not installed: No module named 'MySQLdb'"),
+        ("mssql://h/d", "needs a driver that is not installed"),
         ("http://", "is no address of a tracking server"),
         ("http:/h", "is no address of a tracking server"),
         ("http://h:port", "is no address of a tracking server"),
@@ -148,7 +148,7 @@ def test_an_address_copied_from_a_browser_is_that_of_its_server() -> None:
 @pytest.mark.parametrize("status", [200, 404])
 def test_a_web_server_that_is_no_tracking_server_is_explained_without_its_page(status: int) -> None:
     with served(lambda _: (status, "<!doctype html>\n<html>" + "x" * 5000)) as port:
-        with pytest.raises(TrackingError, match="what answers there is no MLflow server") as raised:
+        with pytest.raises(TrackingError, match="no MLflow server answers there") as raised:
             Store(f"http://127.0.0.1:{port}")
         assert "<" not in str(raised.value)
 

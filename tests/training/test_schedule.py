@@ -53,7 +53,7 @@ def test_the_cosine_is_pytorchs() -> None:
         ({"schedule": "cosine", "min_learning_rate": -1}, "min_learning_rate must not be negative, but got -1"),
         (
             {"min_learning_rate": 1e-5},
-            "min_learning_rate=1e-05 goes with schedule=cosine, but the schedule is constant",
+            "min_learning_rate=1e-05 needs schedule=cosine, but the schedule is constant",
         ),
         ({"schedule": "cosine", "min_learning_rate": 1.0}, "must be at most learning_rate, but got 1 and 0.0003"),
     ],

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """What was there before an adaptive method chooses for the first time.
+    """What an adaptive method knows before it chooses for the first time.
 
     Attributes:
         variants: those that the sweep consists of already, at most as many as it is to try.
         values: mean best validation loss, nats per character, of every variant of the space whose trials are all
-            finished, whoever trained them.
+            finished, no matter which sweep trained them.
     """
 
     variants: tuple[Variant, ...] = ()
@@ -29,7 +29,7 @@ class History:
 
 
 class Method(ABC):
-    """Chooses variants one by one, and learns what became of them.
+    """Chooses variants one by one, and learns their results.
 
     A method that is not adaptive chooses the same variants in the same order every time, and is asked for all of them
     before anything trains. An adaptive one is asked again whenever a worker is free.
@@ -65,7 +65,7 @@ class Method(ABC):
         """Learn a variant's mean best validation loss; None where a trial of it has failed or was stopped."""
 
     def goes_on(self, variant: Variant, seed: int, evaluation: Evaluation) -> bool:
-        """Whether a trial that is training shall go on after these losses; one that shall not has no result."""
+        """Whether a running trial should go on after these losses; a stopped one has no result."""
         return True
 
     @classmethod
@@ -73,7 +73,7 @@ class Method(ABC):
     def count(cls, definition: SweepDefinition) -> int:
         """How many variants there are to choose from, before pairs that do not divide are left out.
 
-        Of a method that needs to know how many to try: that many.
+        For a method that needs the number of variants to try, it is that number.
         """
 
     @classmethod

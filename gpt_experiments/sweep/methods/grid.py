@@ -19,8 +19,8 @@ class Grid(Method):
     """Every combination once, in the order that Optuna's GridSampler shuffles them into.
 
     The sampler gives the i-th trial of a study the i-th combination, so the order is the same every time, and does not
-    depend on which trials are under way. It gets no results: the result of the last combination would make it stop a
-    study that no optimisation loop runs, which Optuna answers with an error.
+    depend on which trials are under way. It gets no results: after that of the last combination it would stop the
+    study, and Optuna raises an error if no optimisation loop runs.
     """
 
     name = "grid"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gpt_experiments.sweep.definition import SweepDefinition
 
-_REPEATS_BEFORE_GIVING_UP: Final = 1000  # draws in a row that bring nothing new: the space is as good as exhausted
+_REPEATS_BEFORE_GIVING_UP: Final = 1000  # draws in a row without a new variant: the space counts as exhausted
 
 
 class Random(Method):
@@ -57,7 +57,7 @@ class Random(Method):
         return None
 
     def _note_asked(self, variant: Variant, trial: optuna.Trial) -> None:
-        """Nothing to keep: no result will follow."""
+        """Keep nothing: this method gets no results."""
 
     @classmethod
     def count(cls, definition: SweepDefinition) -> int:

@@ -52,7 +52,7 @@ class Space:
         return optuna.create_trial(params=params, distributions=self.distributions, value=value)
 
     def nearest(self, variant: Variant) -> Variant:
-        """What the variant would be in this space: the baseline with its values of what is varied here."""
+        """The baseline with the variant's values of the parameters that vary in this space."""
         return self._baseline.with_values({name: variant.value(name) for name in self.distributions})
 
     def holds(self, variant: Variant) -> bool:
@@ -61,7 +61,7 @@ class Space:
             return False
         try:
             self.ended_trial(variant, 0.0)
-        except ValueError:  # Optuna's way to say no
+        except ValueError:  # how Optuna refuses a variant
             return False
         return True
 
@@ -76,7 +76,7 @@ def _range_distribution(name: str, levels: Range) -> BaseDistribution:
 
 
 def _highest(levels: Range) -> float:
-    """The range's last value, which a step that does not divide it leaves below `high`."""
+    """The range's last value; it is below `high` if the step does not divide the range."""
     if levels.step is None:
         return levels.high
     low, high, step = (Decimal(str(value)) for value in (levels.low, levels.high, levels.step))
@@ -87,5 +87,5 @@ def make_study(sampler: BaseSampler) -> optuna.Study:
     """A study in memory that looks for the lowest value."""
     import optuna
 
-    logging.getLogger("optuna").setLevel(logging.WARNING)  # "A new study created in memory" says nothing to a user
+    logging.getLogger("optuna").setLevel(logging.WARNING)  # "A new study created in memory" means nothing to a user
     return optuna.create_study(sampler=sampler, direction="minimize")

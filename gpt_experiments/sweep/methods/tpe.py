@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TPE(Random):
-    """Draws by the tree-structured Parzen estimator (Bergstra et al. 2011), as Optuna has it."""
+    """Draws by the tree-structured Parzen estimator (Bergstra et al. 2011), as Optuna implements it."""
 
     name = "tpe"
     is_adaptive = True
@@ -24,7 +24,7 @@ class TPE(Random):
     def __init__(self, definition: SweepDefinition, history: History) -> None:
         import optuna
 
-        # With what was there before the draws must be new ones; the liar keeps variants apart that train together.
+        # With a history the draws must be new ones; the liar keeps variants apart that train together.
         sampler = optuna.samplers.TPESampler(seed=names.DEFAULT_SEED + len(history.values), constant_liar=True)
         left = max(0, definition.variants_to_try - len(history.variants))
         self._begin(definition, sampler, left=left, known={*history.values, *history.variants})
