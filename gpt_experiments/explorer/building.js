@@ -27,7 +27,7 @@ function buildText() {
   });
 }
 
-// `choose` is told of the head whose small map is clicked.
+// `choose` gets the head whose small map is clicked.
 function buildGrid(choose) {
   const names = columns.map((head) => (head === MEAN ? "mean" : String(head + 1)));
   const corner = element("div", { role: "columnheader" }, element("span", { class: "unseen" }, "layer"));

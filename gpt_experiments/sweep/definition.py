@@ -249,7 +249,7 @@ def check_levels(name: str, levels: tuple[Level, ...] | Range, method: type[Meth
     """Raise a ConfigError for a level that no variant can have, a repeated one, or a range that does not fit."""
     if isinstance(levels, Range) and not method.accepts_ranges:
         fitting = " and ".join(known.name for known in METHODS.values() if known.accepts_ranges)
-        raise ConfigError(f"a range goes with the methods {fitting}; {method.name} needs a list of levels")
+        raise ConfigError(f"a range is only for the methods {fitting}; {method.name} needs a list of levels")
     level_rules.check_levels(name, levels)
 
 
@@ -316,7 +316,7 @@ def _check_trials(definition: SweepDefinition) -> None:
         if getattr(definition, name) and not fits:
             *most, last = (known.name for known in METHODS.values() if known.takes_trials)
             raise ConfigError(
-                f"{name} goes with {', '.join(most)} and {last}; {method.name} always takes every level", field=name
+                f"{name} is only for {', '.join(most)} and {last}; {method.name} always takes every level", field=name
             )
     if definition.trials is not None:
         _check_count("trials", definition.trials, MOST_VARIANTS)

@@ -146,7 +146,7 @@ def opening_lock(uri: str, patience: Patience) -> Iterator[None]:
         except Timeout as error:
             if number:
                 raise TrackingError(
-                    f"another process has held {path} for minutes; end the process that opens that store, then delete the file"
+                    f"another process holds {path} for minutes; end what holds that store open, then delete that file"
                 ) from error
             patience.notice(f"waiting for another process that opens the same store (it holds {path})")
         except PermissionError:  # another user left the file, and only that user may open it

@@ -126,7 +126,7 @@ def test_overrides_are_validated_and_leave_the_rest(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             definition.with_overrides(**wrong)
-    with pytest.raises(ConfigError, match="trials goes with grid, random and tpe"):
+    with pytest.raises(ConfigError, match="trials is only for grid, random and tpe"):
         load_definition("quick").with_overrides(trials=3)
 
 
@@ -171,7 +171,7 @@ MISTAKES = [
     (GOOD.replace("[0, 0.5]", "[1]"), "my.yaml:5: levels.dropout: dropout must be at least 0 and below 1, but got 1"),
     (
         GOOD.replace("[0, 0.5]", "{low: 0, high: 0.5}"),
-        "my.yaml:5: levels.dropout: a range goes with the methods random",
+        "my.yaml:5: levels.dropout: a range is only for the methods random",
     ),
     (
         GOOD.replace("3e-4", "-1"),
