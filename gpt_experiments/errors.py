@@ -78,11 +78,11 @@ class _Short(reprlib.Repr):
         return f"a number of {math.floor(x.bit_length() * math.log10(2)) + 1:,} digits"
 
     def repr_str(self, x: str, level: int) -> str:
-        """In quotes; shortened before it is escaped, so that a long text costs nothing."""
+        """The text in quotes; it is shortened before it is escaped, so that a long text costs nothing."""
         return repr(_cut(x, LONGEST_VALUE))
 
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
-        """In the order in which it was written; reprlib would sort it."""
+        """The items in the order in which they were written; reprlib would sort them."""
         if level <= 0:
             return "{...}"
         some = [f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in list(x.items())[: self.maxdict]]

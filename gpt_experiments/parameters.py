@@ -22,9 +22,9 @@ LearningRateSchedule = Literal["constant", "cosine"]
 
 Value = int | float | str
 
-MOST_WEIGHTS: Final = 5_000_000_000  # of the blocks: with gradients and AdamW's moments that is 80 GB in float32
-MOST_TOKENS: Final = 2**24  # of a batch
-MOST_EVALUATIONS: Final = 10_000  # of a trial
+MOST_WEIGHTS: Final = 5_000_000_000  # in the blocks; with gradients and AdamW's moments they take 80 GB in float32
+MOST_TOKENS: Final = 2**24  # in a batch
+MOST_EVALUATIONS: Final = 10_000  # in a trial
 
 _DECLARATION: Final = "parameter"
 

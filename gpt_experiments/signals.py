@@ -64,7 +64,7 @@ class StopRequest:
 
 
 def interrupt_on_termination() -> Callable[[], bool]:
-    """From now on SIGTERM and a closed terminal do as Ctrl-C does, so that files and runs under way are closed.
+    """Let SIGTERM and a closed terminal do what Ctrl-C does from now on, so that open files and runs are closed.
 
     Returns:
         Whether one of them has come: a library may have turned the KeyboardInterrupt into another error.

@@ -1,4 +1,4 @@
-"""From a sweep's results to conclusions that hold: effects, variance shares, beliefs, sentences."""
+"""Draws conclusions from a sweep's results: effects, variance shares, beliefs, sentences."""
 
 from gpt_experiments.analysis.beliefs import Belief, beliefs
 from gpt_experiments.analysis.effects import Effect, effects, noise

@@ -28,9 +28,9 @@ class Effect:
     Attributes:
         difference: loss at the level minus loss at the baseline's level, nats per character, paired: the same seed (so
             the same data order where shapes agree) and the same other hyperparameters; one value a seed, the mean over
-            `settings` pairs.
-        settings: settings of the other hyperparameters at which both levels were tried: 1 when one is changed at a
-            time.
+            `combinations` pairs.
+        combinations: how many combinations of the other hyperparameters both levels were tried with: 1 when one is
+            changed at a time.
         better_in: in how many of them the level had the lower mean loss.
         p_adjusted: the p-value corrected for all comparisons of the sweep.
         lost_seeds: seeds that finished trials have, but that could not be paired because another one failed or is
@@ -41,7 +41,7 @@ class Effect:
     level: float
     base_level: float
     difference: Estimate
-    settings: int
+    combinations: int
     better_in: int
     p_adjusted: float
     lost_seeds: int
@@ -85,7 +85,7 @@ def effects(results: SweepResults) -> list[Effect]:
             level=level,
             base_level=base,
             difference=each,
-            settings=pairs.shape[1],
+            combinations=pairs.shape[1],
             better_in=int((pairs.mean(axis=0) < 0).sum()),
             p_adjusted=p,
             lost_seeds=len(results.finished_seeds) - len(pairs),
@@ -95,16 +95,16 @@ def effects(results: SweepResults) -> list[Effect]:
 
 
 def paired(results: SweepResults, name: str, level: float, base: float, column: str = LOSS) -> pd.DataFrame:
-    """`column` at `level` minus at `base`: one row a seed, one column a setting of the other hyperparameters.
+    """`column` at `level` minus at `base`: one row a seed, one column a combination of the others.
 
-    Settings that lack one of the two levels altogether are left out, then seeds that lack one in any setting.
+    Combinations that lack one of the two levels altogether are left out, then seeds that lack one in any of them.
     """
     others = [other for other in results.parameters if other != name]
     rows = results.finished.set_index(["seed", *others])
     at_level = rows[rows[name] == level][column]
     at_base = rows[rows[name] == base][column]
-    difference = (at_level - at_base).rename("difference")  # aligned by seed and setting; NaN where one is missing
-    wide = difference.unstack(others)  # (seeds, settings)
+    difference = (at_level - at_base).rename("difference")  # aligned by seed and combination; NaN where one is missing
+    wide = difference.unstack(others)  # (seeds, combinations)
     return wide.dropna(axis="columns", how="all").dropna(axis="index", how="any")
 
 

@@ -102,18 +102,20 @@ def more_seeds_command(results: SweepResults, shipped: Container[str]) -> str:
 
 
 def of_hyperparameter(results: SweepResults, name: str, found: Sequence[Effect]) -> list[str]:
-    """What was seen of one hyperparameter, and the takeaway."""
+    """Sentences on the results of one hyperparameter, and the takeaway."""
     mine = [effect for effect in found if effect.hyperparameter == name]
     if not mine:
         return [_no_effects_sentence(results, name)]
     base = level_name(name, mine[0].base_level)
     sentences = []
     for effect in mine:
-        settings = (
-            f", lower in {effect.better_in} of {effect.settings} settings of the others" if effect.settings > 1 else ""
+        wins = (
+            f", lower in {effect.better_in} of {effect.combinations} combinations of the others"
+            if effect.combinations > 1
+            else ""
         )
         sentences.append(
-            f"{level_name(name, effect.level)} instead of {base}: {difference_text(effect)}{settings}; "
+            f"{level_name(name, effect.level)} instead of {base}: {difference_text(effect)}{wins}; "
             f"{_verdict_text(effect)}. {_cost_sentence(results, effect)}"
         )
     return [*sentences, _takeaway(results, name, mine)]
@@ -128,7 +130,7 @@ def _no_effects_sentence(results: SweepResults, name: str) -> str:
     means = ", ".join(f"{loss:.4f} at {level_name(name, float(str(level)))}" for level, loss in by_level)
     return (
         f"No finished trial has the baseline's level, {level_name(name, base)}, so there is nothing to compare the "
-        f"other levels with. Their mean losses over all settings of the others: {means}."
+        f"other levels with. Their mean losses over all combinations of the others: {means}."
     )
 
 
@@ -186,7 +188,7 @@ def _seeds_of(found: Sequence[Effect]) -> str:
 
 
 def caveats(results: SweepResults) -> list[str]:
-    """What the design forces a reader to keep in mind."""
+    """Sentences on the limits of the design."""
     sentences = [
         f"Every variant was trained with the same learning rate, {results.training.get('learning_rate', 'unknown')}, "
         "which need not suit all sizes equally.",

@@ -72,7 +72,7 @@ class StepTimes:
 
     @property
     def ratio(self) -> Spread:
-        """How many times faster ours is, round by round."""
+        """How many times as fast ours is, round by round."""
         return Spread.of_ratios(self.seconds["plain"], self.seconds["ours"])
 
     def step(self, way: Way) -> Spread:

@@ -48,7 +48,7 @@ class RunningTrial:
         return "saving" if self.evaluated_step == self.steps else "training"
 
     def seconds_left(self, now: float) -> float | None:
-        """From its own pace so far, evaluations included; None while it has none."""
+        """An estimate from the trial's own pace, evaluations included; None while it has none."""
         if self.heard_at is None or self.paced_from is None or self.step == self.paced_from[1]:
             return None
         since, from_step = self.paced_from
@@ -75,7 +75,7 @@ class Scoreboard:
         self.seeds: set[int] = set()
         self.label_width = len("block_size=256")
         self._started_at = clock()
-        self._durations: list[float] = []  # of the trials that were trained here, seconds
+        self._durations: list[float] = []  # seconds that the trials trained here took
         self._at_once = start.workers  # trials that train at the same time; those of a group share a worker
 
     @property

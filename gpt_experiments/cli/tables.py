@@ -26,7 +26,7 @@ OUTCOME_STYLES: Final = {
 
 UNBROKEN: Final = 10_000  # characters; a file has no right margin
 _GAP: Final = 2  # blank cells between columns
-_WIDEST_LABEL: Final = 32  # in a table that is short of room; a longer one wraps between two parameters
+_WIDEST_LABEL: Final = 32  # if a table lacks room, a longer label wraps between two parameters
 
 _Row = TypeVar("_Row")
 

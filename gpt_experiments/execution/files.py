@@ -29,7 +29,7 @@ from gpt_experiments.execution.processes import death, serve_parent, worker_cont
 from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed
 from gpt_experiments.training import TrainingResult, prepare_process
 
-_MOST_WAITING_BYTES: Final = 2**30  # of trained models in the worker's memory, until a writer takes them
+_MOST_WAITING_BYTES: Final = 2**30  # trained models in the worker's memory, until a writer takes them
 _SECONDS_TO_END: Final = 5.0
 
 Send = Callable[[str, Event], None]

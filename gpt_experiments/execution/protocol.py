@@ -115,7 +115,7 @@ class Executor(Protocol):
         ...
 
     def events(self, timeout: float) -> list[tuple[str, Event]]:
-        """What has happened, each with its job's key; waits at most `timeout` seconds for the first event.
+        """Return the new events, each with its job's key; waits at most `timeout` seconds for the first one.
 
         The last event about a job is JobDone, JobStopped or JobFailed. The same notice comes only once.
         """

@@ -65,7 +65,7 @@ class WorkerSetup:
 
 @dataclass(frozen=True, kw_only=True)
 class StopJob:
-    """From the parent: end the job of that key early."""
+    """A request of the parent: end the job of that key early."""
 
     key: str
 
@@ -76,7 +76,7 @@ class Free:
 
 
 Order = tuple[Job, ...] | StopJob | None
-"""What the parent sends: a group of jobs, a request about one of them, or None where there is no more to do."""
+"""What the parent sends: a group of jobs, a request about one of them, or None when there is nothing more to do."""
 
 
 def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:

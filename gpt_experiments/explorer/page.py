@@ -22,7 +22,7 @@ PAGE_LIMIT: Final = 1_000_000
 
 # One script, in this order: a later part uses what an earlier one defines.
 _SCRIPTS: Final = ("weights.js", "words.js", "drawing.js", "building.js", "explorer.js")
-_TOLERANCE: Final = 1e-2  # of weights that were computed in bfloat16
+_TOLERANCE: Final = 1e-2  # for weights that were computed in bfloat16
 
 
 def explorer_page(

@@ -19,7 +19,7 @@ _WIDTH: Final = 820
 _HEIGHT: Final = 470
 _WIDE: Final = 50  # highest cost over lowest; from here on an axis has room only for powers of ten
 _LARGE: Final = 10_000  # from here on numbers are written as 200 k, 5 M, 1 G
-_MOST_LABELS: Final = 16  # of more points only those on the front are named, by number
+_MOST_LABELS: Final = 16  # of more points, only those on the front are named, by numbers
 _LONGEST_LABEL: Final = 26  # characters; where one has more, the points are named so, too
 
 

@@ -16,7 +16,7 @@ from gpt_experiments.figures import characters, style
 
 _CELL_WIDTH: Final = 44  # pixels, as all sizes here; room for a number such as 0.53
 _CELL_HEIGHT: Final = 26
-_LEAST_WIDTH: Final = 4 * _CELL_WIDTH  # of a panel; its name has to fit
+_LEAST_WIDTH: Final = 4 * _CELL_WIDTH  # a panel's name has to fit
 _GAP: Final = 56
 _ACROSS: Final = 3
 _CMAP: Final = matplotlib.colormaps["viridis"].with_extremes(bad=style.FAINT)

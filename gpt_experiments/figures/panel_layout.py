@@ -1,4 +1,4 @@
-"""Where everything in a grid of square heatmaps stands, and which characters of the text get a label.
+"""Lays out a grid of square heatmaps, and chooses which characters of the text get a label.
 
 Lengths are pixels of the saved PNG, and y grows upwards. The layout is worked out here, not by matplotlib: what must
 fit is known beforehand, and solving for it would take longer than drawing.
@@ -15,7 +15,7 @@ from gpt_experiments.figures import characters, style
 GAP: Final = 16
 LINE: Final = 1.2  # ems from one baseline to the next
 
-_PAGE: Final = 1800  # what the panels of one row may take together
+_PAGE: Final = 1800  # width of all panels of one row together
 _WIDEST_PANEL: Final = 520
 _LARGEST_CELL: Final = 30
 _ROOMY_CELL: Final = 16  # holds a larger label

@@ -133,7 +133,7 @@ class _Found:
 
 
 def _find(reference: str | None, store: Store, folder: Path) -> _Found:
-    """What `reference` means; its checkpoint goes below `folder`."""
+    """Find the run that `reference` means; its checkpoint goes below `folder`."""
     is_run_id = reference is not None and re.fullmatch("[0-9a-f]{32}", reference)
     if reference is not None and is_run_id and kind_of_run(store, reference) != "sweep":
         run = find_model_run(store, reference)
@@ -201,7 +201,7 @@ def _read_checkpoint(run: ModelRun, store: Store, folder: Path) -> tuple[Path, s
 
 
 def _sample(run: ModelRun, store: Store, left_out: list[str]) -> str:
-    """What the model wrote; nothing where that cannot be read."""
+    """The text that the model wrote; empty if it cannot be read."""
     try:
         return read_text(get_run(store, run.run_id), names.SAMPLE_FILE, store.uri)
     except UnreadableError as error:

@@ -1,4 +1,4 @@
-"""Which variant of a sweep is the best, and which of its trials: decided from results alone.
+"""Chooses the best variant of a sweep, and its best trial, from their results alone.
 
 A checkpoint holds the weights after the last step, so the validation loss there decides (`final_val_loss`). The weights
 of the lowest loss during training are not kept.
@@ -63,8 +63,8 @@ class _Candidate:
 def choose_best(trials: Sequence[StoredTrial]) -> Choice:
     """The variant with the lowest mean final validation loss over seeds, and its trial with the lowest.
 
-    A variant of which a seed is not finished cannot win over one that is complete; where none is complete, the most
-    finished seeds go first. Equal means go to fewer parameters, then to the label that sorts first.
+    A variant with an unfinished seed cannot win over a complete one; if none is complete, the most finished seeds go
+    first. Equal means go to fewer parameters, then to the label that sorts first.
 
     Raises:
         TrackingError: no trial is finished.

@@ -1,4 +1,4 @@
-"""From a sweep in the store to a report that a person reads."""
+"""Turns a sweep in the store into a report."""
 
 from gpt_experiments.report.write import ReportFiles, write_report
 

@@ -1,4 +1,4 @@
-"""Where models look, side by side, drawn from the checkpoints of their runs."""
+"""Draws the attention of models side by side, from the checkpoints of their runs."""
 
 from __future__ import annotations
 

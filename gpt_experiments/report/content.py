@@ -1,4 +1,4 @@
-"""What a report says, in which order."""
+"""The contents of a report, and their order."""
 
 from __future__ import annotations
 

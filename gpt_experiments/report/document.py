@@ -1,4 +1,4 @@
-"""What a report consists of, whatever it is rendered to: sections of sentences, tables, pictures and texts."""
+"""The parts of a report, independent of its format: sections of sentences, tables, pictures and texts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Bullets:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to type."""
+    """A command for the user to type."""
 
     text: str
 

@@ -69,7 +69,7 @@ def curves(results: SweepResults, name: str) -> Picture | None:
     joined = results.curves.merge(trials, on="run_id")
     if joined.empty:
         return None
-    over = "" if results.varies_one_at_a_time else ", over all settings of the others"
+    over = "" if results.varies_one_at_a_time else ", over all combinations of the others"
     return Picture(
         name=f"curves-{name}",
         caption=f"Mean loss over seeds{over}; bands reach from the lowest to the highest seed.",
@@ -129,7 +129,7 @@ def factorial(results: SweepResults) -> list[Picture]:
         ),
         Picture(
             name="main-effects",
-            caption="Means over all settings of the other hyperparameters; all panels share one scale.",
+            caption="Means over all combinations of the other hyperparameters; all panels share one scale.",
             alt="Mean validation loss at each level of " + ", ".join(names),
             figure=main_effects({name: marginal_means(results, name) for name in names}),
         ),

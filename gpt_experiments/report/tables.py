@@ -115,7 +115,7 @@ def effects_table(found: Sequence[Effect]) -> Table:
             "low": e.difference.low,
             "high": e.difference.high,
             "seeds": e.difference.n,
-            "settings": e.settings,
+            "settings": e.combinations,
             "better_in": e.better_in,
             "p_value": e.difference.p_value,
             "p_adjusted": e.p_adjusted,
@@ -133,15 +133,15 @@ def effects_table(found: Sequence[Effect]) -> Table:
             if math.isnan(e.difference.low)
             else f"{e.difference.low:+.4f} to {e.difference.high:+.4f}",
             "seeds": str(e.difference.n),
-            "settings": str(e.settings),
-            "lower in": f"{e.better_in} of {e.settings}",
+            "combinations": str(e.combinations),
+            "lower in": f"{e.better_in} of {e.combinations}",
             "p, corrected": "" if math.isnan(e.p_adjusted) else f"{e.p_adjusted:.2g}",
             "verdict": e.verdict,
         }
         for e in found
     )
-    if all(e.settings == 1 for e in found):
-        shown = shown.drop(columns=["settings", "lower in"])
+    if all(e.combinations == 1 for e in found):
+        shown = shown.drop(columns=["combinations", "lower in"])
     lost = [level_name(e.hyperparameter, e.level) for e in found if e.lost_seeds]
     note = f" Seeds that lack a trial are left out of the pairs of {', '.join(lost)}." if lost else ""
     return Table(

@@ -55,7 +55,7 @@ def write_report(
 
     Raises:
         TrackingError: no such sweep or run, the sweep has no finished trial, or the store cannot be read.
-        CheckpointError: a run of `attention` has no whole checkpoint.
+        CheckpointError: a run of `attention` has no complete checkpoint.
     """
     results = read_sweep(store, reference)
     folder = folder or Path(f"report-{results.name}")

@@ -32,7 +32,7 @@ _SECONDS_BETWEEN_CLAIMS: Final = 2.0  # at the results of other processes that t
 
 
 class TrialSource(Protocol):
-    """Where trials come from, in groups that train as one model, and where their values go."""
+    """Gives out trials, in groups that train as one model, and takes their values."""
 
     @property
     def total(self) -> int:
@@ -93,7 +93,7 @@ class Coordinator:
         self._context, self._executor = context, executor
         self._running: dict[str, _Running] = {}  # by cell
         self._done: deque[tuple[_Running, JobDone]] = deque()  # trained and their files written, but not yet logged
-        self._elsewhere: list[PlannedTrial] = []  # what other processes train
+        self._elsewhere: list[PlannedTrial] = []  # trials that other processes train
         self._look_at = 0.0  # when to look at them again
         self._known_processes: set[str] = set()  # those that have been named to the listener
         self._records: list[TrialRecord] = []
@@ -125,7 +125,7 @@ class Coordinator:
     def _goes_on(self) -> bool:
         """Whether something runs, or may still begin.
 
-        That nothing runs does not mean that nothing is left: a worker that has finished its group is not ready for the
+        If nothing runs, something may still be left: a worker that has finished its group is not ready for the
         next one at once, so for a moment there may be neither a running trial nor room for another.
         """
         if self._context.must_stop():

@@ -20,7 +20,7 @@ _SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT = 2e-9, 7e-11
 
 
 def rough_cost(trial: Trial, vocab_size: int) -> float:
-    """What a trial costs, comparable between trials; good enough to start the longest ones first."""
+    """A trial's cost relative to others; good enough to start the longest ones first."""
     return float(_work(trial, vocab_size) @ [0.0, _SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT])
 
 

@@ -69,7 +69,9 @@ class Schedule:
         history: History | None = None,
     ) -> None:
         self._definition, self._corpus, self._finished, self._method = definition, corpus, finished, method
-        self._values: dict[Variant, list[float | None]] = {}  # of variants under way, one for each seed that ended
+        self._values: dict[
+            Variant, list[float | None]
+        ] = {}  # values of variants under way, one for each seed that ended
         self._queue: list[PlannedTrial] = []  # trials that are in no group yet
         self._groups: deque[tuple[PlannedTrial, ...]] = deque()
         self._limit: Callable[[Trial], int] = lambda trial: 1
@@ -106,7 +108,7 @@ class Schedule:
 
     @property
     def largest_group(self) -> int:
-        """How many trials will train as one, at most."""
+        """The most trials that will train as one."""
         if self._method.is_adaptive:
             baseline = Trial(shape=self._definition.baseline, training=self._definition.training)
             return min(len(self._definition.seeds), self._limit(baseline))

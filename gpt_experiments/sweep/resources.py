@@ -86,7 +86,7 @@ def find_hardware(options: RunOptions, trials: int) -> Hardware:
 
 
 def group_limit(options: RunOptions, hardware: Hardware, vocab_size: int) -> GroupLimit:
-    """How many trials may train as one there."""
+    """How many trials may train as one on that hardware."""
     return GroupLimit(replicas=options.replicas, memory=hardware.memory, vocab_size=vocab_size)
 
 

@@ -19,7 +19,7 @@ from gpt_experiments.errors import LONGEST_VALUE, ConfigError, shortened, shown
 
 FieldPath = tuple[str | int, ...]
 
-MOST_BYTES: Final = 64 * 1024  # of a file: a sweep of a hundred levels has 2 KB
+MOST_BYTES: Final = 64 * 1024  # in a file; a sweep of a hundred levels has 2 KB
 MOST_NODES: Final = 5_000  # values and keys, also those that aliases repeat
 _DEEPEST: Final = 20
 _LONGEST_NUMBER: Final = 50  # characters

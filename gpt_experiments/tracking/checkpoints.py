@@ -1,4 +1,4 @@
-"""Whether finished runs still have the checkpoints that they were finished with."""
+"""Checks whether finished runs still have their checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which trials other processes have finished, or are training, since this one last looked."""
+"""Finds the trials that other processes have finished or are training, since this one last looked."""
 
 from __future__ import annotations
 

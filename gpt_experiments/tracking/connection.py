@@ -1,4 +1,4 @@
-"""How the tracking store is reached: its address, a quick check that it answers, a lock while it is made."""
+"""Reaches the tracking store: checks its address and that it answers, and locks it while it is created."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def resolve_uri(tracking_uri: str | None, patience: Patience | None = None) -> s
         path = Path(uri.removeprefix("file://").removeprefix("file:"))
         hint = f"for a database file, give {_SQLITE}{path.absolute()}" if path.is_file() else _EXAMPLES
         raise TrackingError(f"{uri!r} is no address of a store; a folder can no longer be one; {hint}")
-    return uri  # of a plugin, or a hosted service
+    return uri  # the address of a plugin, or of a hosted service
 
 
 def _quieten_libraries() -> None:

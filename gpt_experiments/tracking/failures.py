@@ -1,4 +1,4 @@
-"""What MLflow, its database, the network and the disk raise, as errors that a user can act on."""
+"""Turns what MLflow, its database, the network and the disk raise into errors that a user can act on."""
 
 from __future__ import annotations
 

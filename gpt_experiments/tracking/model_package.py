@@ -75,5 +75,5 @@ def _signature() -> ModelSignature:
 
 
 def _public_version(package: str) -> str:
-    """Without the part that names a build, as in 2.13.0+cpu, which no public index serves."""
+    """The version without its build, such as the cpu of 2.13.0+cpu, which no public index serves."""
     return version(package).partition("+")[0]

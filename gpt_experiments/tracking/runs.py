@@ -31,7 +31,7 @@ def get_run(store: Store, run_id: str) -> Run:
 
 
 def kind_of_run(store: Store, run_id: str) -> str | None:
-    """What kind of run that is, `sweep`, `trial` or `pretrained`; None of a run that another program made.
+    """What kind of run that is, `sweep`, `trial` or `pretrained`; None for a run that another program made.
 
     Raises:
         MissingError: there is no such run.

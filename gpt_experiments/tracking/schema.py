@@ -1,4 +1,4 @@
-"""How records become MLflow runs, and runs become records again: the one module that knows both."""
+"""Turns records into MLflow runs, and runs back into records; the only module that knows both."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ class ModelRun:
 
 
 def kind_of(run: Run) -> names.Kind | None:
-    """What kind of run it is; None of a run that another program made."""
+    """What kind of run it is; None for a run that another program made."""
     kind = run.data.tags.get(names.KIND)
     if kind == names.EARLIER_PRETRAINED:
         return "pretrained"

@@ -43,12 +43,12 @@ class TextGenerator(PythonModel):
             MlflowException: INVALID_PARAMETER_VALUE, which a server answers with HTTP 400: a prompt that is empty, no
                 text, or has a character that the model does not know; a parameter that is out of range.
         """
-        settings = DEFAULT_PARAMS | (params or {})
+        values = DEFAULT_PARAMS | (params or {})
         prompts = list(model_input[PROMPT_COLUMN])
         try:
             # All are read before any is continued, so that a mistake in the last one is reported at once.
             tokens = [self._encode(prompt, number, len(prompts)) for number, prompt in enumerate(prompts, start=1)]
-            return [self._continue(prompt, settings) for prompt in tokens]
+            return [self._continue(prompt, values) for prompt in tokens]
         except ExperimentError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
@@ -63,14 +63,14 @@ class TextGenerator(PythonModel):
                 raise
             raise ConfigError(f"prompt {number} of {count}: {error}") from error
 
-    def _continue(self, prompt: torch.Tensor, settings: dict[str, Any]) -> str:
+    def _continue(self, prompt: torch.Tensor, values: dict[str, Any]) -> str:
         tokens = generate(
             self._checkpoint.model,
             prompt,
-            max_new_tokens=settings["max_new_tokens"],
-            temperature=settings["temperature"],
-            top_k=settings["top_k"],
-            seed=settings["seed"],
+            max_new_tokens=values["max_new_tokens"],
+            temperature=values["temperature"],
+            top_k=values["top_k"],
+            seed=values["seed"],
         )
         return self._checkpoint.tokenizer.decode(tokens[0].numpy())
 

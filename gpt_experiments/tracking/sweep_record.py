@@ -210,7 +210,7 @@ class SweepRecord:
         )
 
     def _baseline(self, params: Mapping[str, str], rows: Iterable[PlanRow]) -> Variant:
-        """From `n_head=4 n_layer=4 ...`, as the sweep's run has it, or from a planned trial of it."""
+        """The baseline from `n_head=4 n_layer=4 ...` in the sweep's run, or from a planned trial of it."""
         try:
             return Variant(shape=baseline_of(params), training=self._training)
         except (KeyError, ValueError):

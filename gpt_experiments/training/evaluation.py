@@ -81,7 +81,7 @@ def _sums_by_position(
 
 
 def _split_loss(sums: Tensor, targets_in_all: int) -> SplitLoss:
-    """From the losses summed by position (block_size,) and the number of characters predicted in all."""
+    """The loss from sums by position (block_size,) and the number of characters predicted in all."""
     windows, rest = divmod(targets_in_all, len(sums))
     counts = windows + (torch.arange(len(sums)) < rest).double()
     seen = counts > 0

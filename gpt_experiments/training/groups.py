@@ -13,7 +13,7 @@ _MAY_DIFFER: Final = ("seed", *(name for name, declared in PARAMETERS.items() if
 
 
 def group_key(trial: Trial) -> Hashable:
-    """What trials that train together have in common: everything but seed, dropout and learning_rate."""
+    """The values that trials that train together share: everything but seed, dropout and learning_rate."""
     return tuple(sorted(_shared(trial).items()))
 
 

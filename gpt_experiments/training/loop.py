@@ -111,7 +111,7 @@ def make_learner(trials: Sequence[Trial], corpus: Corpus, device: torch.device) 
 
 
 class _Group:
-    """What is known of each trial of a group while it trains."""
+    """The state of each trial of a group while it trains."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
         self._trials, self._ended_early = trials, dict[int, DivergedError | Stopped]()

@@ -1,4 +1,4 @@
-"""How long training will take on this machine, from a few timed steps."""
+"""Estimates how long training will take on this machine, from a few timed steps."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_a_lost_trial_takes_its_seed_out_of_its_pairs_alone() -> None:
 
 def test_in_a_grid_a_level_is_compared_in_every_setting_of_the_others() -> None:
     found = {(e.hyperparameter, e.level): e for e in effects(simulate(known, variants=full_grid(), method="grid"))}
-    assert all(effect.settings == 81 for effect in found.values())
+    assert all(effect.combinations == 81 for effect in found.values())
     assert found["n_embed", 128].better_in == 81
     assert found["n_embed", 128].difference.mean == pytest.approx(-0.12, abs=0.005)
 

@@ -67,7 +67,7 @@ def test_levels_without_the_baselines_are_said_to_have_nothing_to_be_compared_wi
     (sentence,) = findings.of_hyperparameter(results, "n_head", effects(results))
     assert sentence == (
         "No finished trial has the baseline's level, n_head=4, so there is nothing to compare the other levels with. "
-        "Their mean losses over all settings of the others: 2.5850 at n_head=1, 2.5550 at n_head=8."
+        "Their mean losses over all combinations of the others: 2.5850 at n_head=1, 2.5550 at n_head=8."
     )
     apart = simulate(as_believed, variants=[Shape(), Shape(n_head=1, n_layer=1)], method="random")
     (sentence,) = findings.of_hyperparameter(apart, "n_head", effects(apart))

@@ -183,8 +183,8 @@ def test_the_command_times_steps_and_writes_every_single_time(tmp_path: Path, te
     options = ["--quick", "--part", "steps", "--steps", "1", "--rounds", "2", "--device", "cpu"]
     done = CliRunner().invoke(program, ["bench", *options, "--data", str(text_file), "--output", str(output)])
     assert done.exit_code == 0, done.output
-    for told in ("Training steps", "baseline", "of peak", "×", "GFLOP/s", str(output)):
-        assert told in done.output
+    for reported in ("Training steps", "baseline", "of peak", "×", "GFLOP/s", str(output)):
+        assert reported in done.output
     result = json.loads(output.read_text())
     (steps,) = result["steps"]
     assert all(len(steps["seconds"][way]) == 2 and min(steps["seconds"][way]) > 0 for way in ("plain", "ours"))
@@ -203,8 +203,8 @@ def test_the_command_times_sweeps_workers_and_what_a_sweep_costs_beside_its_trai
     options = ["--quick", *parts, "--steps", "1", "--scale", "0.002", "--device", "cpu"]
     done = CliRunner().invoke(program, ["bench", *options, "--data", str(text_file), "--output", str(output)])
     assert done.exit_code == 0, done.output
-    for told in ("Seeds", "side by side", "throughput", "beside training", "the parent process"):
-        assert told in done.output
+    for reported in ("Seeds", "side by side", "throughput", "apart from training", "the parent process"):
+        assert reported in done.output
     result = json.loads(output.read_text())
     assert {scaling["what"] for scaling in result["scaling"]} == {"seeds", "workers"}
     (wall,), (inside,) = result["sweep"]["seconds"]["ours"], result["sweep"]["in_trials"]
@@ -213,7 +213,7 @@ def test_the_command_times_sweeps_workers_and_what_a_sweep_costs_beside_its_trai
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         (["--rounds", "0"], "rounds must be at least 1, but got 0"),
         (["--steps", "-1"], "steps must be at least 1, but got -1"),
@@ -222,10 +222,10 @@ def test_the_command_times_sweeps_workers_and_what_a_sweep_costs_beside_its_trai
         (["--part", "luck"], "'luck' is not one of 'steps', 'scaling', 'sweep', 'orchestration'"),
     ],
 )
-def test_a_wrong_value_is_told(options: list[str], told: str, text_file: Path) -> None:
+def test_a_wrong_value_is_told(options: list[str], reported: str, text_file: Path) -> None:
     done = CliRunner().invoke(program, ["bench", "--data", str(text_file), *options])
     assert done.exit_code == 2
-    assert told in done.output
+    assert reported in done.output
 
 
 def test_a_corpus_too_short_for_the_variants_is_refused(tmp_path: Path) -> None:

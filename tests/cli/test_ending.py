@@ -119,7 +119,7 @@ def sweep(folder: Path, uri: str, name: str, steps: int) -> list[str]:
 
 @contextmanager
 def running(command: str, folder: Path) -> Iterator[str]:
-    """A server that a shell was told to start, and its address."""
+    """A server that a shell starts, and its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

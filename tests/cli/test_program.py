@@ -196,7 +196,7 @@ def test_generate_takes_what_a_user_may_mean(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "reported"),
     [
         (("--prompt", ""), 2, "the prompt is empty"),
         (("--prompt", r"ba\x"), 1, r"'\\' (REVERSE SOLIDUS)"),
@@ -212,9 +212,9 @@ def test_generate_takes_what_a_user_may_mean(checkpoint: Path) -> None:
     ],
 )
 def test_generate_refuses_what_is_out_of_range(
-    checkpoint: Path, arguments: tuple[object, ...], status: int, told: str
+    checkpoint: Path, arguments: tuple[object, ...], status: int, reported: str
 ) -> None:
-    refused(run("generate", checkpoint, *arguments), status, told)
+    refused(run("generate", checkpoint, *arguments), status, reported)
 
 
 def test_where_a_model_is_not_the_place_is_named_with_what_to_do(checkpoint: Path, tmp_path: Path) -> None:
@@ -247,9 +247,9 @@ def test_baseline_evaluates_a_checkpoint_on_its_own_characters_alone(
 
 
 def test_a_text_of_another_kind_is_refused_with_the_reason(tmp_path: Path) -> None:
-    for content, told in ((b"", "is empty"), ("né".encode("utf-16"), "is UTF-16 text"), (b"aaaa", "alone")):
+    for content, reported in ((b"", "is empty"), ("né".encode("utf-16"), "is UTF-16 text"), (b"aaaa", "alone")):
         (tmp_path / "odd.txt").write_bytes(content)
-        refused(run("data", "--data", tmp_path / "odd.txt"), 1, told)
+        refused(run("data", "--data", tmp_path / "odd.txt"), 1, reported)
     refused(run("data", "--data", "/dev/zero"), 1, "is a pipe or a device, not a file")
     refused(run("data", "--data", tmp_path), 1, "is a folder, not a file")
 

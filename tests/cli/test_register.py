@@ -65,10 +65,10 @@ def test_where_the_champion_stays_the_commands_name_the_version(store_uri: str, 
 
 def test_a_character_that_the_model_does_not_know_is_told(store_uri: str, corpus: Corpus) -> None:
     run("register", add_run(Store(store_uri), corpus, 2.0), "--tracking-uri", store_uri)
-    for prompt, told in (("naïve", "'ï' (LATIN SMALL LETTER I WITH DIAERESIS)"), ("", "the prompt is empty")):
+    for prompt, reported in (("naïve", "'ï' (LATIN SMALL LETTER I WITH DIAERESIS)"), ("", "the prompt is empty")):
         result = run("generate", "models:/gpt-experiments@champion", "--prompt", prompt, "--tracking-uri", store_uri)
         assert result.exit_code in (1, 2)
-        assert told in result.output
+        assert reported in result.output
 
 
 def test_mistakes_are_told_and_make_no_store(store_uri: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A group of jobs in one process: what is told of each, and what a device that is too small makes of it."""
+"""A group of jobs in one process: what is reported of each, and what a device that is too small makes of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def jobs_of(seeds: tuple[int, ...]) -> list[Job]:
     ]
 
 
-def told(corpus: Corpus, trainer: Trainer, seeds: tuple[int, ...]) -> list[tuple[int, Step]]:
+def reported(corpus: Corpus, trainer: Trainer, seeds: tuple[int, ...]) -> list[tuple[int, Step]]:
     return [(int(job.key), step) for job, step in train_jobs(jobs_of(seeds), corpus, torch.device("cpu"), trainer)]
 
 
@@ -40,7 +40,7 @@ def of(kind: type, steps: list[tuple[int, Step]]) -> list[int]:
 
 
 def test_a_group_that_does_not_fit_trains_in_halves_and_tells_everything_once(corpus: Corpus) -> None:
-    steps = told(corpus, trainers.two_fit, (1, 2, 3, 4, 5))
+    steps = reported(corpus, trainers.two_fit, (1, 2, 3, 4, 5))
     assert sorted(of(TrainingResult, steps)) == [0, 1, 2, 3, 4]
     evaluated = Counter((key, step.step) for key, step in steps if isinstance(step, Evaluation))
     assert evaluated == {(key, step): 1 for key in range(5) for step in (0, 1, 2)}
@@ -54,7 +54,7 @@ def test_a_group_that_does_not_fit_trains_in_halves_and_tells_everything_once(co
 
 
 def test_one_that_does_not_fit_fails_with_variant_memory_and_remedy(corpus: Corpus) -> None:
-    steps = told(corpus, trainers.none_fits, (1, 2))
+    steps = reported(corpus, trainers.none_fits, (1, 2))
     failures = {key: step for key, step in steps if isinstance(step, JobFailed)}
     assert sorted(failures) == [0, 1]
     assert failures[1].reason.startswith("out of memory: x (seed 2) with batch_size=2 and block_size=16 does not fit")
@@ -63,7 +63,7 @@ def test_one_that_does_not_fit_fails_with_variant_memory_and_remedy(corpus: Corp
 
 
 def test_one_that_diverges_fails_alone(corpus: Corpus) -> None:
-    steps = told(corpus, trainers.unlucky_seed_diverges, (1, trainers.UNLUCKY_SEED, 3))
+    steps = reported(corpus, trainers.unlucky_seed_diverges, (1, trainers.UNLUCKY_SEED, 3))
     assert sorted(of(TrainingResult, steps)) == [0, 2]
     (failed,) = (step for key, step in steps if isinstance(step, JobFailed) and key == 1)
     assert failed.reason.startswith("diverged: the loss is nan at step 1")
@@ -71,7 +71,7 @@ def test_one_that_diverges_fails_alone(corpus: Corpus) -> None:
 
 
 def test_any_other_error_fails_all_that_trained_together(corpus: Corpus) -> None:
-    steps = told(corpus, trainers.bug, (1, 2))
+    steps = reported(corpus, trainers.bug, (1, 2))
     assert of(JobFailed, steps) == [0, 1]
     (reason,) = {step.reason for _, step in steps if isinstance(step, JobFailed)}
     assert reason == "ZeroDivisionError: division by zero"
@@ -159,8 +159,8 @@ def test_a_process_whose_device_is_broken_ends_once_everything_is_told(
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
 def test_each_job_ends_once_and_with_its_own_model(corpus: Corpus, seeds: tuple[int, ...]) -> None:
-    results = {k: s for k, s in told(corpus, trainers.train_group, seeds) if isinstance(s, TrainingResult)}
-    alone = {k: s for k, s in told(corpus, trainers.train_group, seeds[-1:]) if isinstance(s, TrainingResult)}
+    results = {k: s for k, s in reported(corpus, trainers.train_group, seeds) if isinstance(s, TrainingResult)}
+    alone = {k: s for k, s in reported(corpus, trainers.train_group, seeds[-1:]) if isinstance(s, TrainingResult)}
     assert sorted(results) == list(range(len(seeds)))
     last, same = results[len(seeds) - 1], alone[0]
     assert last.summary.final_val_loss == pytest.approx(same.summary.final_val_loss, rel=1e-5)

@@ -281,8 +281,8 @@ def test_a_tpe_sweep_that_has_no_plan_yet_is_its_trials_so_far(whole: Whole) -> 
     whole.sql("UPDATE runs SET status = 'RUNNING' WHERE run_uuid = ?", whole.parent)
     results = read_sweep(Store(whole.uri))
     assert (len(results.finished), results.left_out) == (8, ())
-    told = register_model(None, Store(whole.uri), "m").messages
-    assert told[2] == "sweep whole is still running: this is the best so far"
+    reported = register_model(None, Store(whole.uri), "m").messages
+    assert reported[2] == "sweep whole is still running: this is the best so far"
 
 
 def test_a_trial_that_is_planned_twice_counts_once(whole: Whole) -> None:

@@ -1,4 +1,4 @@
-"""A sweep listener that keeps what it is told."""
+"""A sweep listener that keeps what it receives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gpt_experiments.training import Evaluation, Progress
 
 
 class Recorder:
-    """A listener that keeps what it is told."""
+    """A listener that keeps what it receives."""
 
     def __init__(self) -> None:
         self.started: list[SweepStart] = []

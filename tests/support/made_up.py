@@ -1,4 +1,4 @@
-"""Sweeps that never ran: the events that a display is told, without any training."""
+"""Sweeps that never ran: the events that a display receives, without any training."""
 
 from __future__ import annotations
 

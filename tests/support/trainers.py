@@ -93,7 +93,7 @@ def none_fits(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> 
 
 
 def unlucky_seed_kills(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Training:
-    """The process that trains the unlucky seed is killed once every trial of the group has told of its beginning."""
+    """The process that trains the unlucky seed is killed once every trial of the group has reported its start."""
     training = train_group(trials, corpus, device)
     begun: set[int] = set()
     while True:

@@ -291,9 +291,9 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("text", "message"), MISTAKES, ids=[message[:60] for _, message in MISTAKES])
 def test_every_mistake_is_told_with_file_line_and_field(tmp_path: Path, text: str | bytes, message: str) -> None:
-    with pytest.raises(ConfigError, match=message) as told:
+    with pytest.raises(ConfigError, match=message) as reported:
         load(tmp_path, text)
-    assert str(told.value).startswith(str(tmp_path))
+    assert str(reported.value).startswith(str(tmp_path))
 
 
 RANGES = [

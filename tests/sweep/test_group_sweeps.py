@@ -50,7 +50,7 @@ FILES = {"loss_curve.png", "loss_by_position.csv", "sample.txt", "attention", "c
 
 
 class Groups:
-    """A source of the given groups, each named by its seeds, which notes what it is told of their ends.
+    """A source of the given groups, each named by its seeds, which notes how they end.
 
     A seed of `wild` trains at a learning rate that lets no loss stay finite.
     """

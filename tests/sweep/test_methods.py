@@ -37,7 +37,7 @@ def test_a_grid_gives_every_cell_once_then_nothing() -> None:
 
 
 def test_a_grids_order_depends_on_nothing_that_happens() -> None:
-    """Any number under way, told in any order, failures among them: the i-th cell is the i-th cell."""
+    """Any number under way, reported in any order, failures among them: the i-th cell is the i-th cell."""
     expected = drain(make_method(definition("grid")))
     for seed in range(5):
         dice, method = random.Random(seed), make_method(definition("grid"))

@@ -76,7 +76,7 @@ def test_a_prompt_is_answered_alike_whatever_else_is_asked(model: PyFuncModel) -
 
 
 @pytest.mark.parametrize(
-    ("data", "params", "told"),
+    ("data", "params", "reported"),
     [
         (prompts("naïve"), {}, "'ï' (LATIN SMALL LETTER I WITH DIAERESIS) at line 1, column 3"),
         (prompts("Ba", "2"), {}, "prompt 2 of 2: '2' (DIGIT TWO)"),
@@ -98,12 +98,12 @@ def test_a_prompt_is_answered_alike_whatever_else_is_asked(model: PyFuncModel) -
     ],
 )
 def test_a_mistake_is_an_invalid_parameter_with_a_message(
-    model: PyFuncModel, data: pd.DataFrame, params: dict[str, Any], told: str
+    model: PyFuncModel, data: pd.DataFrame, params: dict[str, Any], reported: str
 ) -> None:
     with pytest.raises(MlflowException) as raised:
         model.predict(data, params=params)
     assert raised.value.error_code == "INVALID_PARAMETER_VALUE"
-    assert told in raised.value.message
+    assert reported in raised.value.message
 
 
 def test_its_page_shows_signature_example_and_exact_requirements(
@@ -216,7 +216,7 @@ def test_a_server_answers_prompts_and_explains_mistakes(server: str, model: PyFu
     for body in ({"inputs": ["Ba"]}, {"dataframe_records": [{"prompt": "Ba"}]}):
         assert ask(server, {**body, "params": FEW}) == (200, {"predictions": [expected]})
 
-    for body, told in (
+    for body, reported in (
         ({"inputs": ["naïve"]}, "'ï' (LATIN SMALL LETTER I WITH DIAERESIS)"),
         ({"inputs": [""]}, "the prompt is empty"),
         ({"inputs": ["Ba"], "params": {"temperature": -1}}, "temperature must be a finite number of at least 0"),
@@ -224,4 +224,4 @@ def test_a_server_answers_prompts_and_explains_mistakes(server: str, model: PyFu
     ):
         status, answer = ask(server, body)
         assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
-        assert told in answer["message"]
+        assert reported in answer["message"]

@@ -219,9 +219,9 @@ def test_a_sweep_whose_process_cannot_be_seen_is_refused_with_a_way_out(
     assert store.close_abandoned() == []
     with pytest.raises(
         TrackingError, match=rf"is being run by {called} \(run {first.run_id}\).* with --take-over"
-    ) as told:
+    ) as reported:
         store.open_sweep("grid", "key", params={}, notes={})
-    assert "unknown" not in str(told.value)
+    assert "unknown" not in str(reported.value)
     again = store.open_sweep("grid", "key", params={}, notes={}, take_over=True)
     assert again.run_id == first.run_id
     assert client.get_run(first.run_id).data.tags[names.OWNER] == provenance.this_process()

@@ -63,9 +63,11 @@ def test_without_a_capturer_every_step_is_taken_as_it_is() -> None:
 
 def test_a_capture_that_fails_is_told_once_and_no_step_is_lost() -> None:
     capturer = Recording(RuntimeError("operation not permitted when stream is capturing\nCompile with ..."))
-    with pytest.warns(RuntimeWarning, match=r"CUDA graph \(operation not permitted when stream is capturing\)") as told:
+    with pytest.warns(
+        RuntimeWarning, match=r"CUDA graph \(operation not permitted when stream is capturing\)"
+    ) as reported:
         assert taken(capturer, 6) == 6
-    assert len(told) == 1
+    assert len(reported) == 1
     assert capturer.log == ["warm up"] * 3 + ["capture"]
 
 

@@ -122,10 +122,10 @@ def test_cuda_that_does_not_start_is_told_with_its_reason(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "init", init)
     with pytest.raises(
         ConfigError, match=r"'cuda' does not start: The NVIDIA driver on your system is too old"
-    ) as told:
+    ) as reported:
         resolve_device("cuda")
-    assert "Please" not in str(told.value)
-    assert str(told.value).endswith("update its driver, or use --device cpu")
+    assert "Please" not in str(reported.value)
+    assert str(reported.value).endswith("update its driver, or use --device cpu")
 
 
 def nvidia_smi(folder: Path, answer: str, status: int = 0) -> None:
@@ -177,8 +177,10 @@ def test_bfloat16_on_a_card_without_units_for_it_is_told(
     monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_units or including_emulation)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "RTX 2080")
-    told = pytest.warns(SpeedWarning, match="RTX 2080 has no units for bfloat16") if warns else contextlib.nullcontext()
-    with told:
+    reported = (
+        pytest.warns(SpeedWarning, match="RTX 2080 has no units for bfloat16") if warns else contextlib.nullcontext()
+    )
+    with reported:
         warn_of_slow_precision(torch.device(name), precision)
 
 

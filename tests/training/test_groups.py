@@ -41,7 +41,7 @@ from tests.training.weights import copy_into_plain
 CPU = torch.device("cpu")
 SMALL = Shape(n_head=2, n_layer=2, n_embed=16, dropout=0.0, block_size=16)
 SETUP = TrainingSetup(steps=30, batch_size=8, learning_rate=3e-3, eval_interval=10)
-Told = tuple[int, Progress | Evaluation]
+Reported = tuple[int, Progress | Evaluation]
 
 
 def trial(seed: int = 1337, dropout: float = 0.0, **changes: Any) -> Trial:
@@ -51,7 +51,7 @@ def trial(seed: int = 1337, dropout: float = 0.0, **changes: Any) -> Trial:
 
 def run(
     trials: Sequence[Trial], corpus: Corpus, device: torch.device = CPU
-) -> tuple[list[TrainingResult | DivergedError], list[Told]]:
+) -> tuple[list[TrainingResult | DivergedError], list[Reported]]:
     events, training = [], train_group(trials, corpus, device)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""How a sweep chooses its variants: one file a method. Optuna is known here alone."""
+"""How a sweep chooses its variants: one file for each method. Only this package knows Optuna."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gpt_experiments.sweep.definition import SweepDefinition
 
 METHODS: Final[Mapping[str, type[Method]]] = {method.name: method for method in (OneAtATime, Grid, Random, TPE)}
-"""By the name that a sweep file gives."""
+"""The methods by their names in a sweep file."""
 
 
 def make_method(definition: SweepDefinition, history: History | None = None) -> Method:

@@ -71,12 +71,12 @@ class Method(ABC):
     @classmethod
     @abstractmethod
     def count(cls, definition: SweepDefinition) -> int:
-        """How many variants there are to choose from, before pairs that do not divide are left out.
+        """How many variants there are to choose from, including those with widths that are not divisible.
 
         For a method that needs the number of variants to try, it is that number.
         """
 
     @classmethod
     def count_valid(cls, definition: SweepDefinition) -> int:
-        """How many of those are left where pairs that do not divide are left out."""
+        """How many of those are left without the indivisible ones, if the definition skips these."""
         return cls.count(definition)
