@@ -16,8 +16,6 @@ from gpt_experiments.config import ModelConfig
 from gpt_experiments.errors import MissingError, TrackingError
 from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
 from gpt_experiments.records import Outcome, StoredTrial, trial_name
-from gpt_experiments.tracking.failures import told_as_tracking_errors
-from gpt_experiments.records import StoredTrial, trial_name
 from gpt_experiments.tracking.failures import as_tracking_errors
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_numbers, read_text
 from gpt_experiments.tracking.runs import get_run

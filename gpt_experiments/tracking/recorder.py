@@ -17,9 +17,8 @@ from gpt_experiments import names
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import without_secrets
 from gpt_experiments.scratch import scratch_folder
-from gpt_experiments.tracking.failures import told_as_tracking_errors
-from gpt_experiments.tracking.mlflow_internals import MLFLOW_RUN_NOTE
 from gpt_experiments.tracking.failures import as_tracking_errors
+from gpt_experiments.tracking.mlflow_internals import MLFLOW_RUN_NOTE
 from gpt_experiments.training.events import Evaluation
 
 _SECONDS_BETWEEN_WRITES: Final = 5.0  # one write costs about 9 ms whatever it holds

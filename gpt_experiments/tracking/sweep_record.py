@@ -15,9 +15,8 @@ from gpt_experiments import names
 from gpt_experiments.config import BUDGETED, Budget, Variant
 from gpt_experiments.errors import ConfigError, MissingError, TrackingError
 from gpt_experiments.parameters import TRAINING, Shape, TrainingSetup, check_value
-from gpt_experiments.tracking.failures import mlflow_command, told_as_tracking_errors
-from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command
+from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_json, read_text
 from gpt_experiments.tracking.runs import get_run
 from gpt_experiments.tracking.schema import PlanRow, baseline_of, is_adaptive, kind_of, training_of, variant_of
