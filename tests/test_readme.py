@@ -19,7 +19,13 @@ from gpt_experiments.cli import program
 from gpt_experiments.sweep.definition_file import load_definition
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "sweeps/README.md", "benchmarks/README.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "sweeps/README.md",
+    "benchmarks/README.md",
+    "gpt_experiments/kernels/README.md",
+)
 SWEEPS = sorted(path.stem for path in ROOT.glob("sweeps/*.yaml"))
 NUMBERS = {"eleven": 11, "243": 243}
 """How the README writes the sizes of sweeps."""
@@ -84,7 +90,10 @@ def check_request(arguments: Sequence[str]) -> None:
 
 @pytest.mark.parametrize(("page", "line"), command_lines())
 def test_a_command_parses(page: str, line: str) -> None:
-    match shlex.split(line, comments=True):
+    words = shlex.split(line, comments=True)
+    while re.fullmatch(r"[A-Z_]+=\S*", words[0]):  # a variable of the environment
+        del words[0]
+    match words:
         case ["make", *targets]:
             assert set(targets) <= make_targets()
         case ["python" | ".venv/bin/python", "-m", "gpt_experiments", *arguments] | ["gpt-experiments", *arguments]:

@@ -16,6 +16,7 @@ from gpt_experiments.execution.group_training import Trainer
 from gpt_experiments.execution.processes import death, worker_context
 from gpt_experiments.execution.protocol import Event, Hardware, Job, JobDone, JobFailed, JobStopped, Notice
 from gpt_experiments.execution.worker import Free, Order, StopJob, WorkerSetup, work
+from gpt_experiments.kernels import are_switched_on
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.signals import deferred_signals
 from gpt_experiments.training import train_group
@@ -61,6 +62,7 @@ class LocalExecutor:
             threads=hardware.threads,
             folder=self._folder.enter_context(scratch_folder()),
             writers=hardware.writers,
+            kernels=are_switched_on(),
             trainer=trainer,
         )
         self._workers: list[_Worker] = []

@@ -21,7 +21,7 @@ from gpt_experiments.execution.files import FileWriter, Send, WriteHere, WriterP
 from gpt_experiments.execution.group_training import BrokenDeviceError, Trainer, failure, train_jobs
 from gpt_experiments.execution.processes import serve_parent
 from gpt_experiments.execution.protocol import Job, Notice, Trained
-from gpt_experiments.kernels import KernelWarning
+from gpt_experiments.kernels import KernelWarning, switch_kernels
 from gpt_experiments.training import (
     CaptureWarning,
     Progress,
@@ -48,6 +48,8 @@ class WorkerSetup:
         threads: CPU threads.
         folder: where the trials' files go, each trial's in a folder that is named after its job's key.
         writers: processes that write files while the device trains; 0 writes them in the worker, between groups.
+        kernels: whether the kernels for the CPU are switched on, as they are in the parent. Where a server starts the
+            workers, their environment is that of the sweep before.
         trainer: what trains a group; a function that another process can import.
     """
 
@@ -55,6 +57,7 @@ class WorkerSetup:
     threads: int
     folder: Path
     writers: int = 0
+    kernels: bool = True
     trainer: Trainer = train_group
 
     def at_place(self, place: int) -> WorkerSetup:
@@ -92,6 +95,7 @@ def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
         with sending:
             parent.send((key, event))
 
+    switch_kernels(on=setup.kernels)
     try:
         device = resolve_device(setup.device_name)
         prepare_process(device, setup.threads)

@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.kernels.feed_forward_parts import FeedForward, is_one_part
+
+SWITCH: Final = "GPT_EXPERIMENTS_KERNELS"
+"""The environment variable that turns the kernels off."""
 
 
 class KernelWarning(RuntimeWarning):
     """The compiled kernels are missing, or must be compiled anew: the results are the same, but come later."""
 
 
-def can_be_compiled() -> bool:
-    """Whether Numba is installed; whether it also runs is found out by `compiled_functions`, which takes a second."""
-    return find_spec("numba") is not None
+def are_switched_on() -> bool:
+    """Whether the user leaves the kernels on.
+
+    Raises:
+        ConfigError: the switch is neither on nor off.
+    """
+    value = os.environ.get(SWITCH) or "on"
+    if value not in ("on", "off"):
+        raise ConfigError(f"{SWITCH} must be on or off, but got {shown(value)}; unset it to leave the kernels on")
+    return value == "on"
+
+
+def switch_kernels(*, on: bool) -> None:
+    """Turn the kernels on or off for this process, and for those that it starts from now on."""
+    os.environ[SWITCH] = "on" if on else "off"
+
+
+def why_not_compiled() -> str | None:
+    """Why PyTorch's own attention will train on a CPU, in words for the user; None where the compiled one will.
+
+    This takes no time, but does not find out whether an installed Numba runs; `compiled_functions` does.
+
+    Raises:
+        ConfigError: the switch is neither on nor off.
+    """
+    if not are_switched_on():
+        return f"{SWITCH} is off, so training uses PyTorch's attention, which is slower; unset it to use the kernels"
+    if find_spec("numba") is None:
+        return "Numba is not installed, so training uses PyTorch's attention, which is slower; run `pip install numba`"
+    return None
 
 
 @cache
@@ -29,7 +62,7 @@ def compiled_functions() -> ModuleType | None:
 
     None where Numba is not installed, or does not run; a warning says the latter.
     """
-    if not can_be_compiled():
+    if find_spec("numba") is None:
         return None
     try:
         from gpt_experiments.kernels import autograd
@@ -80,4 +113,5 @@ def feed_forward(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> T
 
 def _may_serve(*inputs: Tensor) -> bool:
     """Whether kernels may compute with the inputs: on the CPU, in float32 or what autocast made bfloat16."""
-    return all(x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) for x in inputs)
+    on_cpu = all(x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) for x in inputs)
+    return on_cpu and are_switched_on()

@@ -14,7 +14,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError, without_secrets
 from gpt_experiments.execution import make_executor
 from gpt_experiments.execution.protocol import Hardware
-from gpt_experiments.kernels import can_be_compiled
+from gpt_experiments.kernels import why_not_compiled
 from gpt_experiments.records import PlannedTrial, SweepListener, SweepStart, SweepSummary, TrialRecord
 from gpt_experiments.signals import StopRequest
 from gpt_experiments.sweep.coordinator import Coordinator, RunContext, TrialSource, deadline
@@ -193,10 +193,8 @@ class _Session:
                 experiment=self.store.experiment.name,
             )
         )
-        if hardware.device == "cpu" and to_train and not can_be_compiled():
-            self.listener.notice(
-                "Numba is not installed, so training uses PyTorch's attention, which is slower; run `pip install numba`"
-            )
+        if hardware.device == "cpu" and to_train and (reason := why_not_compiled()):
+            self.listener.notice(reason)
         may_start = deadline(self.options.timeout)
         context = RunContext(
             corpus=self.corpus,

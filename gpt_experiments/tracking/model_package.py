@@ -55,7 +55,7 @@ def _copy_sources(folder: Path) -> Path:
     source, target = Path(gpt_experiments.__file__).parent, folder / "gpt_experiments"
     for name in _SOURCES:
         if (source / name).is_dir():
-            shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
         else:
             (target / name).parent.mkdir(exist_ok=True)
             shutil.copy(source / name, target / name)

@@ -14,6 +14,7 @@ from typing import Final
 import torch
 
 from gpt_experiments.errors import ConfigError, first_line
+from gpt_experiments.kernels import are_switched_on
 
 _REPEATABLE_WORKSPACES: Final = (":4096:8", ":16:8")  # with any other, cuBLAS results may not be repeatable
 _CONTEXT_BYTES: Final = 2**29  # of a card's memory: CUDA and its libraries take about so much for each process
@@ -23,8 +24,10 @@ def resolve_device(name: str) -> torch.device:
     """The device called `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes CUDA, then MPS, then the CPU.
 
     Raises:
-        ConfigError: no such name, or this machine or this PyTorch build has no such device.
+        ConfigError: no such name, or this machine or this PyTorch build has no such device; or the switch of the CPU's
+            kernels has a value that it cannot have, which is found here, before any work begins, and not in a worker.
     """
+    are_switched_on()  # or raises
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from gpt_experiments.config import ModelConfig, Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, CorpusError, DivergedError
-from gpt_experiments.kernels import can_be_compiled
+from gpt_experiments.kernels import why_not_compiled
 from gpt_experiments.model import GPT
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training import Evaluation, Progress, TrainingResult, evaluate, resolve_device, train
@@ -41,7 +41,7 @@ def run(trial: Trial, corpus: Corpus) -> tuple[TrainingResult, list[Progress | E
 
 
 @pytest.mark.parametrize(
-    "dropout", [0.0, pytest.param(0.1, marks=pytest.mark.skipif(not can_be_compiled(), reason="needs Numba"))]
+    "dropout", [0.0, pytest.param(0.1, marks=pytest.mark.skipif(why_not_compiled() is not None, reason="needs Numba"))]
 )
 def test_golden_losses(corpus: Corpus, dropout: float) -> None:
     """The same inputs train to the same losses: a change here needs a higher TRAINING_VERSION."""
