@@ -196,7 +196,7 @@ def _read_checkpoint(run: ModelRun, store: Store, folder: Path) -> tuple[Path, s
     """The run's checkpoint, in a folder of its own below `folder`, and its vocabulary."""
     into = folder / run.run_id
     into.mkdir()
-    checkpoint = model_folder(run.run_id, store.uri, into=into, patience=store.patience)
+    checkpoint = model_folder(run.run_id, store.uri, into=into, retries=store.retries)
     return checkpoint, load_checkpoint(checkpoint).tokenizer.vocabulary
 
 

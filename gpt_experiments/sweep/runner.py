@@ -206,7 +206,7 @@ class _Session:
             sweep=self.sweep,
             claims=self.claims,
         )
-        with self.store.patience.during_sweep(self.listener.notice, context.must_stop):
+        with self.store.retries.during_sweep(self.listener.notice, context.must_stop):
             executor = make_executor(self.options.executor, self.corpus, hardware)
             records = Coordinator(context, executor).run(source)
         return SweepSummary(

@@ -38,7 +38,7 @@ from gpt_experiments.tracking.mlflow_internals import (
     get_default_host_creds,
     http_request,
 )
-from gpt_experiments.tracking.patience import Patience
+from gpt_experiments.tracking.retry import RetryPolicy
 
 _SECONDS_TO_REACH_A_SERVER: Final = (4, 10)  # the first try, and a second one after a notice
 _SECONDS_FOR_THE_LOCK: Final = (5, 295)  # likewise
@@ -50,7 +50,7 @@ _SQLITE: Final = "sqlite:///"
 _EXAMPLES: Final = "give sqlite:///FOLDER/mlflow.db, http://HOST:5000, or another address that MLflow takes"
 
 
-def resolve_uri(tracking_uri: str | None, patience: Patience | None = None) -> str:
+def resolve_uri(tracking_uri: str | None, retries: RetryPolicy | None = None) -> str:
     """The store's address as MLflow's client takes it, checked; None is MLflow's own choice.
 
     That choice is MLFLOW_TRACKING_URI, else `mlflow.db` in the working directory. A SQLite file's path is made
@@ -69,7 +69,7 @@ def resolve_uri(tracking_uri: str | None, patience: Patience | None = None) -> s
     scheme = uri.partition(":")[0].lower() if ":" in uri else ""
     if scheme in ("http", "https"):
         server = _server_address(uri)
-        _require_answer(server, patience or Patience())
+        _require_answer(server, retries or RetryPolicy())
         return server
     if scheme.partition("+")[0] in DATABASE_ENGINES:
         return _database_address(uri)
@@ -99,7 +99,7 @@ def _quieten_libraries() -> None:
 
 @event.listens_for(Engine, "before_cursor_execute", retval=True)
 def _wait_briefly(_c: object, _d: object, statement: str, values: object, *_: object) -> tuple[str, object]:
-    """Let SQLite wait 2 seconds for a lock in silence, not MLflow's 20; then `Patience` waits."""
+    """Let SQLite wait 2 seconds for a lock in silence, not MLflow's 20; then `RetryPolicy` waits."""
     return statement.replace("PRAGMA busy_timeout = 20000", "PRAGMA busy_timeout = 2000"), values
 
 
@@ -125,7 +125,7 @@ def as_default_store(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def opening_lock(uri: str, patience: Patience) -> Iterator[None]:
+def opening_lock(uri: str, retries: RetryPolicy) -> Iterator[None]:
     """A lock between processes: several that make the tables of a fresh SQLite store at once would break it.
 
     It is a file beside the database while it is held. Where none can be written there, no table can be made either.
@@ -148,7 +148,7 @@ def opening_lock(uri: str, patience: Patience) -> Iterator[None]:
                 raise TrackingError(
                     f"another process holds {path} for minutes; end what holds that store open, then delete that file"
                 ) from error
-            patience.notice(f"waiting for another process that opens the same store (it holds {path})")
+            retries.notice(f"waiting for another process that opens the same store (it holds {path})")
         except PermissionError:  # another user left the file, and only that user may open it
             yield
             return
@@ -176,14 +176,14 @@ def _shown(uri: str) -> str:
     return without_secrets("".join(uri.split()))
 
 
-def _require_answer(uri: str, patience: Patience) -> None:
+def _require_answer(uri: str, retries: RetryPolicy) -> None:
     """Ask whether the server is there, as MLflow will ask: with its certificates, user, password and proxies."""
     for number, seconds in enumerate(_SECONDS_TO_REACH_A_SERVER):
         try:
             status = _ask(uri, seconds)
         except (MlflowException, OSError) as error:
             if number == 0 and "timeout" in first_line(error).lower():
-                patience.notice(f"no answer yet from {without_secrets(uri)}; trying again")
+                retries.notice(f"no answer yet from {without_secrets(uri)}; trying again")
                 continue
             why = reason_of_silence(error)
             if "certificate" in why.lower() or "SSL" in str(error):

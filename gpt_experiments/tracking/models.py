@@ -13,29 +13,29 @@ from gpt_experiments.errors import MissingError, TrackingError, shortened
 from gpt_experiments.tracking.connection import as_default_store, database_file, resolve_uri
 from gpt_experiments.tracking.failures import as_tracking_error, first_line, is_absent
 from gpt_experiments.tracking.mlflow_internals import get_artifact_repository
-from gpt_experiments.tracking.patience import Patience
+from gpt_experiments.tracking.retry import RetryPolicy
 
 
-def model_folder(location: str, tracking_uri: str | None, *, into: Path, patience: Patience | None = None) -> Path:
+def model_folder(location: str, tracking_uri: str | None, *, into: Path, retries: RetryPolicy | None = None) -> Path:
     """A local folder that holds the checkpoint of a run, or the files of a registered model.
 
     Args:
         location: a run id, or `models:/NAME/VERSION`, or `models:/NAME@ALIAS`.
         into: an existing folder, below which it is put.
-        patience: how long, and with what notices, to wait for a store that is busy or away.
+        retries: how long, and with what notices, to wait for a store that is busy or away.
 
     Raises:
         MissingError: no such run, model, version or alias, or the run has no checkpoint.
         TrackingError: no such store, or it cannot be read.
     """
-    patience = patience or Patience()
-    uri = resolve_uri(tracking_uri, patience)
+    retries = retries or RetryPolicy()
+    uri = resolve_uri(tracking_uri, retries)
     file = database_file(uri)
     if file is not None and not file.exists():
         raise TrackingError(f"no tracking store at {file}; give --tracking-uri, or run where the store is")
     download = _download_model if location.startswith("models:/") else _download_checkpoint
     try:
-        return Path(patience.call(download, location, uri, into))
+        return Path(retries.call(download, location, uri, into))
     except (MlflowException, OSError) as error:
         if not is_absent(error):
             raise as_tracking_error(error, uri) from error

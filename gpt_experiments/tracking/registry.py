@@ -15,7 +15,7 @@ from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking.connection import require_name
 from gpt_experiments.tracking.failures import as_tracking_errors
 from gpt_experiments.tracking.model_package import write_model_package
-from gpt_experiments.tracking.patience import Patience, patient_client
+from gpt_experiments.tracking.retry import RetryPolicy, retrying_client
 from gpt_experiments.tracking.schema import ModelRun
 
 _DESCRIPTION_LENGTH: Final = 5000  # MLflow's column in every database
@@ -54,7 +54,7 @@ class ModelRegistry:
             )
         self.uri, self.name = uri, name
         with as_tracking_errors(uri):
-            self._client = patient_client(uri, Patience())
+            self._client = retrying_client(uri, RetryPolicy())
 
     def of_run(self, run_id: str) -> RegisteredVersion | None:
         """The newest version that was made from that run."""

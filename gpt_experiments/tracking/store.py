@@ -18,9 +18,9 @@ from gpt_experiments.tracking.connection import database_file, opening_lock, req
 from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command
 from gpt_experiments.tracking.host_lock import host_lock
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
-from gpt_experiments.tracking.patience import Patience, patient_client
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.relocation import Move, artifact_location, find_move, repair_moved_store
+from gpt_experiments.tracking.retry import RetryPolicy, retrying_client
 from gpt_experiments.tracking.schema import finished_trial
 
 
@@ -46,7 +46,7 @@ class Store:
         tracking_uri: where the store is; None takes MLflow's own choice: MLFLOW_TRACKING_URI, else `mlflow.db` in the
             working directory.
         experiment: the experiment's name; it is made when missing.
-        patience: how long, and with what notices, every call waits for a store that is busy or away; a sweep sets its
+        retries: how long, and with what notices, every call waits for a store that is busy or away; a sweep sets its
             `notice` and `must_stop`.
         repair: whether the database of a store that was moved is corrected; else it is only read as if it were.
 
@@ -59,15 +59,15 @@ class Store:
         self,
         tracking_uri: str | None = None,
         experiment: str = names.DEFAULT_EXPERIMENT,
-        patience: Patience | None = None,
+        retries: RetryPolicy | None = None,
         *,
         repair: bool = True,
     ) -> None:
         require_name("an experiment's name", experiment)
-        self.patience = patience or Patience()
-        self.uri = resolve_uri(tracking_uri, self.patience)
-        with as_tracking_errors(self.uri), opening_lock(self.uri, self.patience):
-            self.client = patient_client(self.uri, self.patience)
+        self.retries = retries or RetryPolicy()
+        self.uri = resolve_uri(tracking_uri, self.retries)
+        with as_tracking_errors(self.uri), opening_lock(self.uri, self.retries):
+            self.client = retrying_client(self.uri, self.retries)
             found = self.client.get_experiment_by_name(experiment)
             self.experiment = found or self._create_experiment(experiment)
             self._move = self._find_artifacts(repair=repair)
@@ -84,14 +84,14 @@ class Store:
     ) -> Store | None:
         """The store where it and the experiment exist already; None, with nothing made, where they do not."""
         require_name("an experiment's name", experiment)
-        patience = Patience()
-        uri = resolve_uri(tracking_uri, patience)
+        retries = RetryPolicy()
+        uri = resolve_uri(tracking_uri, retries)
         file = database_file(uri)
         if file is not None and not file.exists():
             return None
-        with as_tracking_errors(uri), opening_lock(uri, patience):
-            found = patient_client(uri, patience).get_experiment_by_name(experiment)
-        return cls(uri, experiment, patience, repair=repair) if found else None
+        with as_tracking_errors(uri), opening_lock(uri, retries):
+            found = retrying_client(uri, retries).get_experiment_by_name(experiment)
+        return cls(uri, experiment, retries, repair=repair) if found else None
 
     def _create_experiment(self, name: str) -> Experiment:
         location = artifact_location(self.uri, name)
@@ -99,10 +99,10 @@ class Store:
 
     def _find_artifacts(self, *, repair: bool) -> Move | None:
         """Correct the database of a SQLite store that was moved; without `repair`, return how it was moved."""
-        move = self.patience.call(find_move, self.uri, self.experiment.artifact_location)
+        move = self.retries.call(find_move, self.uri, self.experiment.artifact_location)
         if move is None or not repair:
             return move
-        self.patience.notice(self.patience.call(repair_moved_store, self.uri, move))
+        self.retries.notice(self.retries.call(repair_moved_store, self.uri, move))
         self.experiment = self.client.get_experiment(self.experiment.experiment_id)
         return None
 

@@ -32,7 +32,7 @@ variants = st.builds(
 )
 trials = st.builds(
     Trial,
-    variant=variants,
+    shape=variants,
     seed=st.integers(0, 5),
     training=st.sampled_from([TrainingSetup(), TrainingSetup(steps=7), TrainingSetup(learning_rate=1e-3)]),
 )

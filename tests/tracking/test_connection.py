@@ -22,7 +22,7 @@ from filelock import FileLock
 from gpt_experiments.errors import ConfigError, TrackingError, without_secrets
 from gpt_experiments.tracking import Store
 from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
-from gpt_experiments.tracking.patience import Patience
+from gpt_experiments.tracking.retry import RetryPolicy
 from tests.support.processes import in_child
 
 Answer = Callable[[BaseHTTPRequestHandler], tuple[int, str]]
@@ -187,7 +187,7 @@ def test_the_lock_excludes_and_who_waits_for_it_is_told(tmp_path: Path, monkeypa
     with FileLock(tmp_path / "mlflow.db.lock") as held:
 
         def wait() -> None:
-            with opening_lock(uri, Patience(notices.append)):
+            with opening_lock(uri, RetryPolicy(notices.append)):
                 order.append("entered")
 
         thread = threading.Thread(target=wait)
@@ -228,7 +228,7 @@ def shared(store_uri: str) -> Iterator[Path]:
 
 def test_a_second_user_of_the_machine_may_open_a_store_too(shared: Path) -> None:
     uri = f"sqlite:///{shared}/mlflow.db"
-    with opening_lock(uri, Patience()):
+    with opening_lock(uri, RetryPolicy()):
         shutil.copy2(shared / "mlflow.db.lock", shared / "kept")
     (shared / "kept").rename(shared / "mlflow.db.lock")  # as the first user leaves it who is killed meanwhile
     assert as_somebody_else(lambda: Store(uri).experiment.name) == "gpt-experiments"

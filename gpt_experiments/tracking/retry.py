@@ -28,7 +28,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class Patience:
+class RetryPolicy:
     """Repeats calls that fail for a temporary reason: a locked database, a server that is away.
 
     Attributes:
@@ -85,18 +85,18 @@ class Patience:
         return min(self._longest_wait, _WAIT_AFTER_STOP) if self.must_stop() else self._longest_wait
 
 
-class _PatientClient:
-    """Every method of a client, called with patience."""
+class _RetryingClient:
+    """Every method of a client, called again where the store is busy or away."""
 
-    def __init__(self, client: MlflowClient, patience: Patience) -> None:
-        self._client, self._patience = client, patience
+    def __init__(self, client: MlflowClient, retries: RetryPolicy) -> None:
+        self._client, self._retries = client, retries
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._client, name)
-        return partial(self._patience.call, attribute) if callable(attribute) else attribute
+        return partial(self._retries.call, attribute) if callable(attribute) else attribute
 
 
-def patient_client(uri: str, patience: Patience) -> MlflowClient:
+def retrying_client(uri: str, retries: RetryPolicy) -> MlflowClient:
     """A client of the store at `uri` whose every call waits for a store that is busy or away."""
-    client = patience.call(MlflowClient, tracking_uri=uri)
-    return cast(MlflowClient, _PatientClient(client, patience))
+    client = retries.call(MlflowClient, tracking_uri=uri)
+    return cast(MlflowClient, _RetryingClient(client, retries))

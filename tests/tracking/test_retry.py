@@ -22,7 +22,7 @@ from gpt_experiments.errors import MissingError, RunDeletedError, TrackingError
 from gpt_experiments.model import load_checkpoint
 from gpt_experiments.tracking import Store, model_folder
 from gpt_experiments.tracking.failures import as_tracking_error
-from gpt_experiments.tracking.patience import Patience
+from gpt_experiments.tracking.retry import RetryPolicy
 from tests.support.mlflow_server import Server
 from tests.support.processes import in_child
 from tests.support.stores import add_run
@@ -30,7 +30,7 @@ from tests.support.stores import add_run
 
 @pytest.fixture(autouse=True)
 def quick_notices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpt_experiments.tracking.patience._FIRST_NOTICE", 0.0)
+    monkeypatch.setattr("gpt_experiments.tracking.retry._FIRST_NOTICE", 0.0)
 
 
 class Busy:
@@ -48,27 +48,27 @@ class Busy:
 
 def test_what_passes_is_waited_for_with_a_word_before_and_after() -> None:
     notices: list[str] = []
-    assert Patience(notices.append).call(Busy(2)) == 7
+    assert RetryPolicy(notices.append).call(Busy(2)) == 7
     assert notices[0] == "waiting for the tracking store, for up to 300 s: another program has locked its database"
     assert "answers again" in notices[1]
 
 
 def test_after_a_wait_in_vain_nobody_waits_again() -> None:
-    patience = Patience(lambda _: None, longest_wait=0.5)
+    retries = RetryPolicy(lambda _: None, longest_wait=0.5)
     with pytest.raises(MlflowException, match="locked"):
-        patience.call(Busy(10**6))
+        retries.call(Busy(10**6))
     second = Busy(10**6)
     with pytest.raises(MlflowException, match="locked"):
-        patience.call(second)
+        retries.call(second)
     assert second.calls == 1
-    assert patience.call(Busy(0)) == 7
-    assert patience.call(Busy(1)) == 7
+    assert retries.call(Busy(0)) == 7
+    assert retries.call(Busy(1)) == 7
 
 
 def test_who_asked_to_stop_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpt_experiments.tracking.patience._WAIT_AFTER_STOP", 0.1)
+    monkeypatch.setattr("gpt_experiments.tracking.retry._WAIT_AFTER_STOP", 0.1)
     with pytest.raises(MlflowException, match="locked"):
-        Patience(lambda _: None, lambda: True).call(Busy(10**6))
+        RetryPolicy(lambda _: None, lambda: True).call(Busy(10**6))
 
 
 def test_what_does_not_pass_is_raised_at_once() -> None:
@@ -79,7 +79,7 @@ def test_what_does_not_pass_is_raised_at_once() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        Patience(lambda _: None).call(full)
+        RetryPolicy(lambda _: None).call(full)
     assert len(calls) == 1
 
 
@@ -131,7 +131,7 @@ def test_a_locked_database_is_waited_for_without_tracebacks(
     store_uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     notices: list[str] = []
-    store = Store(store_uri, patience=Patience(notices.append))
+    store = Store(store_uri, retries=RetryPolicy(notices.append))
     recorder = store.start_run(kind="trial", run_name="x", params={})
     thread = locked_for(tmp_path / "mlflow.db", 3.0)
     recorder.log_metrics({"final_val_loss": 2.0})
@@ -145,7 +145,7 @@ def test_a_locked_database_is_waited_for_without_tracebacks(
 def test_a_database_that_stays_locked_is_one_short_error_and_keeps_what_waits(
     store_uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    store = Store(store_uri, patience=Patience(lambda _: None, longest_wait=0.1))
+    store = Store(store_uri, retries=RetryPolicy(lambda _: None, longest_wait=0.1))
     recorder = store.start_run(kind="trial", run_name="x", params={})
     thread = locked_for(tmp_path / "mlflow.db", 4.0)
     recorder.log_metrics({"final_val_loss": 2.0})
@@ -202,7 +202,7 @@ def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
     server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     notices: list[str] = []
-    store = Store(server.uri, patience=Patience(notices.append))
+    store = Store(server.uri, retries=RetryPolicy(notices.append))
     recorder = store.start_run(kind="trial", run_name="x", params={"a": 1})
     folder = tmp_path / "files"
     folder.mkdir()
@@ -229,7 +229,7 @@ def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
 
 @pytest.mark.slow
 def test_a_server_that_stays_away_is_one_short_error(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
-    store = Store(server.uri, patience=Patience(lambda _: None, longest_wait=2.0))
+    store = Store(server.uri, retries=RetryPolicy(lambda _: None, longest_wait=2.0))
     recorder = store.start_run(kind="trial", run_name="x", params={})
     server.stop()
     with pytest.raises(TrackingError, match=r"failed \(\[Errno 111\] Connection refused\); start it, or wait"):
@@ -243,10 +243,10 @@ def test_a_model_is_waited_for_and_a_locked_store_is_no_missing_model(
     run_id = add_run(Store(store_uri), corpus, 2.0)
     thread = locked_for(tmp_path / "mlflow.db", 5.0)
     with pytest.raises(TrackingError, match="has locked its database") as raised:
-        model_folder(run_id, store_uri, into=tmp_path, patience=Patience(lambda _: None, longest_wait=0.0))
+        model_folder(run_id, store_uri, into=tmp_path, retries=RetryPolicy(lambda _: None, longest_wait=0.0))
     assert not isinstance(raised.value, MissingError)
     notices: list[str] = []
-    folder = model_folder(run_id, store_uri, into=tmp_path, patience=Patience(notices.append))
+    folder = model_folder(run_id, store_uri, into=tmp_path, retries=RetryPolicy(notices.append))
     thread.join()
     load_checkpoint(folder)
     assert "another program has locked its database" in notices[0]
