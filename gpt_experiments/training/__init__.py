@@ -16,8 +16,7 @@ from gpt_experiments.training.device import (
 )
 from gpt_experiments.training.evaluation import SplitLoss, evaluate
 from gpt_experiments.training.events import Evaluation, Progress, Stop, Stopped, TrainingSummary
-from gpt_experiments.training.groups import group_key
-from gpt_experiments.training.loop import Training, TrainingResult, train, train_group
+from gpt_experiments.training.loop import Training, TrainingResult, group_key, train, train_group
 from gpt_experiments.training.timing import time_group, time_trial
 
 __all__ = [

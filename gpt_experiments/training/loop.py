@@ -4,25 +4,49 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import DivergedError
+from gpt_experiments.errors import ConfigError, DivergedError
 from gpt_experiments.model.gpt import GPT
+from gpt_experiments.parameters import PARAMETERS
 from gpt_experiments.training.cuda_graph import GraphCapturer
 from gpt_experiments.training.device import warn_of_slow_precision
 from gpt_experiments.training.evaluation import SplitLoss
 from gpt_experiments.training.events import Evaluation, Progress, Stop, Stopped, TrainingSummary
-from gpt_experiments.training.groups import require_one_group
-from gpt_experiments.training.learners import Learner, SoloLearner
-from gpt_experiments.training.replica_learner import ReplicaLearner
+from gpt_experiments.training.learners import Learner, ReplicaLearner, SoloLearner
 
 _STEPS_BETWEEN_CHECKS = {"cpu": 1, "mps": 50, "cuda": 50}  # reading the loss lets an accelerator's queue run dry
+_MAY_DIFFER: Final = ("seed", *(name for name, declared in PARAMETERS.items() if declared.may_differ))
+
+
+def group_key(trial: Trial) -> Hashable:
+    """The values that trials that train together share: everything but seed, dropout and learning_rate."""
+    return tuple(sorted(_shared(trial).items()))
+
+
+def require_one_group(trials: Sequence[Trial]) -> None:
+    """Raise a ConfigError unless there is a trial, and all of them have one key."""
+    if not trials:
+        raise ConfigError("a group has no trials; it needs at least one")
+    first = _shared(trials[0])
+    for trial in trials[1:]:
+        for name, value in _shared(trial).items():
+            if value != first[name]:
+                raise ConfigError(
+                    f"trials with {name}={first[name]} and {name}={value} cannot train in one group; "
+                    f"only {', '.join(_MAY_DIFFER)} may differ; group them by group_key"
+                )
+
+
+def _shared(trial: Trial) -> dict[str, object]:
+    return {name: value for name, value in trial.variant.values().items() if name not in _MAY_DIFFER}
 
 
 @dataclass(frozen=True, kw_only=True)

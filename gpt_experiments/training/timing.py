@@ -11,11 +11,11 @@ import torch
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model.gpt import GPT
-from gpt_experiments.training.adamw import AdamW
 from gpt_experiments.training.batches import training_batches
 from gpt_experiments.training.evaluation import evaluate
+from gpt_experiments.training.learners import training_step
 from gpt_experiments.training.loop import train_group
-from gpt_experiments.training.step import training_step
+from gpt_experiments.training.optimizer import AdamW
 
 _TIMED_STEPS = 2
 _TIMED_GROUP_STEPS = {"cpu": 3, "mps": 150, "cuda": 150}  # an accelerator reports its progress every 50 steps

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.training.replica_learner import ReplicaLearner
+from gpt_experiments.training.learners import ReplicaLearner
 
 META = torch.device("meta")
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from gpt_experiments.parameters import TrainingSetup
-from gpt_experiments.training.adamw import AdamW, ReplicaAdamW
-from gpt_experiments.training.schedule import learning_rate_at
+from gpt_experiments.training.optimizer import AdamW, ReplicaAdamW, learning_rate_at
 
 
 @pytest.mark.parametrize(("beta1", "beta2", "weight_decay"), [(0.9, 0.999, 0.01), (0.0, 0.9, 0.0), (0.8, 0.0, 0.3)])
@@ -61,7 +60,7 @@ def test_a_step_does_not_load_pytorchs_compiler() -> None:
     program = """
 import sys, torch
 from gpt_experiments.parameters import TrainingSetup
-from gpt_experiments.training.adamw import AdamW
+from gpt_experiments.training.optimizer import AdamW
 weight = torch.nn.Parameter(torch.ones(3))
 weight.sum().backward()
 AdamW([weight], TrainingSetup()).step()

@@ -32,8 +32,8 @@ from gpt_experiments.training import (
     train_group,
 )
 from gpt_experiments.training.batches import ReplicaBatches, training_batches
-from gpt_experiments.training.replica_learner import ReplicaLearner
-from gpt_experiments.training.schedule import learning_rate_at
+from gpt_experiments.training.learners import ReplicaLearner
+from gpt_experiments.training.optimizer import learning_rate_at
 from tests.reference.plain_gpt import PlainGPT
 from tests.training.test_cuda_graph import Recording
 from tests.training.weights import copy_into_plain

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from gpt_experiments.config import Variant, setup_at_budget
 from gpt_experiments.errors import ConfigError
 from gpt_experiments.parameters import Shape, TrainingSetup
-from gpt_experiments.training.schedule import learning_rate_at
+from gpt_experiments.training.optimizer import learning_rate_at
 
 
 def rates(**changes: Any) -> list[float]:

@@ -15,7 +15,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.sweep.grouping import bytes_per_replica
 from gpt_experiments.training.batches import ReplicaBatches
-from gpt_experiments.training.replica_learner import ReplicaLearner
+from gpt_experiments.training.learners import ReplicaLearner
 from tests.training.step_log import StepLog, steps_of
 
 FUSED = "aten::_scaled_dot_product_efficient_attention"

@@ -1,7 +1,8 @@
-"""AdamW over a model's parameters, or over many replicas' at once without a wait for the device."""
+"""AdamW with its learning rate over the steps: for a model's parameters, or for many replicas' at once."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -10,7 +11,23 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from gpt_experiments.parameters import TrainingSetup
-from gpt_experiments.training.schedule import learning_rate_at
+
+
+def learning_rate_at(setup: TrainingSetup, step: int) -> float:
+    """The learning rate of the step that follows `step` steps, `step` from 0 to `setup.steps - 1`.
+
+    The k-th of `warmup_steps` steps takes k / warmup_steps of the setup's learning rate. Then it stays there, or falls
+    by half a cosine (Loshchilov and Hutter 2017, "SGDR", equation 5) that would reach `min_learning_rate` with the step
+    after the last one. A warm-up as long as the training leaves nothing to fall.
+    """
+    top = setup.learning_rate
+    if step < setup.warmup_steps:
+        return top * (step + 1) / setup.warmup_steps
+    if setup.schedule == "constant":
+        return top
+    fallen = (step - setup.warmup_steps) / (setup.steps - setup.warmup_steps)  # part of the cosine that is over
+    return setup.min_learning_rate + (top - setup.min_learning_rate) * (1 + math.cos(math.pi * fallen)) / 2
+
 
 _EPS: Final = 1e-8  # torch.optim.AdamW's default
 
