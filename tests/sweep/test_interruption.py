@@ -204,13 +204,17 @@ def test_a_sweep_that_nobody_can_hear_any_more_loses_no_work(command: list[str],
     assert_complete(store_uri)
 
 
+def is_worker(process: psutil.Process) -> bool:
+    """Spawned by the sweep's process, or forked by its fork server, whose command line it then shares."""
+    mine, parents = (" ".join(each.cmdline()) for each in (process, process.parent() or process))
+    return "spawn_main" in mine or ("forkserver" in mine and "forkserver" in parents)
+
+
 def test_a_worker_that_dies_fails_its_trial_alone(command: list[str], store_uri: str) -> None:
     process = start(command)
     wait_until(lambda: sum(run.info.status == "RUNNING" for run in trials(store_uri)) == 2, process)
-    worker = next(
-        child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())
-    )
-    worker.kill()
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True) if is_worker(child)]
+    workers[0].kill()
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 1, output
     assert "killed by SIGKILL" in output
