@@ -108,6 +108,16 @@ def paired(results: SweepResults, name: str, level: float, base: float, column: 
     return wide.dropna(axis="columns", how="all").dropna(axis="index", how="any")
 
 
+def relative_change(results: SweepResults, name: str, level: float, base: float, column: str) -> float:
+    """By which part of its mean at `base` the mean of `column` changes at `level`, over the pairs of `paired`."""
+    others = [other for other in results.parameters if other != name]
+    difference = paired(results, name, level, base, column)
+    rows = results.finished.set_index(["seed", *others])
+    at_base = rows[rows[name] == base][column].unstack(others)
+    of_pairs = at_base.loc[difference.index, difference.columns]
+    return float(difference.to_numpy().mean() / of_pairs.to_numpy().mean())
+
+
 def noise(results: SweepResults) -> float | None:
     """Standard deviation of one variant's loss over seeds, nats per character: pooled over this sweep's variants.
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Container, Sequence
 from typing import Final
 
-from gpt_experiments.analysis.effects import SEED_SD, Effect, noise, paired
+from gpt_experiments.analysis.effects import SEED_SD, Effect, noise, relative_change
 from gpt_experiments.analysis.estimate import detectable
 from gpt_experiments.analysis.results import FINISHED, LOSS, SweepResults, level_name
 
@@ -151,8 +151,7 @@ def _cost_sentence(results: SweepResults, effect: Effect) -> str:
     """How size and time change on average, over the same pairs of trials."""
     name, costs = effect.hyperparameter, []
     for column, what in (("n_params", "parameters"), ("train_seconds", "training time")):
-        at_base = results.finished[results.finished[name] == effect.base_level][column].mean()
-        change = float(paired(results, name, effect.level, effect.base_level, column).to_numpy().mean()) / at_base
+        change = relative_change(results, name, effect.level, effect.base_level, column)
         costs.append(f"{what} {f'{change:+.0%}' if abs(change) >= 0.005 else 'unchanged'}")
     return f"Cost: {', '.join(costs)}."
 

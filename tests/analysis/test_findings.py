@@ -110,3 +110,13 @@ def test_degenerate_sweeps_are_said_without_a_warning_of_a_library(results: Swee
     sentences += [s for name in results.varied for s in findings.of_hyperparameter(results, name, found)]
     sentences += [belief.evidence for belief in beliefs(results)]
     assert not any(re.search(r"\bnan\b|\binf\b", s.replace("loss is nan at step 7", "")) for s in sentences)
+
+
+def test_the_cost_of_a_level_is_that_of_its_own_pairs() -> None:
+    """Not of all trials with the baseline's level, among which are the variants of the other hyperparameters."""
+    results = simulate(as_believed, seeds=2)
+    sizes = results.by_variant.set_index("label")["n_params"]
+    sentence = " ".join(findings.of_hyperparameter(results, "n_layer", effects(results)))
+    change = sizes["n_layer=8"] / sizes["baseline"] - 1
+    assert f"parameters {change:+.0%}" in sentence
+    assert "training time +100%" in sentence  # in these results it is proportional to the layers
