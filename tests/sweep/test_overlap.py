@@ -20,7 +20,7 @@ from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.records import SweepSummary
 from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single
-from gpt_experiments.tracking import Claims, Store, provenance
+from gpt_experiments.tracking import Claims, Store, provenance, schema
 from tests.support.listeners import Recorder
 
 DEFINITION = """
@@ -105,7 +105,7 @@ def test_a_trial_that_another_process_trains_is_taken_from_it(store_uri: str, co
             """The other process finishes while this one waits."""
             super().notice(text)
             client.log_text(theirs, "weights", "checkpoint/model.safetensors")
-            for name, value in dict.fromkeys((*LOSSES, names.TRAIN_SECONDS, names.TOKENS_PER_SECOND), 2.0).items():
+            for name, value in dict.fromkeys(schema.SUMMARY_METRICS, 2.0).items():
                 client.log_metric(theirs, name, value)
             for name, param in {**vars(TRIAL.shape), "seed": TRIAL.seed}.items():
                 client.log_param(theirs, name, param)
@@ -119,9 +119,6 @@ def test_a_trial_that_another_process_trains_is_taken_from_it(store_uri: str, co
         ("reused", theirs, 2.0)
     ]
     assert listener.trials == []
-
-
-LOSSES = (names.FINAL_TRAIN_LOSS, names.FINAL_VAL_LOSS, names.BEST_VAL_LOSS)
 
 
 @pytest.mark.slow
@@ -154,7 +151,7 @@ def test_a_run_that_ends_between_two_looks_is_seen(store_uri: str, corpus: Corpu
         store.client.log_text(run_id, "weights", "checkpoint/model.safetensors")
         for name, value in {**vars(TRIAL.shape), "seed": TRIAL.seed}.items():
             store.client.log_param(run_id, name, value)
-        for name in (*LOSSES, names.TRAIN_SECONDS, names.TOKENS_PER_SECOND):
+        for name in schema.SUMMARY_METRICS:
             store.client.log_metric(run_id, name, 2.0)
         store.client.set_terminated(run_id, "FINISHED")
         for _ in range(2):

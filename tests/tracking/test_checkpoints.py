@@ -14,16 +14,9 @@ from mlflow import MlflowClient
 
 from gpt_experiments import names
 from gpt_experiments.parameters import Shape
-from gpt_experiments.tracking import Store
+from gpt_experiments.tracking import Store, schema
 
 ENDPOINT = "/api/2.0/mlflow-artifacts/artifacts"
-RESULTS = (
-    names.FINAL_TRAIN_LOSS,
-    names.FINAL_VAL_LOSS,
-    names.BEST_VAL_LOSS,
-    names.TRAIN_SECONDS,
-    names.TOKENS_PER_SECOND,
-)
 
 
 class ArtifactServer:
@@ -69,7 +62,7 @@ def artifacts() -> Iterator[ArtifactServer]:
 def finished_run(store: Store, cell: str) -> str:
     params = dataclasses.asdict(Shape()) | {"seed": 5}
     recorder = store.start_run(kind="trial", run_name="x", params=params, tags={names.CELL: cell})
-    recorder.log_metrics(dict.fromkeys(RESULTS, 2.0))
+    recorder.log_metrics(dict.fromkeys(schema.SUMMARY_METRICS, 2.0))
     recorder.finish()
     return recorder.run_id
 
