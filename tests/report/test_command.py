@@ -116,7 +116,7 @@ def test_what_cannot_be_reported_is_told(trained: Trained, tmp_path: Path) -> No
     assert "it holds tiny" in missing.output
     nowhere = run("report", "--tracking-uri", f"sqlite:///{tmp_path}/none.db", "--output", tmp_path)
     assert nowhere.exit_code == 1
-    assert "no experiment 'gpt-experiments' in the tracking store; run a sweep first" in nowhere.output
+    assert "there is nothing to report: no experiment 'gpt-experiments' in sqlite:///" in nowhere.output
     assert not (tmp_path / "none.db").exists()
 
 
