@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import threading
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpt_experiments.quiet import let_threads_sleep, quieten_worker
 from gpt_experiments.signals import leave_to_parent
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
+
+
+_LONGEST_PLACE: Final = 70  # bytes; the server listens at an address below it, which may have 107
 
 
 def worker_context() -> ForkServerContext | SpawnContext:
@@ -25,7 +29,7 @@ def worker_context() -> ForkServerContext | SpawnContext:
     with this process.
     """
     let_threads_sleep()
-    if sys.platform != "linux":
+    if sys.platform != "linux" or len(os.fsencode(tempfile.gettempdir())) > _LONGEST_PLACE:
         return get_context("spawn")
     context = get_context("forkserver")
     context.set_forkserver_preload(["gpt_experiments.execution.worker"])
