@@ -34,7 +34,7 @@ def test_any_value_is_shown_on_one_short_line(value: object) -> None:
         (ValueError("cannot reach postgresql://ann:secret@host/db"), "cannot reach postgresql://***@host/db"),
     ],
 )
-def test_an_error_is_told_by_its_first_line(error: Exception, line: str) -> None:
+def test_an_error_is_reported_by_its_first_line(error: Exception, line: str) -> None:
     assert first_line(error) == line
 
 

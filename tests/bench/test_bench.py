@@ -223,7 +223,7 @@ def test_the_command_times_sweeps_workers_and_what_a_sweep_costs_beside_its_trai
         (["--part", "luck"], "'luck' is not one of 'steps', 'scaling', 'sweep', 'orchestration'"),
     ],
 )
-def test_a_wrong_value_is_told(options: list[str], reported: str, text_file: Path) -> None:
+def test_a_wrong_value_is_reported(options: list[str], reported: str, text_file: Path) -> None:
     done = CliRunner().invoke(program, ["bench", "--data", str(text_file), *options])
     assert done.exit_code == 2
     assert reported in done.output

@@ -63,7 +63,7 @@ def test_where_the_champion_stays_the_commands_name_the_version(store_uri: str, 
     assert str(MlflowClient(tracking_uri=store_uri).get_model_version_by_alias("m", "champion").version) == "2"
 
 
-def test_a_character_that_the_model_does_not_know_is_told(store_uri: str, corpus: Corpus) -> None:
+def test_a_character_that_the_model_does_not_know_is_reported(store_uri: str, corpus: Corpus) -> None:
     run("register", add_run(Store(store_uri), corpus, 2.0), "--tracking-uri", store_uri)
     for prompt, reported in (("naïve", "'ï' (LATIN SMALL LETTER I WITH DIAERESIS)"), ("", "the prompt is empty")):
         result = run("generate", "models:/gpt-experiments@champion", "--prompt", prompt, "--tracking-uri", store_uri)
@@ -71,7 +71,7 @@ def test_a_character_that_the_model_does_not_know_is_told(store_uri: str, corpus
         assert reported in result.output
 
 
-def test_mistakes_are_told_and_make_no_store(store_uri: str, tmp_path: Path) -> None:
+def test_mistakes_are_reported_and_make_no_store(store_uri: str, tmp_path: Path) -> None:
     result = run("register", "--tracking-uri", f"sqlite:///{tmp_path}/absent.db")
     assert (result.exit_code, "there is nothing to register" in result.output) == (1, True)
     assert not (tmp_path / "absent.db").exists()

@@ -113,7 +113,7 @@ def test_a_plan_shows_groups_where_trials_share_one() -> None:
     assert "group" not in lines(plan_table(alone))[0]
 
 
-def test_groups_are_told_by_size_the_largest_first() -> None:
+def test_groups_are_reported_by_size_the_largest_first() -> None:
     assert describe_groups([1, 5, 1, 5, 1]) == "5 groups, each training as one model: 2 of 5 trials, 3 of 1 trial"
 
 

@@ -10,14 +10,14 @@ from gpt_experiments.corpus.sources import fetch
 from gpt_experiments.errors import CorpusError
 
 
-def test_a_page_comes_whole_and_its_progress_is_told(website: SimpleNamespace) -> None:
+def test_a_page_comes_whole_and_its_progress_is_reported(website: SimpleNamespace) -> None:
     website.pages["/text"] = page = bytes(range(256)) * 1000
-    told: list[tuple[int, int | None]] = []
+    reported: list[tuple[int, int | None]] = []
 
-    assert fetch(website.url + "/text", lambda done, total: told.append((done, total))) == page
-    assert told == sorted(told)
-    assert len(told) > 1
-    assert told[-1] == (len(page), len(page))
+    assert fetch(website.url + "/text", lambda done, total: reported.append((done, total))) == page
+    assert reported == sorted(reported)
+    assert len(reported) > 1
+    assert reported[-1] == (len(page), len(page))
 
 
 def test_a_connection_that_breaks_off_is_an_error(website: SimpleNamespace) -> None:

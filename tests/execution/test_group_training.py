@@ -85,7 +85,7 @@ def steps_until_broken(corpus: Corpus, trainer: Trainer, seeds: tuple[int, ...])
     return steps
 
 
-def test_an_error_that_breaks_the_device_is_told_of_each_job_before_the_process_has_to_end(corpus: Corpus) -> None:
+def test_an_error_that_breaks_the_device_is_reported_of_each_job_before_the_process_has_to_end(corpus: Corpus) -> None:
     steps = steps_until_broken(corpus, trainers.breaks_the_device, (1, trainers.UNLUCKY_SEED))
     assert of(JobFailed, steps) == [0, 1]
     reasons = {step.reason for _, step in steps if isinstance(step, JobFailed)}
@@ -98,7 +98,7 @@ def test_a_device_that_breaks_under_a_half_fails_the_other_half_as_well(corpus: 
     assert of(JobFailed, steps) == [0, 1, 2, 3]
 
 
-def test_a_device_that_turns_out_to_be_broken_when_its_memory_is_released_is_told(
+def test_a_device_that_turns_out_to_be_broken_when_its_memory_is_released_is_reported(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Errors of CUDA come late: another one may have hidden it."""
@@ -133,7 +133,7 @@ def test_a_process_trains_on_unless_a_capture_has_failed_in_it(
     assert isinstance(sent[-1][1], JobFailed if trainer is trainers.bug else JobDone)
 
 
-def test_a_process_whose_device_is_broken_ends_once_everything_is_told(
+def test_a_process_whose_device_is_broken_ends_once_everything_is_reported(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At once, because an orderly end would use the device again."""

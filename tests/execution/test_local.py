@@ -67,7 +67,7 @@ def failures(events: list[tuple[str, Event]]) -> dict[int, str]:
     return {int(key): event.reason for key, event in events if isinstance(event, JobFailed)}
 
 
-def test_an_error_that_breaks_the_device_is_told_and_the_next_group_has_a_fresh_process(
+def test_an_error_that_breaks_the_device_is_reported_and_the_next_group_has_a_fresh_process(
     make_executor: MakeExecutor,
 ) -> None:
     executor = make_executor(trainers.breaks_the_device)
@@ -102,7 +102,7 @@ def test_a_notice_in_the_same_words_is_given_once(make_executor: MakeExecutor) -
     assert notices(ended(executor, {1, 2})) == ["the training step could not be captured"]
 
 
-def test_a_device_that_does_not_serve_is_told_of_each_job(make_executor: MakeExecutor) -> None:
+def test_a_device_that_does_not_serve_is_reported_of_each_job(make_executor: MakeExecutor) -> None:
     """What the parent process has found may not hold in a worker: others may have taken the card."""
     executor = make_executor()
     executor._setup = dataclasses.replace(executor._setup, device_name="cuda:99")

@@ -87,7 +87,7 @@ def test_every_level_of_an_interaction_is_drawn() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 8, 40])
-def test_curves_of_many_levels_are_told_apart_and_laid_out(count: int) -> None:
+def test_curves_of_many_levels_are_distinguished_and_laid_out(count: int) -> None:
     rows = [
         {
             "level": level,

@@ -297,7 +297,7 @@ def test_numba_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("not_yet_loaded")
-def test_numba_that_does_not_run_is_told_and_pytorch_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numba_that_does_not_run_is_reported_and_pytorch_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     """A version that does not fit the compiler below it, or that lacks what the kernels use, raises anything."""
 
     class Broken(ModuleType):

@@ -206,7 +206,7 @@ def test_tensors_of_other_kinds_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"", "is empty"),
         (b"hello", "is no PyTorch file"),
@@ -219,19 +219,23 @@ def test_tensors_of_other_kinds_are_refused(
         (b"\x80\x04\x95\x00", "a pickle that torch.save did not write"),
     ],
 )
-def test_another_kind_of_file_is_named_with_what_to_do(tmp_path: Path, content: bytes, told: str) -> None:
+def test_another_kind_of_file_is_named_with_what_to_do(tmp_path: Path, content: bytes, expected: str) -> None:
     (tmp_path / "weights.pth").write_bytes(content)
-    with pytest.raises(CheckpointError, match=f"weights.pth.* {told}"):
+    with pytest.raises(CheckpointError, match=f"weights.pth.* {expected}"):
         load_notebook_file(tmp_path / "weights.pth")
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path, told in ((tmp_path, "is a folder"), (tmp_path / "pipe", "is a pipe"), (Path("/dev/zero"), "a device")):
-        with pytest.raises(CheckpointError, match=told):
+    for path, expected in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "pipe", "is a pipe"),
+        (Path("/dev/zero"), "a device"),
+    ):
+        with pytest.raises(CheckpointError, match=expected):
             load_notebook_file(path)
-    for path, told in ((Path("x" * 5000), "File name too long"), (Path("a\0b"), "null")):
-        with pytest.raises(CheckpointError, match=told) as raised:
+    for path, expected in ((Path("x" * 5000), "File name too long"), (Path("a\0b"), "null")):
+        with pytest.raises(CheckpointError, match=expected) as raised:
             load_notebook_file(path)
         assert len(str(raised.value)) < 500
 
@@ -300,13 +304,13 @@ def test_a_checkpoint_of_every_model_that_may_be_trained_is_of_a_size_that_is_re
 
 def test_a_checkpoint_is_refused_for_its_size_only_beyond_what_can_be_trained(folder: Path, tmp_path: Path) -> None:
     """The files are holes; the smaller one is seen to hold no weights, so it was not refused for its size."""
-    for size, told in (
+    for size, expected in (
         (24 * 2**30, "model.safetensors is damaged"),
         (MAX_CHECKPOINT_BYTES + 1, "bytes, but at most .* are read; give a checkpoint that this program saved"),
     ):
         os.truncate(folder / "model.safetensors", 0)
         os.truncate(folder / "model.safetensors", size)
-        with pytest.raises(CheckpointError, match=told):
+        with pytest.raises(CheckpointError, match=expected):
             load_checkpoint(folder)
     foreign = tmp_path / "foreign.pth"
     foreign.touch()
@@ -345,7 +349,7 @@ def test_damaged_checkpoints_are_refused_with_the_reason(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "expected"),
     [
         ("variant.n_head", 5, "n_embed=12 is not divisible by n_head=5"),
         ("variant.n_head", 10**400, "n_head"),
@@ -368,13 +372,13 @@ def test_damaged_checkpoints_are_refused_with_the_reason(folder: Path) -> None:
     ],
 )
 def test_a_configuration_that_does_not_fit_its_weights_is_refused_before_anything_is_made_of_it(
-    folder: Path, field: str, value: Any, told: str
+    folder: Path, field: str, value: Any, expected: str
 ) -> None:
     described = json.loads((folder / "config.json").read_text())
     *place, name = field.split(".")
     (described[place[0]] if place else described)[name] = value
     (folder / "config.json").write_text(json.dumps(described))
-    with pytest.raises(CheckpointError, match=told) as raised:
+    with pytest.raises(CheckpointError, match=expected) as raised:
         load_checkpoint(folder)
     assert len(str(raised.value)) < 600
 
@@ -390,7 +394,7 @@ def test_a_configuration_that_lacks_something_is_refused(folder: Path, field: st
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         (lambda tensors: tensors | {"ln_f.bias": torch.full((12,), float("inf"))}, "ln_f.bias holds values that are"),
         (lambda tensors: tensors | {"ln_f.bias": torch.ones(12, dtype=torch.int64)}, "ln_f.bias is torch.int64"),
@@ -401,11 +405,11 @@ def test_a_configuration_that_lacks_something_is_refused(folder: Path, field: st
     ],
 )
 def test_weights_that_do_not_fit_their_configuration_are_refused(
-    folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]], told: str
+    folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]], expected: str
 ) -> None:
     save_file(change(load_file(folder / "model.safetensors")), folder / "model.safetensors.new")
     (folder / "model.safetensors.new").replace(folder / "model.safetensors")
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=expected):
         load_checkpoint(folder)
 
 

@@ -150,8 +150,8 @@ def test_only_a_lower_loss_takes_the_alias_unless_forced(store: Store, client: M
     forced = register_model(runs[3], store, "m", force=True)
     assert (forced.is_champion, champion(client)) == (True, "4")
     assert "because of --force, although its validation loss, 3.0000, is not lower" in forced.messages[-1]
-    crowned_again = register_model(runs[2], store, "m")
-    assert (crowned_again.is_new, crowned_again.is_champion, champion(client)) == (False, True, "3")
+    champion_again = register_model(runs[2], store, "m")
+    assert (champion_again.is_new, champion_again.is_champion, champion(client)) == (False, True, "3")
 
 
 def test_a_champion_of_another_corpus_is_not_comparable(store: Store, client: MlflowClient, corpus: Corpus) -> None:
@@ -184,7 +184,7 @@ def test_the_example_prompt_is_of_characters_that_the_model_knows(store: Store, 
     assert register_model(add_run(store, quiet, 2.0), store, "m").example_prompt == "ba be co"
 
 
-def test_what_cannot_be_registered_is_told_and_leaves_nothing(
+def test_what_cannot_be_registered_is_reported_and_leaves_nothing(
     store: Store, client: MlflowClient, corpus: Corpus
 ) -> None:
     with pytest.raises(TrackingError, match="it holds no sweep yet; train one with `sweep quick`"):
@@ -224,7 +224,7 @@ def test_what_cannot_be_registered_is_told_and_leaves_nothing(
     assert client.search_registered_models() == []
 
 
-def test_a_sweep_that_is_still_running_is_told(store: Store, client: MlflowClient, corpus: Corpus) -> None:
+def test_a_sweep_that_is_still_running_is_reported(store: Store, client: MlflowClient, corpus: Corpus) -> None:
     sweep = add_sweep(store, corpus, {2: [2.0]})
     client.update_run(sweep, status="RUNNING")
     assert "sweep mine is still running: this is the best so far" in register_model("mine", store, "m").messages

@@ -109,7 +109,7 @@ def test_a_pretrained_model_stands_beside_the_sweep(trained: Trained, tmp_path: 
     assert "is no evaluated pre-trained model" in refused.output
 
 
-def test_what_cannot_be_reported_is_told(trained: Trained, tmp_path: Path) -> None:
+def test_what_cannot_be_reported_is_reported(trained: Trained, tmp_path: Path) -> None:
     missing = run("report", "grid", "--tracking-uri", trained.uri, "--output", tmp_path)
     assert missing.exit_code == 1
     assert "no sweep 'grid' in experiment 'gpt-experiments'" in missing.output

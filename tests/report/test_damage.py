@@ -250,11 +250,11 @@ def test_deleted_trials_are_missing_and_said_to_be_deleted(whole: Whole) -> None
     results = read_sweep(Store(whole.uri))
     lost = results.trials[results.trials["outcome"] == "missing"]
     assert list(lost["reason"]) == [f"its run {whole.runs['n_embed=16', s]} is deleted" for s in (1337, 1338)]
-    told = register_model("whole", Store(whole.uri), "m").messages
-    assert any(f"seed 1337 has no result (its run {whole.runs[BEST]} is deleted)" in sentence for sentence in told)
+    messages = register_model("whole", Store(whole.uri), "m").messages
+    assert any(f"seed 1337 has no result (its run {whole.runs[BEST]} is deleted)" in sentence for sentence in messages)
 
 
-def test_what_names_a_deleted_sweep_or_another_run_is_told(whole: Whole, tmp_path: Path) -> None:
+def test_what_names_a_deleted_sweep_or_another_run_is_reported(whole: Whole, tmp_path: Path) -> None:
     store = ("--tracking-uri", whole.uri)
     elsewhere = run("report", whole.parent, *store, "--experiment", names.DEFAULT_EXPERIMENT + "x")
     assert "there is nothing to report: no experiment" in elsewhere.output

@@ -290,7 +290,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("text", "message"), MISTAKES, ids=[message[:60] for _, message in MISTAKES])
-def test_every_mistake_is_told_with_file_line_and_field(tmp_path: Path, text: str | bytes, message: str) -> None:
+def test_every_mistake_is_reported_with_file_line_and_field(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as reported:
         load(tmp_path, text)
     assert str(reported.value).startswith(str(tmp_path))
@@ -374,7 +374,7 @@ def test_no_value_is_too_odd_for_a_short_answer(name: str, value: object) -> Non
     assert len(str(refused.value)) < 200
 
 
-def test_names_and_paths_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+def test_names_and_paths_that_lead_nowhere_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"did you mean one-at-a-time\? choose from grid, one-at-a-time, quick"):
         load_definition("one-at-time")
     with pytest.raises(ConfigError, match=r"absent\.yaml cannot be read \(No such file"):

@@ -123,7 +123,7 @@ def test_the_estimate_counts_what_grows() -> None:
     assert bytes_per_replica(Trial(shape=Shape(), training=TrainingSetup(batch_size=64)), 65) > 1.9 * baseline
 
 
-def test_the_dearest_groups_come_first_and_a_search_that_learns_gives_one_variants_seeds(
+def test_the_longest_groups_come_first_and_a_search_that_learns_gives_one_variants_seeds(
     tmp_path: Path, corpus: Corpus
 ) -> None:
     levels = {"n_layer": (1, 2), "dropout": (0.0, 0.1, 0.3)}

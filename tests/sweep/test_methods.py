@@ -135,7 +135,7 @@ def test_optuna_says_nothing_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_tpe_is_told_the_value_of_what_was_begun_before() -> None:
+def test_tpe_is_reported_the_value_of_what_was_begun_before() -> None:
     begun = make_variant(n_head=1, n_layer=1, dropout=0.0)
     method = make_method(definition("tpe", trials=4), History(variants=(begun,)))
     assert method.planned == 3

@@ -72,7 +72,7 @@ print(usable_cores())
     assert answer.stdout.strip() == "1"
 
 
-def test_a_bound_on_cores_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bound_on_cores_that_is_no_number_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "many")
     with pytest.raises(ConfigError, match="LOKY_MAX_CPU_COUNT must be a whole number of cores, but is 'many'"):
         usable_cores()

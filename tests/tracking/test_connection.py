@@ -181,7 +181,7 @@ def test_nothing_is_left_beside_a_fresh_store_and_nothing_is_printed(
     assert list(temporary.iterdir()) == []
 
 
-def test_the_lock_excludes_and_who_waits_for_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_excludes_and_who_waits_for_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpt_experiments.tracking.connection._SECONDS_FOR_THE_LOCK", (0.1, 30))
     uri, notices, order = f"sqlite:///{tmp_path}/mlflow.db", [], []
     with FileLock(tmp_path / "mlflow.db.lock") as held:

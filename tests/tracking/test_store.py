@@ -1,4 +1,4 @@
-"""A real SQLite store: runs written, found again, closed honestly."""
+"""A real SQLite store: runs written, found again, closed as what they are."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ def refusing_server() -> Iterator[str]:
         server.shutdown()
 
 
-def test_stores_that_cannot_serve_are_told_at_once(tmp_path: Path, refusing_server: str) -> None:
+def test_stores_that_cannot_serve_are_reported_at_once(tmp_path: Path, refusing_server: str) -> None:
     with pytest.raises(TrackingError, match=r"no tracking server answers at http://127\.0\.0\.1:9"):
         Store("http://127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"the tracking store http://127.* failed"):
@@ -313,13 +313,13 @@ def test_stores_that_cannot_serve_are_told_at_once(tmp_path: Path, refusing_serv
         Store("gibberish://x")
 
 
-def test_a_deleted_experiment_is_told_with_the_way_back(store: Store, client: MlflowClient) -> None:
+def test_a_deleted_experiment_is_reported_with_the_way_back(store: Store, client: MlflowClient) -> None:
     client.delete_experiment(store.experiment.experiment_id)
     with pytest.raises(TrackingError, match=r"`mlflow experiments restore -x \d+`, with MLFLOW_TRACKING_URI naming"):
         Store(store.uri)
 
 
-def test_models_that_are_not_there_are_told(store: Store, store_uri: str, tmp_path: Path) -> None:
+def test_models_that_are_not_there_are_reported(store: Store, store_uri: str, tmp_path: Path) -> None:
     recorder = store.start_run(kind="trial", run_name="x", params={})
     for location in ("0" * 32, recorder.run_id, "models:/nothing/1", "models:/nothing@champion"):
         with pytest.raises(TrackingError, match="cannot be read from"):

@@ -61,7 +61,7 @@ def test_without_a_capturer_every_step_is_taken_as_it_is() -> None:
     assert taken(None, 5) == 5
 
 
-def test_a_capture_that_fails_is_told_once_and_no_step_is_lost() -> None:
+def test_a_capture_that_fails_is_reported_once_and_no_step_is_lost() -> None:
     capturer = Recording(RuntimeError("operation not permitted when stream is capturing\nCompile with ..."))
     with pytest.warns(
         RuntimeWarning, match=r"CUDA graph \(operation not permitted when stream is capturing\)"
@@ -95,7 +95,7 @@ def ended_after(cause: Exception) -> Exception:
         return error
 
 
-def test_the_error_that_broke_the_capture_is_told_rather_than_that_it_is_broken() -> None:
+def test_the_error_that_broke_the_capture_is_reported_rather_than_that_it_is_broken() -> None:
     cause = torch.AcceleratorError("CUDA error: operation not permitted when stream is capturing\nSearch for ...")
     with pytest.warns(CaptureWarning, match=r"graph \(CUDA error: operation not permitted when stream is capturing\)"):
         assert taken(Recording(ended_after(cause)), 5) == 5

@@ -112,7 +112,7 @@ def test_a_process_makes_its_device_the_current_one(monkeypatch: pytest.MonkeyPa
     assert chosen == [torch.device("cuda:1")]
 
 
-def test_cuda_that_does_not_start_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_that_does_not_start_is_reported_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver counts devices that PyTorch, built for a newer one, cannot use."""
 
     def init() -> None:
@@ -171,7 +171,7 @@ def test_without_the_drivers_program_the_whole_card_is_reckoned_with(
     [("cuda", "bfloat16", False, True), ("cuda", "bfloat16", True, False), ("cuda", "float32", False, False),
      ("cpu", "bfloat16", False, False)],
 )  # fmt: skip
-def test_bfloat16_on_a_card_without_units_for_it_is_told(
+def test_bfloat16_on_a_card_without_units_for_it_is_reported(
     name: str, precision: str, has_units: bool, warns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)

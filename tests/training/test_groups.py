@@ -169,7 +169,7 @@ def test_bfloat16_trains_a_group_to_nearly_the_same_losses(corpus: Corpus) -> No
         assert all(p.dtype == torch.float32 for p in b.model.parameters())
 
 
-def test_the_losses_told_are_those_of_the_models_returned_and_times_are_shared(corpus: Corpus) -> None:
+def test_the_losses_reported_are_those_of_the_models_returned_and_times_are_shared(corpus: Corpus) -> None:
     results, _ = run([trial(1), trial(2, 0.1)], corpus)
     train_seconds = set()
     for result in results:
