@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from gpt_experiments import names
-from gpt_experiments.config import Budget, Variant, setup_at_budget
+from gpt_experiments.config import BUDGETED, Budget, Variant, setup_at_budget
 from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.parameters import (
     PARAMETERS,
@@ -88,6 +88,11 @@ class SweepDefinition:
             if name not in LEVELED:
                 raise ConfigError(f"levels can be given for {', '.join(LEVELED)}, but got {shown(name)}")
             check_levels(name, levels, self.rules)
+            if name in BUDGETED and self.budget != "steps":
+                raise ConfigError(
+                    f"{name} has levels, but with budget={self.budget} the budget sets it for each variant; choose "
+                    "budget=steps, or leave those levels out"
+                )
         self._check_combinations()
         self._check_size()
 

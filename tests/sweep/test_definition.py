@@ -102,6 +102,15 @@ def test_every_name_survives_being_stored(tmp_path_factory: pytest.TempPathFacto
     assert read.description == name.strip()
 
 
+@pytest.mark.parametrize("name", ["steps", "eval_interval", "warmup_steps"])
+def test_what_the_budget_sets_has_no_levels_of_its_own(name: str) -> None:
+    """Two of them may become the same trial once the budget has rounded them."""
+    levels = {name: (1, 2), "block_size": (128, 256)}
+    assert SweepDefinition(name="a", method="grid", levels=levels).levels == levels
+    with pytest.raises(ConfigError, match=f"{name} has levels, but with budget=tokens the budget sets it"):
+        SweepDefinition(name="a", method="grid", levels=levels, budget="tokens")
+
+
 def test_the_baselines_own_level_counts_once(tmp_path: Path) -> None:
     text = "name: a\nmethod: one-at-a-time\nlevels: {n_head: [1, 4], dropout: [0.1, 0.3]}\n"
     assert load(tmp_path, text).one_at_a_time() == [Variant(), make_variant(n_head=1), make_variant(dropout=0.3)]
