@@ -11,13 +11,12 @@ import pytest
 
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.corpus.sources import load_corpus
+from gpt_experiments.quiet import let_threads_sleep
+
+let_threads_sleep()  # before the first test loads PyTorch, since tests run beside one another
 
 _SYLLABLES = tuple("ba be co da el fa gr ho in ke lo ma ne os pe qu ra st ta ul ve wy xa yo ze".split())
 _SPEAKERS = ("First Miller", "ANSELM", "KEZIA", "JOVAN", "Brick Layer")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "network: needs a package index that pip can reach")
 
 
 def generated_text(n_chars: int, seed: int = 0) -> str:
