@@ -27,6 +27,7 @@ MOST_TOKENS: Final = 2**24  # in a batch
 MOST_EVALUATIONS: Final = 10_000  # in a trial
 
 _DECLARATION: Final = "parameter"
+_FROM_0_BELOW_1: Final = (lambda value: 0 <= value < 1, "must be at least 0 and below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +176,7 @@ class Shape:
     n_embed: int = _whole(64, 1, 16_384, "Width of the model; divisible by n_head.")
     dropout: float = _number(
         0.1,
-        lambda value: 0 <= value < 1,
-        "must be at least 0 and below 1",
+        *_FROM_0_BELOW_1,
         "try 0.1",
         "Probability that a value is dropped while training.",
         may_differ=True,
@@ -242,15 +242,13 @@ class TrainingSetup:
     )
     beta1: float = _number(
         0.9,
-        lambda value: 0 <= value < 1,
-        "must be at least 0 and below 1",
+        *_FROM_0_BELOW_1,
         "the default is 0.9",
         "AdamW's first beta.",
     )
     beta2: float = _number(
         0.999,
-        lambda value: 0 <= value < 1,
-        "must be at least 0 and below 1",
+        *_FROM_0_BELOW_1,
         "the default is 0.999",
         "AdamW's second beta.",
     )
