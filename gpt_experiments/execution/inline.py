@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+import torch
+
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.files import WriteHere
-from gpt_experiments.execution.group_training import BrokenDeviceError, Trainer, failure, train_jobs
-from gpt_experiments.execution.protocol import Event, Hardware, Job, JobFailed, Notice, Trained
-from gpt_experiments.execution.worker import warnings_as_notices
+from gpt_experiments.execution.group_training import BrokenDeviceError, Trainer, failure
+from gpt_experiments.execution.protocol import Event, Hardware, Job, JobFailed, Notice
+from gpt_experiments.execution.worker import train_in_steps, warnings_as_notices
 from gpt_experiments.scratch import scratch_folder
-from gpt_experiments.training import TrainingResult, prepare_process, release_memory, resolve_device, train_group
+from gpt_experiments.training import prepare_process, release_memory, resolve_device, train_group
 
 
 class InlineExecutor:
@@ -22,7 +26,8 @@ class InlineExecutor:
     """
 
     def __init__(self, corpus: Corpus, hardware: Hardware, trainer: Trainer = train_group) -> None:
-        self.hardware = hardware
+        threads = hardware.threads * hardware.workers
+        self.hardware = dataclasses.replace(hardware, workers=1, threads=threads, writers=0)
         self._corpus, self._trainer = corpus, trainer
         self._device = resolve_device(hardware.device)
         self._resources = contextlib.ExitStack()
@@ -32,7 +37,9 @@ class InlineExecutor:
         self._broken: JobFailed | None = None
         self._stopped: set[str] = set()
         self._noticed: set[str] = set()
-        prepare_process(self._device, hardware.threads)
+        self._resources.callback(torch.set_num_threads, torch.get_num_threads())
+        self._resources.callback(torch.set_deterministic_debug_mode, torch.get_deterministic_debug_mode())
+        prepare_process(self._device, threads)
 
     @property
     def has_room(self) -> bool:
@@ -49,7 +56,9 @@ class InlineExecutor:
         self._stopped.add(key)
 
     def events(self, timeout: float) -> list[tuple[str, Event]]:
-        """Return at least one event if something trains, however long that takes; `timeout` is ignored."""
+        """Return at least one event if something trains, however long that takes; else wait for `timeout` seconds."""
+        if self._training is None and not self._happened:
+            time.sleep(timeout)
         while self._training is not None and not self._happened:
             try:
                 next(self._training)
@@ -66,16 +75,12 @@ class InlineExecutor:
     def _train(self, jobs: Sequence[Job]) -> Iterator[None]:
         """Pauses after every event."""
         writer = WriteHere(self._corpus, self._folder, self._note)
-        steps = train_jobs(jobs, self._corpus, self._device, self._trainer, self._stopped.__contains__)
+        must_stop = self._stopped.__contains__
+        steps = train_in_steps(jobs, self._corpus, self._device, self._trainer, must_stop, writer, self._note)
         while True:
             try:
                 with warnings_as_notices(jobs[0].key, self._note):
-                    job, step = next(steps)
-                    if isinstance(step, TrainingResult):
-                        self._note(job.key, Trained(best_val_loss=step.summary.best_val_loss))
-                        writer.write(job, step)
-                    else:
-                        self._note(job.key, step)
+                    next(steps)
             except StopIteration:
                 break
             except BrokenDeviceError as error:

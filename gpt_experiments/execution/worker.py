@@ -200,18 +200,32 @@ def train_and_write(
     writer: FileWriter,
     send: Send,
 ) -> None:
-    """Train the jobs together, send events (of progress a few a second), and hand results to the writer."""
+    """Train the jobs together, send their events, of progress a few a second, and hand results to the writer."""
+    for _ in train_in_steps(jobs, corpus, device, trainer, must_stop, writer, send):
+        pass
+
+
+def train_in_steps(
+    jobs: Sequence[Job],
+    corpus: Corpus,
+    device: torch.device,
+    trainer: Trainer,
+    must_stop: Callable[[str], bool],
+    writer: FileWriter,
+    send: Send,
+) -> Iterator[None]:
+    """Do as `train_and_write`, but pause after every step of the training."""
     sent_at: dict[str, float] = {}
     for job, step in train_jobs(jobs, corpus, device, trainer, must_stop):
+        now = time.monotonic()
         if isinstance(step, TrainingResult):
             send(job.key, Trained(best_val_loss=step.summary.best_val_loss))
             writer.write(job, step)
-            continue
-        now = time.monotonic()
-        if isinstance(step, Progress) and now - sent_at.get(job.key, 0.0) <= _SECONDS_BETWEEN_PROGRESS:
-            continue
-        send(job.key, step)
-        sent_at[job.key] = now
+        elif not isinstance(step, Progress) or now - sent_at.get(job.key, 0.0) > _SECONDS_BETWEEN_PROGRESS:
+            send(job.key, step)
+            sent_at[job.key] = now
+        del step  # a result is freed as soon as it is handed over
+        yield
 
 
 def _make_writer(corpus: Corpus, setup: WorkerSetup, send: Send) -> FileWriter:

@@ -251,7 +251,7 @@ class Coordinator:
             case JobDone():
                 self._done.append((running, event))
             case JobStopped(step=step):
-                _write(running, partial(running.recorder.kill, f"stopped at step {step:,}because of its losses"))
+                _write(running, partial(running.recorder.kill, f"stopped at step {step:,} by the sweep's method"))
                 del self._running[cell]
                 self._end(running.ended(Outcome.STOPPED))
                 source.ended(running.planned, None)

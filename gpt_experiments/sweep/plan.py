@@ -69,9 +69,7 @@ class Schedule:
         history: History | None = None,
     ) -> None:
         self._definition, self._corpus, self._finished, self._method = definition, corpus, finished, method
-        self._values: dict[
-            Variant, list[float | None]
-        ] = {}  # values of variants under way, one for each seed that ended
+        self._values: dict[Variant, list[float | None]] = {}  # of variants under way, one for each seed that ended
         self._queue: list[PlannedTrial] = []  # trials that are in no group yet
         self._groups: deque[tuple[PlannedTrial, ...]] = deque()
         self._limit: Callable[[Trial], int] = lambda trial: 1

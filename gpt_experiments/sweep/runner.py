@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from gpt_experiments.config import Budget, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError, without_secrets
 from gpt_experiments.execution import make_executor
-from gpt_experiments.execution.protocol import Hardware
+from gpt_experiments.execution.protocol import Executor, Hardware
 from gpt_experiments.kernels import why_not_compiled
 from gpt_experiments.records import PlannedTrial, SweepListener, SweepStart, SweepSummary, TrialRecord
 from gpt_experiments.signals import StopRequest
@@ -174,7 +175,13 @@ class _Session:
     def run(
         self, source: TrialSource, to_train: int, steps: int, replicas: int, budget: Budget = "steps"
     ) -> SweepSummary:
-        started, hardware = time.monotonic(), self.hardware
+        with contextlib.closing(make_executor(self.options.executor, self.corpus, self.hardware)) as executor:
+            return self._run(source, executor, to_train, steps, replicas, budget)
+
+    def _run(
+        self, source: TrialSource, executor: Executor, to_train: int, steps: int, replicas: int, budget: Budget
+    ) -> SweepSummary:
+        started, hardware = time.monotonic(), executor.hardware
         self.listener.sweep_started(
             SweepStart(
                 name=self.sweep or "train",
@@ -207,7 +214,6 @@ class _Session:
             claims=self.claims,
         )
         with self.store.retries.during_sweep(self.listener.notice, context.must_stop):
-            executor = make_executor(self.options.executor, self.corpus, hardware)
             records = Coordinator(context, executor).run(source)
         return SweepSummary(
             name=self.sweep or "train",
