@@ -73,6 +73,8 @@ def find_hardware(options: RunOptions, trials: int) -> Hardware:
     device = resolve_device(options.device)
     devices, cores = devices_of(device), usable_cores()
     wanted = options.workers or (cores if device.type == "cpu" else len(devices))
+    if options.executor == "inline":  # this process alone
+        wanted = 1
     workers = max(1, min(wanted, trials))
     used = devices[:workers]
     name = " and ".join(dict.fromkeys(describe_device(one) for one in used))

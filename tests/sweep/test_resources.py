@@ -139,3 +139,9 @@ def test_groups_fit_the_smallest_of_the_devices_that_are_used(cards: Any) -> Non
     second = find_hardware(RunOptions(device="cuda:1", workers=2), 100)
     assert (second.memory, second.name) == (12 * GIB - GIB // 2, "card of 24 GiB")
     assert places(second, 2) == ["cuda:1", "cuda:1"]
+
+
+def test_one_process_is_planned_for_where_it_trains_in_this_one(cards: Any) -> None:
+    cards(80 * GIB, 80 * GIB)
+    for device in ("cpu", "cuda"):
+        assert find_hardware(RunOptions(device=device, executor="inline", workers=4), 100).workers == 1

@@ -38,7 +38,7 @@ SEARCH = SweepDefinition(
     training=TrainingSetup(steps=2, batch_size=2, eval_interval=2),
     trials=4,
 )
-ON_CPU = RunOptions(device="cpu", workers=1)
+ON_CPU = RunOptions(device="cpu", executor="inline")
 
 
 def train_elsewhere(
@@ -80,7 +80,6 @@ def variants(*changes: dict[str, Any]) -> list[Variant]:
     return [SEARCH.baseline_variant.with_values(change) for change in changes]
 
 
-@pytest.mark.slow
 def test_what_others_finished_inside_the_space_counts_and_what_lies_outside_does_not(
     store_uri: str, corpus: Corpus
 ) -> None:
@@ -118,7 +117,6 @@ def test_run_again_trains_nothing_and_names_the_same_variants_whatever_others_ha
         assert planned_variants(store, again.parent_run_id) == named
 
 
-@pytest.mark.slow
 def test_a_search_whose_levels_changed_goes_on_with_what_is_still_inside(store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     train_elsewhere(store, corpus, SEARCH, *variants({"n_head": 1}, {"n_head": 4}, {"n_layer": 2}, {"dropout": 0.1}))
@@ -136,7 +134,6 @@ def test_a_search_whose_levels_changed_goes_on_with_what_is_still_inside(store_u
     assert {variant.shape.n_layer for variant in named} <= {1, 3}
 
 
-@pytest.mark.slow
 def test_more_seeds_are_trained_of_the_variants_that_there_are(store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     two = dataclasses.replace(SEARCH, trials=2)
@@ -184,7 +181,6 @@ class _Killed(BaseException):
     """Ends a sweep as SIGKILL does: nothing is written any more."""
 
 
-@pytest.mark.slow
 def test_a_report_can_be_made_of_a_search_that_was_killed(store_uri: str, corpus: Corpus) -> None:
     class Killer(Recorder):
         def trial_started(self, planned: PlannedTrial) -> None:
@@ -229,7 +225,6 @@ def test_an_earlier_plan_that_is_damaged_is_no_obstacle(store_uri: str, corpus: 
     assert len(plan(store, again.parent_run_id)) == 4
 
 
-@pytest.mark.slow
 def test_a_finished_run_whose_checkpoint_is_gone_is_trained_again_with_a_notice(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:
@@ -251,7 +246,6 @@ def test_a_finished_run_whose_checkpoint_is_gone_is_trained_again_with_a_notice(
     assert listener.notices == []
 
 
-@pytest.mark.slow
 def test_a_search_whose_checkpoints_are_gone_trains_its_variants_again(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:
@@ -268,7 +262,6 @@ def test_a_search_whose_checkpoints_are_gone_trains_its_variants_again(
     assert [notice for notice in listener.notices if "the checkpoints of 2 finished trials are gone from" in notice]
 
 
-@pytest.mark.slow
 def test_a_single_trial_whose_checkpoint_is_gone_is_trained_again(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:

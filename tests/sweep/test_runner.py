@@ -31,6 +31,7 @@ levels: {levels}
 training: {{steps: 4, batch_size: 4, eval_interval: 2, learning_rate: {learning_rate}}}
 """
 ON_CPU = RunOptions(device="cpu", workers=2)
+INLINE = RunOptions(device="cpu", executor="inline")  # for what does not depend on how trials are run
 
 
 def define(
@@ -93,25 +94,25 @@ def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
 @pytest.mark.slow
 def test_again_trains_nothing_and_extended_trains_what_is_new(tmp_path: Path, store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
-    first = run_sweep(define(tmp_path), corpus, store, ON_CPU, Recorder())
+    first = run_sweep(define(tmp_path), corpus, store, INLINE, Recorder())
 
-    again, listener = run_sweep(define(tmp_path), corpus, store, ON_CPU, Recorder()), Recorder()
+    again, listener = run_sweep(define(tmp_path), corpus, store, INLINE, Recorder()), Recorder()
     assert {trial.outcome for trial in again.trials} == {"reused"}
     assert {trial.run_id for trial in again.trials} == {trial.run_id for trial in first.trials}
     assert again.parent_run_id == first.parent_run_id
 
-    more = run_sweep(define(tmp_path, "{n_head: [1, 4, 8], n_layer: [2]}"), corpus, store, ON_CPU, listener)
+    more = run_sweep(define(tmp_path, "{n_head: [1, 4, 8], n_layer: [2]}"), corpus, store, INLINE, listener)
     assert more.parent_run_id == first.parent_run_id
     assert {t.label for t in listener.trials} == {"n_head=8", "n_layer=2"}
     seeds = define(tmp_path).with_overrides(seeds=2)
-    run_sweep(seeds, corpus, store, ON_CPU, listener := Recorder())
+    run_sweep(seeds, corpus, store, INLINE, listener := Recorder())
     assert [t.trial.seed for t in listener.trials] == [1338] * 3
 
     cells = [run.data.tags[names.CELL] for run in runs(store, "trial")]
     assert len(cells) == len(set(cells)) == 8
     assert len(runs(store, "sweep")) == 1
 
-    forced = run_sweep(define(tmp_path), corpus, store, dataclasses.replace(ON_CPU, force=True), Recorder())
+    forced = run_sweep(define(tmp_path), corpus, store, dataclasses.replace(INLINE, force=True), Recorder())
     assert {trial.outcome for trial in forced.trials} == {"finished"}
 
 
@@ -127,16 +128,16 @@ def test_another_sweep_reuses_a_cell_and_other_training_does_not(
 ) -> None:
     store = Store(store_uri)
     single = Trial(shape=define(tmp_path).baseline, training=define(tmp_path).training)
-    alone = run_single(single, corpus, store, ON_CPU, Recorder())
+    alone = run_single(single, corpus, store, INLINE, Recorder())
     assert alone.trials[0].outcome == "finished"
     assert alone.parent_run_id is None
 
-    sweep = run_sweep(define(tmp_path), corpus, store, ON_CPU, Recorder())
+    sweep = run_sweep(define(tmp_path), corpus, store, INLINE, Recorder())
     outcomes = {trial.planned.label: trial.outcome for trial in sweep.trials}
     assert outcomes == {"baseline": "reused", "n_head=1": "finished", "n_head=4": "finished"}
 
     longer = define(tmp_path).with_overrides(steps=5)
-    other = run_sweep(longer, corpus, store, ON_CPU, Recorder())
+    other = run_sweep(longer, corpus, store, INLINE, Recorder())
     assert {trial.outcome for trial in other.trials} == {"finished"}
     assert other.parent_run_id != sweep.parent_run_id
 
@@ -145,9 +146,9 @@ def test_another_sweep_reuses_a_cell_and_other_training_does_not(
 def test_a_grid_with_more_trials_trains_the_difference(tmp_path: Path, store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     grid = define(tmp_path, "{n_head: [1, 2], n_layer: [1, 2], dropout: [0.0, 0.1]}", method="grid")
-    first = run_sweep(grid.with_overrides(trials=3), corpus, store, ON_CPU, Recorder())
+    first = run_sweep(grid.with_overrides(trials=3), corpus, store, INLINE, Recorder())
     assert [trial.outcome for trial in first.trials] == ["finished"] * 3
-    second = run_sweep(grid.with_overrides(trials=5), corpus, store, ON_CPU, Recorder())
+    second = run_sweep(grid.with_overrides(trials=5), corpus, store, INLINE, Recorder())
     assert sorted(trial.outcome for trial in second.trials) == ["finished"] * 2 + ["reused"] * 3
     cells = [run.data.tags[names.CELL] for run in runs(store, "trial")]
     assert len(cells) == len(set(cells)) == 5
@@ -160,12 +161,12 @@ def test_tpe_asks_for_as_many_as_planned_and_goes_on_where_it_was(
     store = Store(store_uri)
     levels = "{n_head: [1, 2, 4], n_layer: [1, 2], dropout: [0.0, 0.1]}"
     tpe = define(tmp_path / ".", levels + "\ntrials: 3", method="tpe")
-    first = run_sweep(tpe, corpus, store, ON_CPU, Recorder())
+    first = run_sweep(tpe, corpus, store, INLINE, Recorder())
     assert [trial.outcome for trial in first.trials] == ["finished"] * 3
-    again = run_sweep(tpe, corpus, store, ON_CPU, listener := Recorder())
+    again = run_sweep(tpe, corpus, store, INLINE, listener := Recorder())
     assert listener.trials == []
     assert not again.failed
-    more = run_sweep(tpe.with_overrides(trials=5), corpus, store, ON_CPU, listener := Recorder())
+    more = run_sweep(tpe.with_overrides(trials=5), corpus, store, INLINE, listener := Recorder())
     assert len(listener.trials) == 2
     assert not more.failed
     cells = [run.data.tags[names.CELL] for run in runs(store, "trial")]
@@ -179,7 +180,7 @@ def test_diverged_trials_fail_with_the_reason_and_are_tried_again(
     store = Store(store_uri)
     wild = define(tmp_path, learning_rate="1e30")
     for attempt in (1, 2):
-        report = run_sweep(wild, corpus, store, ON_CPU, Recorder())
+        report = run_sweep(wild, corpus, store, INLINE, Recorder())
         assert [trial.outcome for trial in report.trials] == ["failed"] * 3
         found = runs(store, "trial")
         assert len(found) == 3 * attempt
@@ -204,7 +205,7 @@ def test_out_of_time_starts_nothing_more_and_says_so(tmp_path: Path, store_uri: 
     (parent,) = runs(store, "sweep")
     assert parent.info.status == "KILLED"
     assert "out of time" in parent.data.tags[names.FAILURE]
-    rest = run_sweep(define(tmp_path), corpus, store, ON_CPU, Recorder())
+    rest = run_sweep(define(tmp_path), corpus, store, INLINE, Recorder())
     assert len(rest.trials) == 3
     assert not rest.timed_out
 
@@ -212,7 +213,7 @@ def test_out_of_time_starts_nothing_more_and_says_so(tmp_path: Path, store_uri: 
 def test_what_cannot_work_is_refused_before_any_run_is_opened(tmp_path: Path, store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     with pytest.raises(CorpusError, match="block_size=9000 is too long"):
-        run_sweep(define(tmp_path, "{block_size: [8, 9000]}"), corpus, store, ON_CPU, Recorder())
+        run_sweep(define(tmp_path, "{block_size: [8, 9000]}"), corpus, store, INLINE, Recorder())
     with pytest.raises(ConfigError, match="device 'cuda:77' is not available"):
         run_sweep(define(tmp_path), corpus, store, RunOptions(device="cuda:77"), Recorder())
     assert runs(store, "sweep") == []
@@ -236,8 +237,8 @@ def test_a_dry_run_plans_and_estimates_and_writes_nothing(tmp_path: Path, corpus
 @pytest.mark.slow
 def test_a_dry_run_knows_what_is_done(tmp_path: Path, store_uri: str, corpus: Corpus) -> None:
     single = Trial(shape=define(tmp_path).baseline, training=define(tmp_path).training)
-    run_single(single, corpus, Store(store_uri), ON_CPU, Recorder())
-    plan = dry_run(define(tmp_path), corpus, ON_CPU, store_uri, "gpt-experiments")
+    run_single(single, corpus, Store(store_uri), INLINE, Recorder())
+    plan = dry_run(define(tmp_path), corpus, INLINE, store_uri, "gpt-experiments")
     assert {row.planned.label for row in plan.rows if row.seconds is None} == {"baseline"}
 
 
