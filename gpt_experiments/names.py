@@ -25,6 +25,10 @@ HARDWARE: Final = "gpt.hardware"
 CORPUS: Final = "gpt.corpus"
 CORPUS_DIGEST: Final = "gpt.corpus_digest"  # SHA-256 of the text, whole; a dataset input holds only 36 characters
 VERSIONS: Final = "gpt.versions"
+THREADS: Final = "gpt.threads"  # CPU threads that the trial trained with
+REPLICAS: Final = "gpt.replicas"  # how many trials trained together as one model
+KERNELS: Final = "gpt.kernels"  # whether the kernels for the CPU were used, `on` or `off`
+UNCOMMITTED: Final = "gpt.uncommitted"  # SHA-256 of what the code differs in from its commit
 
 # Tags of a registered version, beside variant, cell and corpus
 RUN: Final = "gpt.run"
