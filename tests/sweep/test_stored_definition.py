@@ -48,7 +48,7 @@ dropouts = (
     | st.floats(1e-9, 0.4).map(lambda low: Range(low=low, high=2 * low, log=True))
 )
 layers = st.lists(st.integers(1, 50), min_size=1, max_size=4, unique=True).map(tuple) | st.tuples(
-    st.integers(1, 9), st.integers(10, 99), st.none() | st.integers(1, 5)
+    st.integers(1, 9), st.integers(14, 99), st.none() | st.integers(1, 5)
 ).map(lambda given: Range(low=given[0], high=given[1], step=given[2]))
 
 
