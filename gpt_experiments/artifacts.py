@@ -68,21 +68,21 @@ def write_model_files(
     and the scores of every head. A corpus that lacks a character of those texts is shown on the beginning of its own
     validation split instead.
 
-    Returns the scores as series over heads, layer by layer, named as `entropy_by_head`.
+    Returns the scores as series over heads, layer by layer, named as `heads/entropy`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / names.SAMPLE_FILE).write_text(sample_text(model, corpus.tokenizer, seed=seed), encoding="utf-8")
     rows = [{"characters_seen": seen, "val_loss": loss} for seen, loss in enumerate(val.by_position, start=1)]
     _write_csv(rows, folder / names.POSITIONS_FILE)
     measured = head_scores(model, corpus)
-    for subfolder, text in _shown_texts(corpus).items():
+    for subfolder, text in shown_texts(corpus).items():
         shown = folder / names.ATTENTION_FOLDER / subfolder
         write_attention(model, corpus.tokenizer, text, label, shown)
         write_explorer(model, corpus.tokenizer, text, label, shown, scores=measured)
     return _write_head_scores(measured, label, folder)
 
 
-def _shown_texts(corpus: Corpus) -> dict[str, str]:
+def shown_texts(corpus: Corpus) -> dict[str, str]:
     """The texts on which attention is shown, by the subfolder that each goes to."""
     studied = {"": STUDY_TEXT, names.SPEAKER_FOLDER: SPEAKER_TEXT}
     known = {where: text for where, text in studied.items() if set(text) <= set(corpus.tokenizer.vocabulary)}
@@ -94,7 +94,7 @@ def _write_head_scores(measured: HeadScores, label: str, folder: Path) -> dict[s
     _write_csv(rows, folder / names.HEADS_FILE)
     maps = {name: tensor.numpy() for name, tensor in measured.scores.items()}
     save_png(head_score_maps(maps, title=f"{label}: what each head does"), folder / names.HEAD_MAPS_FILE)
-    return {f"{name}{names.BY_HEAD}": values.flatten().tolist() for name, values in maps.items()}
+    return {f"{names.HEADS_SECTION}{name}": values.flatten().tolist() for name, values in maps.items()}
 
 
 def _write_csv(rows: Sequence[Mapping[str, object]], path: Path) -> None:

@@ -57,17 +57,23 @@ TRAIN_SECONDS: Final = "train_seconds"
 EVAL_SECONDS: Final = "eval_seconds"
 TOKENS_PER_SECOND: Final = "tokens_per_second"
 
-# Metrics over heads, layer by layer, named as `entropy_by_head`; some scores are multiples of chance
+# Metrics over heads, layer by layer, named as `heads/entropy`, and until 0.1.0 as `entropy_by_head`; MLflow shows the
+# metrics of a section together. Some scores are multiples of chance.
 HEAD_SCORES: Final = ("previous_position", "first_position", "entropy", "same_word", "same_character", "induction")
 MULTIPLES_OF_CHANCE: Final = ("same_character", "induction")
-BY_HEAD: Final = "_by_head"
+HEADS_SECTION: Final = "heads/"
+
+# Metrics of the worker that trains, as MLflow's page of system metrics expects them
+SYSTEM_SECTION: Final = "system/"
+
+# Images over steps
+ATTENTION_IMAGE: Final = "attention"
 
 # Files of a trial
 LOSS_CURVE_FILE: Final = "loss_curve.png"
 SAMPLE_FILE: Final = "sample.txt"
 POSITIONS_FILE: Final = "loss_by_position.csv"
 CHECKPOINT_FOLDER: Final = "checkpoint"
-MODEL_FOLDER: Final = "model"  # the checkpoint again, as what MLflow loads and serves; only of a registered run
 ATTENTION_FOLDER: Final = "attention"
 SPEAKER_FOLDER: Final = "king_henry"  # in ATTENTION_FOLDER: the same files for another text
 HEADS_FILE: Final = f"{ATTENTION_FOLDER}/heads.csv"
@@ -80,3 +86,4 @@ DEFINITION_FILE: Final = "sweep.yaml"
 PLAN_FILE: Final = "trials.json"
 REPORT_FOLDER: Final = "report"
 REPORT_PAGE: Final = f"{REPORT_FOLDER}/report.html"
+TABLES_FOLDER: Final = "tables"  # some tables of the report, as files that MLflow shows as tables

@@ -84,7 +84,7 @@ def time_ours(trial: Trial, corpus: Corpus, device: torch.device) -> float:
 TIMERS: Final[dict[Way, Timer]] = {"plain": time_plain, "ours": time_ours}
 
 
-def time_events(events: Iterable[Progress | Evaluation], warm_up: int) -> float:
+def time_events(events: Iterable[object], warm_up: int) -> float:
     """Seconds of a step, from the progress that training reports after `warm_up` steps."""
     begun: tuple[int, float] | None = None
     ended = (0, 0.0)

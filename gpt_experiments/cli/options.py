@@ -47,6 +47,14 @@ def device_option(command: _Command) -> _Command:
     )(command)
 
 
+def attention_over_training_option(command: _Command) -> _Command:
+    return click.option(
+        "--attention-over-training/--no-attention-over-training",
+        default=True,
+        help="Show in MLflow where the heads look at each evaluation, or not.  [default: show]",
+    )(command)
+
+
 def quiet_option(command: _Command) -> _Command:
     return click.option("--quiet", "-q", is_flag=True, help="Print only failures and the result.")(command)
 

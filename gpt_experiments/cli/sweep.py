@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from gpt_experiments import names
-from gpt_experiments.cli.options import data_option, device_option, open_corpus, quiet_option, tracking_options
+from gpt_experiments.cli.options import (
+    attention_over_training_option,
+    data_option,
+    device_option,
+    open_corpus,
+    quiet_option,
+    tracking_options,
+)
 from gpt_experiments.execution import EXECUTORS
 
 if TYPE_CHECKING:
@@ -53,6 +60,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of the time; train nothing.")
 @click.option("--force", is_flag=True, help="Train every trial, also those that have a finished run.")
 @click.option("--take-over", is_flag=True, help="Go on with a sweep that another machine began and left unfinished.")
+@attention_over_training_option
 @device_option
 @data_option
 @tracking_options
@@ -70,6 +78,7 @@ def sweep(
     dry_run: bool,
     force: bool,
     take_over: bool,
+    attention_over_training: bool,
     device: str,
     data: str | None,
     tracking_uri: str | None,
@@ -97,6 +106,7 @@ def sweep(
         replicas=replicas,
         take_over=take_over,
         executor=executor,
+        attention_over_training=attention_over_training,
     )
     corpus = open_corpus(data, quiet=quiet)
     if dry_run:

@@ -10,6 +10,7 @@ import click
 
 from gpt_experiments import names
 from gpt_experiments.cli.options import (
+    attention_over_training_option,
     data_option,
     device_option,
     open_corpus,
@@ -26,6 +27,7 @@ from gpt_experiments.parameters import SHAPE, TRAINING
 @click.option("--seed", default=names.DEFAULT_SEED, show_default=True, help="Seed of weights, batches and dropout.")
 @parameter_options(*TRAINING)
 @click.option("--force", is_flag=True, help="Train even if this trial has a finished run.")
+@attention_over_training_option
 @device_option
 @data_option
 @tracking_options
@@ -33,6 +35,7 @@ from gpt_experiments.parameters import SHAPE, TRAINING
 def train(
     seed: int,
     force: bool,
+    attention_over_training: bool,
     device: str,
     data: str | None,
     tracking_uri: str | None,
@@ -53,7 +56,7 @@ def train(
     from gpt_experiments.sweep.runner import run_single
     from gpt_experiments.tracking import Store
 
-    options = RunOptions(device=device, force=force)
+    options = RunOptions(device=device, force=force, attention_over_training=attention_over_training)
     corpus = open_corpus(data, quiet=quiet)
     store = Store(tracking_uri, experiment)
     what_next = partial(next_commands, store=store, tracking_uri=tracking_uri)

@@ -10,9 +10,12 @@ import torch
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import DeviceMemoryError, DivergedError, ExperimentError, first_line
-from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice
+from gpt_experiments.execution.attention_pictures import AttentionPictures
+from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice, Picture
 from gpt_experiments.training import (
+    Attention,
     Evaluation,
+    Look,
     Progress,
     Stop,
     Stopped,
@@ -33,7 +36,7 @@ class BrokenDeviceError(Exception):
     """The process can no longer use its device and should end; each of its jobs has failed with an event."""
 
 
-Step = Progress | Evaluation | Notice | TrainingResult | JobStopped | JobFailed
+Step = Progress | Evaluation | Picture | Notice | TrainingResult | JobStopped | JobFailed
 
 
 def train_jobs(
@@ -91,18 +94,23 @@ def _train_part(
     trainer: Trainer,
     seen: _SeenSteps,
     must_stop: Callable[[str], bool],
-) -> Generator[tuple[Job, Progress | Evaluation], None, list[TrainingResult | Stopped | DivergedError]]:
-    """Yield the trainer's new events with their jobs; returns what the trainer returns."""
+) -> Generator[tuple[Job, Progress | Evaluation | Picture], None, list[TrainingResult | Stopped | DivergedError]]:
+    """Yield the trainer's new events with their jobs, and pictures; returns what the trainer returns."""
     training = trainer([job.trial for job in part], corpus, device)
-    request: Stop | None = None
+    pictures = AttentionPictures(part, corpus)
+    request: Stop | Look | None = None
     while True:
         try:
             index, event = training.send(request)
         except StopIteration as end:
             return list(end.value)
-        if seen.is_new(part[index], event):
-            yield part[index], event
-        request = Stop(index=index) if must_stop(part[index].key) else None
+        job, look = part[index], None
+        if isinstance(event, Attention):
+            yield job, pictures.draw(job, event)
+        elif seen.is_new(job, event):
+            yield job, event
+            look = pictures.request(index, job, event)
+        request = Stop(index=index) if must_stop(job.key) else look
 
 
 def _step(outcome: TrainingResult | Stopped | DivergedError) -> TrainingResult | JobStopped | JobFailed:

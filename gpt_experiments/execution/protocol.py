@@ -8,17 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gpt_experiments.config import Trial
 from gpt_experiments.training.events import Evaluation, Progress, TrainingSummary
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A trial to train; every event about it carries `key`, the trial's cell."""
+    """A trial to train; every event about it carries `key`, the trial's cell.
+
+    Attributes:
+        watches_attention: whether pictures of its attention are made while it trains.
+    """
 
     key: str
     trial: Trial
     label: str
+    watches_attention: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,22 @@ class TrialFiles(Protocol):
     def folder(self) -> AbstractContextManager[Path]:
         """A local folder with the files, which exists only inside the block."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """The attention of all heads after `step` optimisation steps, drawn: (height, width, 3)."""
+
+    step: int
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What the trial's worker uses, by the names of metrics, after `step` optimisation steps."""
+
+    step: int
+    values: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +112,7 @@ class Notice:
     text: str
 
 
-Event = Progress | Evaluation | Trained | JobDone | JobStopped | JobFailed | Notice
+Event = Progress | Evaluation | Picture | Usage | Trained | JobDone | JobStopped | JobFailed | Notice
 
 
 class Executor(Protocol):

@@ -20,7 +20,8 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.files import FileWriter, Send, WriteHere, WriterPool
 from gpt_experiments.execution.group_training import BrokenDeviceError, Trainer, failure, train_jobs
 from gpt_experiments.execution.processes import serve_parent
-from gpt_experiments.execution.protocol import Job, Notice, Trained
+from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice, Trained, Usage
+from gpt_experiments.execution.usage import UsageMeter
 from gpt_experiments.kernels import KernelWarning, switch_kernels
 from gpt_experiments.training import (
     CaptureWarning,
@@ -216,14 +217,31 @@ def train_in_steps(
 ) -> Iterator[None]:
     """Do as `train_and_write`, but pause after every step of the training."""
     sent_at: dict[str, float] = {}
+    meter, steps = UsageMeter(device), dict.fromkeys((job.key for job in jobs), 0)  # of the trials that still train
+    measured: dict[str, int] = {}  # the step of each trial at the latest measurement
+
+    def send_usage() -> None:
+        values = meter.sample(len(jobs))
+        for key, step in steps.items():
+            send(key, Usage(step=step, values=values))
+        measured.update(steps)
+
     for job, step in train_jobs(jobs, corpus, device, trainer, must_stop):
         now = time.monotonic()
+        if isinstance(step, Progress):
+            steps[job.key] = step.step
+            if meter.is_due():
+                send_usage()
         if isinstance(step, TrainingResult):
+            if measured.get(job.key) != steps[job.key]:
+                send_usage()
             send(job.key, Trained(best_val_loss=step.summary.best_val_loss))
             writer.write(job, step)
         elif not isinstance(step, Progress) or now - sent_at.get(job.key, 0.0) > _SECONDS_BETWEEN_PROGRESS:
             send(job.key, step)
             sent_at[job.key] = now
+        if isinstance(step, TrainingResult | JobStopped | JobFailed):
+            del steps[job.key]
         del step  # a result is freed as soon as it is handed over
         yield
 

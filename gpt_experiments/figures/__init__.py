@@ -4,6 +4,7 @@ from gpt_experiments.figures.costs import cost_scatter
 from gpt_experiments.figures.curves import loss_curve
 from gpt_experiments.figures.factorial import interactions, main_effects, share_bars
 from gpt_experiments.figures.head_maps import head_score_maps
+from gpt_experiments.figures.head_mosaic import head_mosaic
 from gpt_experiments.figures.heatmaps import attention_heads, attention_mean
 from gpt_experiments.figures.levels import level_curves, position_curves
 from gpt_experiments.figures.style import save_png, save_svg
@@ -14,6 +15,7 @@ __all__ = [
     "attention_mean",
     "cost_scatter",
     "effect_plot",
+    "head_mosaic",
     "head_score_maps",
     "interactions",
     "level_curves",

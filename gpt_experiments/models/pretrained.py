@@ -71,14 +71,18 @@ def evaluate_pretrained(
         save_checkpoint(checkpoint, folder / names.CHECKPOINT_FOLDER)
         recorder.log_artifacts(folder)
         n_params = model.config.n_params
-        recorder.log_metrics(
-            {
+        recorder.log_model(
+            store.experiment.experiment_id,
+            name=name,
+            params=params,
+            tags=tags,
+            metrics={
                 names.FINAL_TRAIN_LOSS: train_loss,
                 names.FINAL_VAL_LOSS: val.mean,
                 names.BEST_VAL_LOSS: val.mean,
                 names.N_PARAMS: n_params,
                 names.EVAL_SECONDS: seconds,
-            }
+            },
         )
         recorder.log_series(scores_by_head)
         sample = (folder / names.SAMPLE_FILE).read_text(encoding="utf-8")

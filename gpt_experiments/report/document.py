@@ -54,6 +54,11 @@ class Table:
     data: pd.DataFrame | None = None
     left: Sequence[str] = ()
 
+    @property
+    def values(self) -> pd.DataFrame:
+        """What the file holds."""
+        return self.shown if self.data is None else self.data
+
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:

@@ -22,6 +22,8 @@ from gpt_experiments.tracking.runs import get_run
 
 _FEWEST_FOR_IMPORTANCES = 10  # trials; a forest of fewer is meaningless
 _LEAST_SPREAD = 1e-9  # nats per character; equal losses have no variance to explain
+_SHOWN_BY_MLFLOW = ("summary", "effects", "beliefs")  # on the page of the sweep's run
+_DIGITS = 5  # after the decimal point, there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,13 @@ def write_report(
     write_files(document, folder)
     recorder = RunRecorder(store.client, results.run_id, store.uri)
     recorder.log_artifacts(folder, names.REPORT_FOLDER)
+    recorder.log_tables(
+        {
+            f"{names.TABLES_FOLDER}/{table.name}.json": table.values.round(_DIGITS)
+            for table in document.tables()
+            if table.name in _SHOWN_BY_MLFLOW
+        }
+    )
     recorder.describe(conclusions(document, results))
     return ReportFiles(folder=folder, lead=tuple(document.lead), left_out=tuple(document.left_out))
 
@@ -86,7 +95,7 @@ def write_files(document: Document, folder: Path) -> None:
         picture.figure.set_layout_engine("none")  # the layout is done; drawing again would repeat it
         save_svg(picture.figure, folder / f"{picture.name}.svg")
     for table in document.tables():
-        (table.shown if table.data is None else table.data).to_csv(folder / f"{table.name}.csv", index=False)
+        table.values.to_csv(folder / f"{table.name}.csv", index=False)
     (folder / "report.html").write_text(render_html(document, folder), encoding="utf-8")
     (folder / "report.md").write_text(render_markdown(document), encoding="utf-8")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
+from gpt_experiments import names
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import RunDeletedError, TrackingError
 from gpt_experiments.execution.protocol import (
@@ -21,7 +22,9 @@ from gpt_experiments.execution.protocol import (
     JobFailed,
     JobStopped,
     Notice,
+    Picture,
     Trained,
+    Usage,
 )
 from gpt_experiments.records import Outcome, PlannedTrial, SweepListener, TrialRecord
 from gpt_experiments.tracking import Claims, Others, RunRecorder, Store, schema
@@ -58,6 +61,7 @@ class RunContext:
 
     Attributes:
         parent_run_id, sweep: the sweep's run and name; None for a trial on its own.
+        watches_attention: whether pictures of each trial's attention are made while it trains.
         claims: keep this process and others from training the same cells; None lets it train whatever it is given.
         must_stop: whether to end now, including running trials.
         may_start: whether a further trial may begin.
@@ -70,6 +74,7 @@ class RunContext:
     may_start: Callable[[], bool]
     parent_run_id: str | None = None
     sweep: str | None = None
+    watches_attention: bool = True
     claims: Claims | None = None
 
 
@@ -92,7 +97,7 @@ class Coordinator:
     def __init__(self, context: RunContext, executor: Executor) -> None:
         self._context, self._executor = context, executor
         self._running: dict[str, _Running] = {}  # by cell
-        self._done: deque[tuple[_Running, JobDone]] = deque()  # trained and their files written, but not yet logged
+        self._waiting: deque[tuple[_Running, Picture | JobDone]] = deque()  # came from workers, but not yet logged
         self._elsewhere: list[PlannedTrial] = []  # trials that other processes train
         self._look_at = 0.0  # when to look at them again
         self._known_processes: set[str] = set()  # those that have been named to the listener
@@ -109,8 +114,8 @@ class Coordinator:
             self._fill(source)
             while self._goes_on():
                 self._turn(source)
-            while self._done:
-                self._finish(*self._done.popleft())
+            while self._waiting:
+                self._log(*self._waiting.popleft())
             if self._running:
                 self._context.listener.notice("stopping: running trials are cancelled; finished ones are kept")
         except Exception:
@@ -134,15 +139,15 @@ class Coordinator:
         return bool(self._running) or (is_left and self._context.may_start())
 
     def _turn(self, source: TrialSource) -> None:
-        """Take what the workers sent, give them more to do, and only then log one trial that is done.
+        """Take what the workers sent, give them more to do, and only then log one trial that is done, or one picture.
 
         Logging one takes tens of milliseconds; no worker and no accelerator should wait for it.
         """
-        for cell, event in self._executor.events(0.0 if self._done else _SECONDS_BETWEEN_LOOKS):
+        for cell, event in self._executor.events(0.0 if self._waiting else _SECONDS_BETWEEN_LOOKS):
             self._take(cell, event, source)
         self._fill(source)
-        if self._done:
-            self._finish(*self._done.popleft())
+        if self._waiting:
+            self._log(*self._waiting.popleft())
 
     def _fill(self, source: TrialSource) -> None:
         """Answer trials from the store and start groups of others, as long as there is room and time."""
@@ -217,18 +222,26 @@ class Coordinator:
             self._context.listener.trial_started(planned)
 
     def _job(self, planned: PlannedTrial) -> Job:
-        return Job(key=planned.cell, trial=planned.trial, label=planned.label)
+        watches = self._context.watches_attention
+        return Job(key=planned.cell, trial=planned.trial, label=planned.label, watches_attention=watches)
 
     def _open_run(self, planned: PlannedTrial) -> RunRecorder:
-        context, hardware = self._context, self._executor.hardware
+        context = self._context
         return context.store.start_run(
             kind="trial",
             run_name=planned.name,
             sweep=context.sweep,
             parent_run_id=context.parent_run_id,
-            params=schema.trial_params(planned.trial, device=hardware.device, vocab_size=context.corpus.vocab_size),
-            tags=schema.trial_tags(planned, context.corpus, hardware=hardware.name),
+            params=self._params(planned),
+            tags=self._tags(planned),
         )
+
+    def _params(self, planned: PlannedTrial) -> dict[str, object]:
+        device, vocab_size = self._executor.hardware.device, self._context.corpus.vocab_size
+        return schema.trial_params(planned.trial, device=device, vocab_size=vocab_size)
+
+    def _tags(self, planned: PlannedTrial) -> dict[str, str]:
+        return schema.trial_tags(planned, self._context.corpus, hardware=self._executor.hardware.name)
 
     def _take(self, cell: str, event: Event, source: TrialSource) -> None:
         listener = self._context.listener
@@ -244,12 +257,14 @@ class Coordinator:
                 listener.trial_evaluated(running.planned, event)
                 if not source.evaluated(running.planned, event):
                     self._executor.stop(cell)
+            case Usage(step=step, values=values):
+                running.recorder.log_metrics(values, step)
             case Trained(best_val_loss=best_val_loss):
                 # Now, so that an adaptive method knows it before it suggests what trains next.
                 source.ended(running.planned, best_val_loss)
                 running.is_trained = True
-            case JobDone():
-                self._done.append((running, event))
+            case Picture() | JobDone():
+                self._waiting.append((running, event))
             case JobStopped(step=step):
                 _write(running, partial(running.recorder.kill, f"stopped at step {step:,} by the sweep's method"))
                 del self._running[cell]
@@ -264,19 +279,40 @@ class Coordinator:
                 if not running.is_trained:
                     source.ended(running.planned, None)
 
+    def _log(self, running: _Running, event: Picture | JobDone) -> None:
+        if isinstance(event, Picture):
+            _write(running, partial(running.recorder.log_image, names.ATTENTION_IMAGE, event.image, event.step))
+        else:
+            self._finish(running, event)
+
     def _finish(self, running: _Running, done: JobDone) -> None:
-        _write(running, partial(_log_results, running, done))
+        _write(running, partial(self._log_results, running, done))
         del self._running[running.planned.cell]
         if running.lost is not None:
             self._end(running.ended(Outcome.FAILED, reason=running.lost))
         else:
             self._end(running.ended(Outcome.FINISHED, summary=done.summary))
 
+    def _log_results(self, running: _Running, done: JobDone) -> None:
+        """Write all results of a trained trial, and finish its run."""
+        recorder, planned = running.recorder, running.planned
+        with done.files.folder() as folder:
+            recorder.log_artifacts(folder)
+        recorder.log_model(
+            self._context.store.experiment.experiment_id,
+            name=planned.name,
+            params=self._params(planned),
+            tags=self._tags(planned),
+            metrics=schema.summary_metrics(done.summary),
+        )
+        recorder.log_series(done.scores_by_head)
+        recorder.finish()
+
     def _log_what_is_trained(self) -> None:
         """Log the results that are waiting, as far as the store accepts them."""
-        while self._done:
+        while self._waiting:
             try:
-                self._finish(*self._done.popleft())
+                self._log(*self._waiting.popleft())
             except TrackingError as error:
                 self._context.listener.notice(f"the result of a trained trial could not be stored: {error}")
 
@@ -302,15 +338,6 @@ def _write(running: _Running, write: Callable[[], None]) -> None:
             write()
         except RunDeletedError as error:
             running.lost = str(error)
-
-
-def _log_results(running: _Running, done: JobDone) -> None:
-    """Write all results of a trained trial, and finish its run."""
-    with done.files.folder() as folder:
-        running.recorder.log_artifacts(folder)
-    running.recorder.log_metrics(schema.summary_metrics(done.summary))
-    running.recorder.log_series(done.scores_by_head)
-    running.recorder.finish()
 
 
 def deadline(seconds: float | None) -> Callable[[], bool]:

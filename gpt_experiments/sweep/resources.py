@@ -33,6 +33,7 @@ class RunOptions:
         replicas: trials that train as one batched model, at most; None takes as many as fit on an accelerator, and one
             on a CPU.
         executor: what runs the trials: `local`, processes of this machine, or `inline`, this process.
+        attention_over_training: whether pictures of each trial's attention are made while it trains.
         take_over: go on with a sweep that is marked as running by a process of another host, assumed to be dead.
 
     Raises:
@@ -46,6 +47,7 @@ class RunOptions:
     replicas: int | None = None
     take_over: bool = False
     executor: str = "local"
+    attention_over_training: bool = True
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:

@@ -211,6 +211,7 @@ class _Session:
             may_start=may_start,
             parent_run_id=self.parent_run_id,
             sweep=self.sweep,
+            watches_attention=self.options.attention_over_training,
             claims=self.claims,
         )
         with self.store.retries.during_sweep(self.listener.notice, context.must_stop):

@@ -16,7 +16,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.utils import mlflow_tags
 from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.rest_utils import http_request
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES",
     "MLFLOW_HTTP_REQUEST_TIMEOUT",
+    "MLFLOW_LOGGED_ARTIFACTS",
     "MLFLOW_PARENT_RUN_ID",
     "MLFLOW_RUN_NOTE",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT",

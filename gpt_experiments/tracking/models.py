@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import mlflow
 from mlflow import MlflowClient
@@ -15,12 +18,14 @@ from gpt_experiments.tracking.failures import as_tracking_error, first_line, is_
 from gpt_experiments.tracking.mlflow_internals import get_artifact_repository
 from gpt_experiments.tracking.retry import RetryPolicy
 
+_LOGGED_MODEL: Final = re.compile("models:/m-[0-9a-f]{32}")
+
 
 def model_folder(location: str, tracking_uri: str | None, *, into: Path, retries: RetryPolicy | None = None) -> Path:
-    """A local folder that holds the checkpoint of a run, or the files of a registered model.
+    """A local folder that holds the checkpoint of a run or of a logged model, or the files of a registered model.
 
     Args:
-        location: a run id, or `models:/NAME/VERSION`, or `models:/NAME@ALIAS`.
+        location: a run id, or `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `models:/m-ID`.
         into: an existing folder, below which it is put.
         retries: how long, and with what notices, to wait for a store that is busy or away.
 
@@ -33,7 +38,9 @@ def model_folder(location: str, tracking_uri: str | None, *, into: Path, retries
     file = database_file(uri)
     if file is not None and not file.exists():
         raise TrackingError(f"no tracking store at {file}; give --tracking-uri, or run where the store is")
-    download = _download_model if location.startswith("models:/") else _download_checkpoint
+    download: Callable[[str, str, Path], str] = _download_checkpoint
+    if location.startswith("models:/"):
+        download = _download_of_logged_model if _LOGGED_MODEL.fullmatch(location) else _download_model
     try:
         return Path(retries.call(download, location, uri, into))
     except (MlflowException, OSError) as error:
@@ -48,6 +55,12 @@ def model_folder(location: str, tracking_uri: str | None, *, into: Path, retries
 def _download_model(location: str, uri: str, into: Path) -> str:
     with as_default_store(uri):
         return mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(into), tracking_uri=uri)
+
+
+def _download_of_logged_model(location: str, uri: str, into: Path) -> str:
+    """Download the checkpoint of the run that the model was logged from; the model itself has files if registered."""
+    run_id = MlflowClient(tracking_uri=uri).get_logged_model(location.removeprefix("models:/")).source_run_id
+    return _download_checkpoint(str(run_id), uri, into)
 
 
 def _download_checkpoint(run_id: str, uri: str, into: Path) -> str:

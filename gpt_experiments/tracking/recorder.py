@@ -10,20 +10,23 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
+import numpy as np
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from numpy.typing import NDArray
 
 from gpt_experiments import names
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import without_secrets
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking.failures import as_tracking_errors
-from gpt_experiments.tracking.mlflow_internals import MLFLOW_RUN_NOTE
+from gpt_experiments.tracking.logged_models import DATASET_DIGEST_LENGTH, log_model
+from gpt_experiments.tracking.mlflow_internals import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 from gpt_experiments.training.events import Evaluation
 
 _SECONDS_BETWEEN_WRITES: Final = 5.0  # one write costs about 9 ms whatever it holds
 _METRICS_AT_ONCE: Final = 1000  # MLflow's limit
-_DIGEST_LENGTH: Final = 36  # MLflow's limit on a dataset's digest
 _TAG_LENGTH: Final = 5000  # the least that any of MLflow's stores allows
 
 
@@ -64,7 +67,7 @@ class RunRecorder:
         profile = {"characters": len(corpus.text), "vocab_size": corpus.vocab_size, "sha256": corpus.digest}
         dataset = Dataset(
             name=corpus.name,
-            digest=corpus.digest[:_DIGEST_LENGTH],
+            digest=corpus.digest[:DATASET_DIGEST_LENGTH],
             source_type="local",
             source=json.dumps({"uri": corpus.source}),
             profile=json.dumps(profile),
@@ -95,6 +98,11 @@ class RunRecorder:
         self._client.log_artifacts(self.run_id, str(folder), below)
 
     @_translated
+    def log_image(self, key: str, image: NDArray[np.uint8], step: int) -> None:
+        """Log a picture (height, width, 3); MLflow shows those of one key with a slider over their steps."""
+        self._client.log_image(self.run_id, image, key=key, step=step, synchronous=True)
+
+    @_translated
     def describe(self, markdown: str) -> None:
         """Set the description, which MLflow shows first of the run."""
         self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, markdown[:_TAG_LENGTH])
@@ -104,13 +112,39 @@ class RunRecorder:
         self._client.log_text(self.run_id, text, artifact)
 
     @_translated
+    def log_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Write the tables as files that MLflow shows as tables, in place of earlier ones of the same names.
+
+        MLflow's own `log_table` would add the rows to those of an earlier table.
+        """
+        tag = self._client.get_run(self.run_id).data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]")
+        listed = [entry for entry in json.loads(tag) if entry["path"] not in tables]
+        for path, table in tables.items():
+            self._client.log_text(self.run_id, table.to_json(orient="split", index=False), path)
+            listed.append({"path": path, "type": "table"})
+        self._client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps(listed))
+
+    @_translated
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self._client.log_batch(self.run_id, tags=[RunTag(name, value[:_TAG_LENGTH]) for name, value in tags.items()])
 
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Metrics without steps; written by the next `flush`, or as the run ends."""
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Metrics of one step, or without steps; written by the next `flush`, or as the run ends."""
         now = int(time.time() * 1000)
-        self._buffer += [Metric(name, value, now, 0) for name, value in metrics.items()]
+        self._buffer += [Metric(name, value, now, step) for name, value in metrics.items()]
+
+    @_translated
+    def log_model(
+        self,
+        experiment_id: str,
+        *,
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        metrics: Mapping[str, float],
+    ) -> None:
+        """Make the run's checkpoint a logged model, and write the metrics for both. See `logged_models.log_model`."""
+        log_model(self._client, experiment_id, self.run_id, name=name, params=params, tags=tags, metrics=metrics)
 
     def log_series(self, series: Mapping[str, Sequence[float]]) -> None:
         """Metrics whose steps count values from 1; a value that is not finite leaves a gap. Written as metrics are."""

@@ -12,8 +12,9 @@ from mlflow.entities.model_registry import ModelVersion
 from gpt_experiments import names
 from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.scratch import scratch_folder
-from gpt_experiments.tracking.connection import require_name
+from gpt_experiments.tracking.connection import as_default_store, require_name
 from gpt_experiments.tracking.failures import as_tracking_errors
+from gpt_experiments.tracking.logged_models import log_model, logged_model_of
 from gpt_experiments.tracking.model_package import write_model_package
 from gpt_experiments.tracking.retry import RetryPolicy, retrying_client
 from gpt_experiments.tracking.schema import ModelRun
@@ -72,7 +73,7 @@ class ModelRegistry:
         return None
 
     def add(self, run: ModelRun, checkpoint: Path, *, card: str, example_prompt: str) -> RegisteredVersion:
-        """A new version with the run's checkpoint, which the run then holds as an MLflow model too."""
+        """A new version of the run's logged model, which then has the files that MLflow loads and serves."""
         tags = {
             names.RUN: run.run_id,
             names.VARIANT: run.label,
@@ -82,20 +83,34 @@ class ModelRegistry:
             names.CORPUS_DIGEST: run.corpus_digest,
             names.SCORE: repr(run.val_loss),
         }
-        with as_tracking_errors(self.uri), scratch_folder() as temporary:
-            folder = temporary / names.MODEL_FOLDER
+        with as_tracking_errors(self.uri), as_default_store(self.uri), scratch_folder() as temporary:
+            model_id = logged_model_of(self._client, run.run_id) or self._log_model(run)
+            folder = temporary / "model"
             write_model_package(checkpoint, example_prompt, folder)
-            self._client.log_artifacts(run.run_id, str(folder), names.MODEL_FOLDER)
+            self._client.log_model_artifacts(model_id, str(folder))
             if not self._client.search_registered_models(f"name = '{self.name}'"):
                 self._client.create_registered_model(self.name, description=_ABOUT)
             version = self._client.create_model_version(
                 self.name,
-                source=f"runs:/{run.run_id}/{names.MODEL_FOLDER}",
+                source=f"models:/{model_id}",
                 run_id=run.run_id,
+                model_id=model_id,
                 tags={name: value for name, value in tags.items() if value is not None},
                 description=card[:_DESCRIPTION_LENGTH],
             )
         return _read_version(version)
+
+    def _log_model(self, run: ModelRun) -> str:
+        """A logged model for a run of version 0.1.0, which has none."""
+        return log_model(
+            self._client,
+            self._client.get_run(run.run_id).info.experiment_id,
+            run.run_id,
+            name=run.label,
+            params=run.params,
+            tags={names.CORPUS: run.corpus, names.CORPUS_DIGEST: run.corpus_digest, names.VARIANT: run.label},
+            metrics={},
+        )
 
     def set_champion(self, version: RegisteredVersion) -> None:
         """Give the version the alias `champion`, taking it from the one that has it."""

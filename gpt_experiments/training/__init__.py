@@ -15,13 +15,15 @@ from gpt_experiments.training.device import (
     set_cublas_workspace,
 )
 from gpt_experiments.training.evaluation import SplitLoss, evaluate
-from gpt_experiments.training.events import Evaluation, Progress, Stop, Stopped, TrainingSummary
+from gpt_experiments.training.events import Attention, Evaluation, Look, Progress, Stop, Stopped, TrainingSummary
 from gpt_experiments.training.loop import Training, TrainingResult, group_key, train, train_group
 from gpt_experiments.training.timing import time_group, time_trial
 
 __all__ = [
+    "Attention",
     "CaptureWarning",
     "Evaluation",
+    "Look",
     "Progress",
     "SpeedWarning",
     "SplitLoss",

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,26 @@ class Stop:
     """A request of the caller: end the trial of that index early. It takes no further part."""
 
     index: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A request of the caller in answer to an Evaluation: send the Attention of the trial of that index.
+
+    Attributes:
+        tokens: (T,), what its heads attend to, at most the variant's block_size.
+    """
+
+    index: int
+    tokens: NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """Where a trial's heads look after `step` optimisation steps: weights (n_layer, n_head, T, T), [.., query, key]."""
+
+    step: int
+    weights: NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from gpt_experiments.parameters import PARAMETERS
 from gpt_experiments.training.cuda_graph import GraphCapturer
 from gpt_experiments.training.device import warn_of_slow_precision
 from gpt_experiments.training.evaluation import SplitLoss
-from gpt_experiments.training.events import Evaluation, Progress, Stop, Stopped, TrainingSummary
+from gpt_experiments.training.events import Attention, Evaluation, Look, Progress, Stop, Stopped, TrainingSummary
 from gpt_experiments.training.learners import Learner, ReplicaLearner, SoloLearner
 
 _STEPS_BETWEEN_CHECKS = {"cpu": 1, "mps": 50, "cuda": 50}  # reading the loss lets an accelerator's queue run dry
@@ -59,7 +59,10 @@ class TrainingResult:
     summary: TrainingSummary
 
 
-Training = Generator[tuple[int, Progress | Evaluation], Stop | None, list["TrainingResult | Stopped | DivergedError"]]
+Request = Stop | Look | None
+Training = Generator[
+    tuple[int, Progress | Evaluation | Attention], Request, list["TrainingResult | Stopped | DivergedError"]
+]
 """Trials that train together: events with the index of their trial; takes requests; returns how each trial ended."""
 
 
@@ -81,6 +84,7 @@ def train(trial: Trial, corpus: Corpus, device: torch.device) -> Generator[Progr
         except StopIteration as end:
             (ended,) = end.value
             break
+        assert not isinstance(event, Attention)  # it was not asked for
         yield event
     if isinstance(ended, DivergedError):
         raise ended
@@ -94,7 +98,8 @@ def train_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -
     Each trial has the initial weights and the batches that it has alone, so without dropout it trains to the same
     losses within float error; dropout draws other masks in another group. A trial whose loss is no longer finite yields
     no more events, and the list that the generator returns holds its error; the others go on unchanged. The same holds
-    for a trial that is asked to stop: `send` the generator a Stop in answer to any event. For the rest see `train`.
+    for a trial that is asked to stop: `send` the generator a Stop in answer to any event. In answer to an Evaluation it
+    also takes a Look, and yields an Attention; that changes nothing for the training. For the rest see `train`.
 
     Raises:
         ConfigError: no trials, or trials that cannot train together.
@@ -121,9 +126,19 @@ def train_group(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -
         with group.evaluating.running():
             found = learner.evaluate()
         group.end_diverged(step, [train_loss + val.mean for train_loss, val in found])
+        models: list[GPT] = []
         for index in filter(group.goes_on, group.going):
-            group.handle((yield index, group.evaluated(index, step, *found[index])), step)
+            request = yield index, group.evaluated(index, step, *found[index])
+            if isinstance(request, Look):
+                models = models or learner.models()
+                request = yield index, _attention(models[index], request, step)
+            group.handle(request, step)
     return group.results(learner.models())
+
+
+def _attention(model: GPT, look: Look, step: int) -> Attention:
+    tokens = torch.from_numpy(look.tokens).to(model.device)
+    return Attention(step=step, weights=model.attention_maps(tokens).float().cpu().numpy())
 
 
 def make_learner(trials: Sequence[Trial], corpus: Corpus, device: torch.device) -> Learner:
@@ -151,9 +166,9 @@ class _Group:
     def goes_on(self, index: int) -> bool:
         return index not in self._ended_early
 
-    def handle(self, request: Stop | None, step: int) -> None:
-        """Handle the caller's request; a trial that has had its last evaluation can no longer be stopped."""
-        if request is None:
+    def handle(self, request: Request, step: int) -> None:
+        """Stop a trial if the caller asks for it; one that has had its last evaluation can no longer be stopped."""
+        if not isinstance(request, Stop):
             return
         evaluations = self._evaluations[request.index]
         if not evaluations or evaluations[-1].step < self._trials[request.index].training.steps:
