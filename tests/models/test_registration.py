@@ -83,8 +83,10 @@ def test_a_sweep_that_was_really_trained_is_read_as_its_runner_wrote_it(
     losses = {trial.run_id: trial.summary.final_val_loss for trial in report.trials}
     assert done.version.run_id in losses
     assert done.version.val_loss == min(loss for loss in losses.values() if loss is not None)
-    files = {file.path for file in client.list_artifacts(done.version.run_id, names.MODEL_FOLDER)}
-    assert {"model/MLmodel", "model/artifacts", "model/code", "model/requirements.txt"} <= files
+    (output,) = client.get_run(done.version.run_id).outputs.model_outputs
+    assert client.get_model_version("m", "1").source == f"models:/{output.model_id}"
+    files = {file.path for file in client.list_logged_model_artifacts(output.model_id)}
+    assert {"MLmodel", "artifacts", "code", "requirements.txt"} <= files
 
 
 def test_a_sweep_is_found_by_name_and_by_run_id(store: Store, corpus: Corpus) -> None:

@@ -63,7 +63,13 @@ def add_run(
         eval_seconds=1.0,
         tokens_per_second=1.0,
     )
-    recorder.log_metrics(schema.summary_metrics(summary))
+    recorder.log_model(
+        store.experiment.experiment_id,
+        name="x",
+        params=params,
+        tags=tags,
+        metrics=schema.summary_metrics(summary),
+    )
     recorder.finish()
     return recorder.run_id
 

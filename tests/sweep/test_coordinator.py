@@ -64,7 +64,7 @@ def test_a_trial_that_its_method_stops_ends_early_without_a_result_and_the_sweep
     assert stopped.info.status == "KILLED"
     assert stopped.data.tags[names.FAILURE] == "stopped at step 2 by the sweep's method"
     assert [metric.step for metric in client.get_metric_history(ended[4].run_id, names.VAL_LOSS)] == [0, 2]
-    assert client.list_artifacts(ended[4].run_id) == []
+    assert [file.path for file in client.list_artifacts(ended[4].run_id)] == ["images"]
     assert updates[4] is None
     assert updates[1] == ended[1].summary.best_val_loss
     assert {run.info.status for run in store.search(f"tags.`{names.KIND}` = 'trial'")} == {"FINISHED", "KILLED"}

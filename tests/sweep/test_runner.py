@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,12 @@ def runs(store: Store, kind: str) -> list[Run]:
     return client.search_runs([store.experiment.experiment_id], f"tags.`{names.KIND}` = '{kind}'")
 
 
+def pictured_steps(client: MlflowClient, run_id: str) -> list[int]:
+    """The steps of the pictures of attention that MLflow shows with a slider."""
+    files = [file.path for file in client.list_artifacts(run_id, "images") if file.path.endswith(".png")]
+    return sorted(int(re.split("[%+]", path)[2]) for path in files)
+
+
 def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:
@@ -78,10 +85,14 @@ def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
         assert [m.step for m in client.get_metric_history(run.info.run_id, names.VAL_LOSS)] == [0, 2, 4]
         assert run.data.metrics[names.N_PARAMS] == trial.n_params
         heads = trial.trial.shape.n_head * trial.trial.shape.n_layer
-        by_head = client.get_metric_history(run.info.run_id, "entropy_by_head")
+        by_head = client.get_metric_history(run.info.run_id, "heads/entropy")
         assert [m.step for m in by_head] == list(range(1, heads + 1))
         files = {f.path for f in client.list_artifacts(run.info.run_id)}
-        assert files == {"loss_curve.png", "loss_by_position.csv", "sample.txt", "attention", "checkpoint"}
+        assert files == {"loss_curve.png", "loss_by_position.csv", "sample.txt", "attention", "checkpoint", "images"}
+        assert pictured_steps(client, run.info.run_id) == [0, 2, 4]
+        (usage,) = client.get_metric_history(run.info.run_id, "system/worker_memory_usage_megabytes")
+        assert usage.step == 4
+        assert usage.value > 10
         drawn = {f.path for f in client.list_artifacts(run.info.run_id, "attention")}
         assert drawn >= {"attention/layer_1.png", "attention/mean.png", "attention/explorer.html"}
         sample = Path(client.download_artifacts(run.info.run_id, "sample.txt")).read_text()

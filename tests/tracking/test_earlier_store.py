@@ -24,6 +24,7 @@ from gpt_experiments.tracking import Store
 from tests.support.listeners import Recorder
 
 ARCHIVE = Path(__file__).parents[1] / "support" / "store-0.1.0.tar.xz"
+BY_HEAD = "_by_head"  # what the metrics over heads ended in
 PARENT = "278fba682f56459b9fab7fd530227542"
 
 
@@ -39,10 +40,10 @@ def test_the_names_in_a_store_of_version_0_1_are_still_read(earlier: Path) -> No
     with closing(sqlite3.connect(earlier / "mlflow.db")) as database:
         tags = {tag for (tag,) in database.execute("SELECT key FROM tags")}
         metrics = {metric for (metric,) in database.execute("SELECT key FROM latest_metrics")}
-    series = {metric for metric in metrics if metric.endswith(names.BY_HEAD)}
+    series = {metric for metric in metrics if metric.endswith(BY_HEAD)}
     assert {tag for tag in tags if tag.startswith("gpt.")} <= known
     assert metrics - series <= known
-    assert {metric.removesuffix(names.BY_HEAD) for metric in series} <= set(names.HEAD_SCORES)
+    assert {metric.removesuffix(BY_HEAD) for metric in series} <= set(names.HEAD_SCORES)
 
 
 def test_a_store_of_version_0_1_answers_every_trial(earlier: Path) -> None:
@@ -63,3 +64,5 @@ def test_a_store_of_version_0_1_is_reported_on_and_registered_from(earlier: Path
     done = register_model("tiny", store, "m")
     assert done.is_champion
     assert done.left_out == ()
+    (output,) = store.client.get_run(done.version.run_id).outputs.model_outputs  # made for the registration
+    assert store.client.get_logged_model(output.model_id).tags[names.CORPUS_DIGEST] == done.version.corpus_digest

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import psutil
 import pytest
 from mlflow import MlflowClient
@@ -25,6 +26,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.parameters import SHAPE, Shape
 from gpt_experiments.tracking import Store, model_folder, provenance, schema
+from gpt_experiments.tracking.connection import as_default_store
 from gpt_experiments.tracking.provenance import is_dead
 from gpt_experiments.training import Evaluation, TrainingSummary
 
@@ -82,7 +84,7 @@ def test_a_run_holds_what_was_written(store: Store, client: MlflowClient, corpus
     (folder / "attention" / "layer_1.png").write_bytes(b"png")
     recorder.log_artifacts(folder)
     recorder.log_metrics(dataclasses.asdict(SUMMARY))
-    recorder.log_series({"entropy_by_head": [0.5, float("nan"), *[0.25] * 1200]})  # more than MLflow takes at once
+    recorder.log_series({"heads/entropy": [0.5, float("nan"), *[0.25] * 1200]})  # more than MLflow takes at once
     recorder.finish()
 
     run = client.get_run(recorder.run_id)
@@ -98,7 +100,7 @@ def test_a_run_holds_what_was_written(store: Store, client: MlflowClient, corpus
         assert run.data.metrics[name] == value
     history = client.get_metric_history(recorder.run_id, "val_loss")
     assert [(m.step, m.value) for m in history] == [(0, 5.0), (10, -5.0)]
-    history = client.get_metric_history(recorder.run_id, "entropy_by_head")
+    history = client.get_metric_history(recorder.run_id, "heads/entropy")
     assert [(m.step, m.value) for m in history] == [(1, 0.5), *((step, 0.25) for step in range(3, 1203))]
     dataset = run.inputs.dataset_inputs[0].dataset
     assert dataset.name == "generated"
@@ -344,3 +346,15 @@ def test_a_process_whose_end_nobody_has_asked_for_is_dead() -> None:
         while process.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
         assert is_dead(owner)
+
+
+def test_a_table_replaces_the_one_before_it_and_is_listed_once(store: Store, client: MlflowClient) -> None:
+    recorder = store.start_run(kind="sweep", run_name="x", params={})
+    first, other = pd.DataFrame({"loss": [1.5, 2.5]}), pd.DataFrame({"x": [1]})
+    recorder.log_tables({"tables/a.json": first, "tables/b.json": other})
+    recorder.log_tables({"tables/a.json": pd.DataFrame({"loss": [3.5]})})
+    with as_default_store(store.uri):
+        table = client.load_table(store.experiment.experiment_id, "tables/a.json", run_ids=[recorder.run_id])
+    assert list(table["loss"]) == [3.5]
+    listed = json.loads(client.get_run(recorder.run_id).data.tags["mlflow.loggedArtifacts"])
+    assert listed == [{"path": "tables/b.json", "type": "table"}, {"path": "tables/a.json", "type": "table"}]
