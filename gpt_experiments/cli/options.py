@@ -49,9 +49,7 @@ def device_option(command: _Command) -> _Command:
 
 def attention_over_training_option(command: _Command) -> _Command:
     return click.option(
-        "--attention-over-training/--no-attention-over-training",
-        default=True,
-        help="Show in MLflow where the heads look at each evaluation, or not.  [default: show]",
+        "--no-attention-over-training", is_flag=True, help="Draw no attention at the evaluations during training."
     )(command)
 
 

@@ -78,7 +78,7 @@ def sweep(
     dry_run: bool,
     force: bool,
     take_over: bool,
-    attention_over_training: bool,
+    no_attention_over_training: bool,
     device: str,
     data: str | None,
     tracking_uri: str | None,
@@ -106,7 +106,7 @@ def sweep(
         replicas=replicas,
         take_over=take_over,
         executor=executor,
-        attention_over_training=attention_over_training,
+        attention_over_training=not no_attention_over_training,
     )
     corpus = open_corpus(data, quiet=quiet)
     if dry_run:

@@ -35,7 +35,7 @@ from gpt_experiments.parameters import SHAPE, TRAINING
 def train(
     seed: int,
     force: bool,
-    attention_over_training: bool,
+    no_attention_over_training: bool,
     device: str,
     data: str | None,
     tracking_uri: str | None,
@@ -56,7 +56,7 @@ def train(
     from gpt_experiments.sweep.runner import run_single
     from gpt_experiments.tracking import Store
 
-    options = RunOptions(device=device, force=force, attention_over_training=attention_over_training)
+    options = RunOptions(device=device, force=force, attention_over_training=not no_attention_over_training)
     corpus = open_corpus(data, quiet=quiet)
     store = Store(tracking_uri, experiment)
     what_next = partial(next_commands, store=store, tracking_uri=tracking_uri)

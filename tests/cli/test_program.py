@@ -46,13 +46,13 @@ OPTIONS = {
     "register": "experiment force name tracking_uri",
     "report": "attention experiment output pretrained tracking_uri",
     "sweep": (
-        "budget data device dry_run executor experiment force quiet replicas seeds steps take_over timeout "
-        "tracking_uri trials workers"
+        "budget data device dry_run executor experiment force no_attention_over_training quiet replicas seeds steps "
+        "take_over timeout tracking_uri trials workers"
     ),
     "train": (
         "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
-        "learning_rate min_learning_rate n_embed n_head n_layer precision quiet schedule seed steps tracking_uri "
-        "warmup_steps weight_decay"
+        "learning_rate min_learning_rate n_embed n_head n_layer no_attention_over_training precision quiet "
+        "schedule seed steps tracking_uri warmup_steps weight_decay"
     ),
 }
 
@@ -295,3 +295,20 @@ def test_a_registered_model_is_a_model(checkpoint: Path, store_uri: str) -> None
         result = run("generate", uri, "--tracking-uri", store_uri, "--max-new-tokens", 12)
         assert result.exit_code == 0, result.output
     refused(run("generate", "models:/tiny/2", "--tracking-uri", store_uri), 1, "models:/tiny/2 cannot be read")
+
+
+def test_attention_over_training_is_drawn_or_left_out(text_file: Path, tmp_path: Path, store_uri: str) -> None:
+    small = "steps: 2, eval_interval: 1, batch_size: 2"
+    for name, options, drawn in (("with", [], 3), ("without", ["--no-attention-over-training"], 0)):
+        file = tmp_path / f"{name}.yaml"
+        shape = "n_embed: 8, n_head: 2, n_layer: 1, block_size: 16"
+        file.write_text(
+            f"name: {name}\nmethod: grid\nbaseline: {{{shape}}}\ntraining: {{{small}}}\nlevels: {{n_head: [2]}}\n"
+        )
+        where = ["--data", text_file, "--tracking-uri", store_uri, "--experiment", name]
+        done = run("sweep", file, "--executor", "inline", "--quiet", *options, *where)
+        assert done.exit_code == 0, done.output
+        store = Store(store_uri, name)
+        (trial,) = store.search(f"tags.`{names.KIND}` = 'trial'")
+        images = [file.path for file in store.client.list_artifacts(trial.info.run_id, "images")]
+        assert len([path for path in images if path.endswith(".png")]) == drawn
