@@ -15,7 +15,8 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.training import is_out_of_memory, release_memory, time_group, time_trial
 
 _TIMED_GROUPS: Final = 6
-# Seconds on one CPU core for an attention weight and for a multiply-add; they only put variants in order.
+_LONGEST_TIMED_STEP: Final = 15.0  # seconds on a CPU
+# Seconds on one CPU core for an attention weight and for a multiply-add; within a factor of two of what they take.
 _SECONDS_PER_WEIGHT, _SECONDS_PER_PRODUCT = 2e-9, 7e-11
 
 
@@ -28,7 +29,8 @@ def estimate_seconds(groups: Sequence[Sequence[Trial]], corpus: Corpus, device: 
     """Seconds that each group of trials, trained as one, would take here, one group at a time.
 
     Up to six different groups are timed for a few steps each; of more, six spread evenly over the cost are timed, and
-    the others follow by non-negative least squares from their arithmetic.
+    the others follow by non-negative least squares from their arithmetic. What would take a CPU more than some seconds
+    a step is not timed at all: its arithmetic alone says how long it takes, within a factor of two.
     """
     kinds = [tuple(sorted(trial.variant for trial in group)) for group in groups]  # seeds cost the same
     distinct = dict(zip(kinds, groups, strict=True))
@@ -45,6 +47,10 @@ def estimate_seconds(groups: Sequence[Sequence[Trial]], corpus: Corpus, device: 
 
 
 def _time(group: Sequence[Trial], corpus: Corpus, device: torch.device) -> float:
+    if device.type == "cpu":
+        seconds = sum(rough_cost(trial, corpus.vocab_size) for trial in group)
+        if seconds > _LONGEST_TIMED_STEP * group[0].training.steps:
+            return seconds
     if len(group) == 1 and device.type == "cpu":
         return time_trial(group[0], corpus, device)
     try:
