@@ -88,7 +88,9 @@ def as_text(name: str, value: Value) -> str:
 def check_whole_number(name: str, value: Any, low: int, high: int) -> None:
     """Raise a ConfigError unless `value` is a whole number from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{name} must be a whole number, but got {shown(value)}")
+        is_written_as_float = isinstance(value, float) and value.is_integer() and low <= value <= high
+        remedy = f"; write {int(value)}" if is_written_as_float else ""
+        raise ConfigError(f"{name} must be a whole number, but got {shown(value)}{remedy}")
     if value < low:
         raise ConfigError(f"{name} must be at least {low:,}, but got {shown(value)}")
     if value > high:

@@ -172,6 +172,12 @@ def _choose(sweep: SweepTrials, unreadable: Mapping[str, str]) -> Choice:
         else trial
         for trial in sweep.trials
     ]
+    if unreadable and not any(trial.finished for trial in trials):
+        raise TrackingError(
+            f"sweep {sweep.name!r} has no model to register: of its {len(unreadable)} finished trials, no model can be "
+            "read; put the artifacts back, or run the sweep again, which trains those trials anew. The first problem: "
+            + next(iter(unreadable.values()))
+        )
     try:
         return choose_best(trials)
     except TrackingError as error:

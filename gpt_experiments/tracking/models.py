@@ -17,6 +17,7 @@ from gpt_experiments.tracking.connection import as_default_store, database_file,
 from gpt_experiments.tracking.failures import as_tracking_error, first_line, is_absent
 from gpt_experiments.tracking.mlflow_internals import get_artifact_repository
 from gpt_experiments.tracking.retry import RetryPolicy
+from gpt_experiments.tracking.schema import kind_of
 
 _LOGGED_MODEL: Final = re.compile("models:/m-[0-9a-f]{32}")
 
@@ -66,6 +67,8 @@ def _download_of_logged_model(location: str, uri: str, into: Path) -> str:
 def _download_checkpoint(run_id: str, uri: str, into: Path) -> str:
     """Download without a `runs:/` address, for which MLflow calls every failure a wrong path."""
     run = MlflowClient(tracking_uri=uri).get_run(run_id)
+    if kind_of(run) == "sweep":
+        raise MissingError(f"run {run_id} is a sweep, which has no model; give the run of one of its trials")
     repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
     if not repository.list_artifacts(names.CHECKPOINT_FOLDER):
         raise FileNotFoundError(f"the run has no {names.CHECKPOINT_FOLDER}")

@@ -283,6 +283,12 @@ def test_attention_draws_every_layer_the_mean_and_the_page(checkpoint: Path, tmp
     refused(run("attention", checkpoint, "--text", "barber", "--output", below_a_file), 1, "cannot be read or written")
 
 
+def test_a_sweep_is_no_model(store_uri: str) -> None:
+    parent = Store(store_uri).start_run(kind="sweep", run_name="x", params={})
+    done = run("generate", parent.run_id, "--tracking-uri", store_uri)
+    refused(done, 1, f"run {parent.run_id} is a sweep, which has no model; give the run of one of its trials")
+
+
 def test_a_registered_model_is_a_model(checkpoint: Path, store_uri: str) -> None:
     recorder = Store(store_uri).start_run(kind="trial", run_name="x", params={})
     recorder.log_artifacts(checkpoint)

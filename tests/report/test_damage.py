@@ -239,7 +239,7 @@ def test_register_passes_over_a_model_that_cannot_be_read(whole: Whole) -> None:
     for label, seed in whole.runs:
         if (label, seed) != BEST:
             remove("checkpoint", (label, seed))(whole)
-    with pytest.raises(TrackingError, match="has no model to register: none of the 8 trials is finished"):
+    with pytest.raises(TrackingError, match=r"of its 8 finished trials, no model can be read; put the artifacts back"):
         register_model("whole", Store(whole.uri), "m")
 
 

@@ -170,7 +170,10 @@ MISTAKES = [
     (GOOD.replace("[1, 2]", "[]"), "my.yaml:4: levels.n_head: has no levels"),
     (GOOD.replace("[1, 2]", "4"), r"my.yaml:4: levels.n_head: must be a list of levels, as \[1, 4\], but got 4"),
     (GOOD.replace("[1, 2]", "[1, four]"), "my.yaml:4: levels.n_head: n_head must be a whole number, but got 'four'"),
-    (GOOD.replace("[1, 2]", "[1, 2.0]"), "my.yaml:4: levels.n_head: n_head must be a whole number, but got 2.0"),
+    (
+        GOOD.replace("[1, 2]", "[1, 2.0]"),
+        "my.yaml:4: levels.n_head: n_head must be a whole number, but got 2.0; write 2",
+    ),
     (GOOD.replace("[1, 2]", "[1, 0]"), "my.yaml:4: levels.n_head: n_head must be at least 1, but got 0"),
     (GOOD.replace("[1, 2]", "[true]"), "my.yaml:4: levels.n_head: n_head must be a whole number, but got True"),
     (GOOD.replace("[1, 2]", "[1, 1]"), "my.yaml:4: levels.n_head: level 1 is listed twice"),
