@@ -75,8 +75,22 @@ class StepTimes:
         """How many times as fast ours is, round by round."""
         return Spread.of_ratios(self.seconds["plain"], self.seconds["ours"])
 
+    @property
+    def tokens_per_second(self) -> float:
+        """Of ours, at the median."""
+        return self.tokens / self.step("ours").median
+
+    @property
+    def flops_per_second(self) -> float:
+        """Of ours, at the median."""
+        return self.flops / self.step("ours").median
+
     def step(self, way: Way) -> Spread:
         return Spread.of(self.seconds[way])
+
+    def growth(self, baseline: StepTimes, way: Way) -> float:
+        """The median as a multiple of the baseline's."""
+        return self.step(way).median / baseline.step(way).median
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +110,10 @@ class ScalingTimes:
     def gain(self, count: int) -> Spread:
         """How many times the tokens a second of a single one, round by round."""
         return Spread.of_ratios(self.tokens_per_second[count], self.tokens_per_second[1])
+
+    def relative_cost(self, count: int) -> float:
+        """How many times the time of a single one they take together."""
+        return count / self.gain(count).median
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +167,20 @@ class OrchestrationTimes:
     evaluation: float
 
     @property
-    def files(self) -> float:
+    def parent_of_trial(self) -> float:
+        """CPU time of the parent process for a trial."""
+        return self.parent / self.trials
+
+    @property
+    def training_of_trial(self) -> float:
+        return self.training / self.trials
+
+    @property
+    def evaluation_of_trial(self) -> float:
+        return self.evaluation / self.trials
+
+    @property
+    def files_of_trial(self) -> float:
         """Worker time of a trial apart from training and evaluation: figures, sample, explorer, checkpoint, waiting."""
         return (self.wall * self.workers - self.training - self.evaluation) / self.trials
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.table import Table
 
+from gpt_experiments.bench.results import WAYS
 from gpt_experiments.cli.tables import format_seconds
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _steps(result: BenchResult) -> Table:
         "Training steps, one CPU thread: median ms, least to largest of the rounds", "variant", "plain", "ours", "ratio"
     )
     for times in result.steps:
-        plain, ours = (_spread(times.step(way), unit=1000) for way in ("plain", "ours"))
+        plain, ours = (_spread(times.step(way), unit=1000) for way in WAYS)
         table.add_row(times.label, plain, ours, _spread(times.ratio, sign="×"))
     return table
 
@@ -65,13 +66,12 @@ def _use(result: BenchResult) -> Table:
         "MiB ours",
     )
     for times in result.steps:
-        ours = times.step("ours").median
         table.add_row(
             times.label,
-            f"{times.tokens / ours:,.0f}",
-            f"{times.flops / ours / 1e9:,.0f}",
-            f"{times.flops / ours / result.machine.matrix_flops:.0%}",
-            *(f"{times.memory[way] / 2**20:,.0f}" for way in ("plain", "ours")),
+            f"{times.tokens_per_second:,.0f}",
+            f"{times.flops_per_second / 1e9:,.0f}",
+            f"{times.flops_per_second / result.machine.matrix_flops:.0%}",
+            *(f"{times.memory[way] / 2**20:,.0f}" for way in WAYS),
         )
     return table
 
@@ -79,8 +79,7 @@ def _use(result: BenchResult) -> Table:
 def _growth(steps: Sequence[StepTimes]) -> Table:
     table = _table("How a step's cost grows: multiples of the baseline's", "variant", "plain", "ours")
     for times in steps[1:]:
-        row = (times.step(way).median / steps[0].step(way).median for way in ("plain", "ours"))
-        table.add_row(times.label, *(f"{ratio:.2f}×" for ratio in row))
+        table.add_row(times.label, *(f"{times.growth(steps[0], way):.2f}×" for way in WAYS))
     return table
 
 
@@ -89,7 +88,8 @@ def _scaling(times: ScalingTimes) -> Table:
     table = _table(title[times.what], times.what, "total tokens/s", "speed-up", "relative cost")
     for count in times.tokens_per_second:
         gain = times.gain(count)
-        table.add_row(str(count), _spread(times.rate(count)), _spread(gain, sign="×"), f"{count / gain.median:.2f}×")
+        cost = f"{times.relative_cost(count):.2f}×"
+        table.add_row(str(count), _spread(times.rate(count)), _spread(gain, sign="×"), cost)
     return table
 
 
@@ -117,10 +117,10 @@ def _orchestration(result: BenchResult) -> Table:
         "ms",
     )
     for name, seconds in (
-        ("the parent process: MLflow, Optuna, scheduling", times.parent / times.trials),
-        ("a worker: training", times.training / times.trials),
-        ("a worker: evaluation", times.evaluation / times.trials),
-        ("a worker: files, start-up and waiting", times.files),
+        ("the parent process: MLflow, Optuna, scheduling", times.parent_of_trial),
+        ("a worker: training", times.training_of_trial),
+        ("a worker: evaluation", times.evaluation_of_trial),
+        ("a worker: files, start-up and waiting", times.files_of_trial),
     ):
         table.add_row(name, f"{seconds * 1000:,.0f}")
     return table

@@ -77,7 +77,7 @@ def test_what_a_sweep_does_beside_training_is_what_its_workers_do_not_spend_in_t
 
 def test_what_is_neither_training_nor_evaluation_is_shared_by_all_workers() -> None:
     times = OrchestrationTimes(trials=10, workers=2, wall=20.0, parent=3.0, training=15.0, evaluation=5.0)
-    assert times.files == pytest.approx(2.0)
+    assert times.files_of_trial == pytest.approx(2.0)
 
 
 def test_a_step_is_timed_from_the_progress_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
