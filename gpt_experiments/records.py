@@ -15,8 +15,8 @@ class Outcome(StrEnum):
 
     FINISHED = "finished"
     REUSED = "reused"  # a run that was finished before has its result
-    FAILED = "failed"
     STOPPED = "stopped"  # by the sweep's method, because of its losses
+    FAILED = "failed"
     INTERRUPTED = "interrupted"
 
 
@@ -157,6 +157,16 @@ class SweepSummary:
     def done(self) -> int:
         """How many trials have a result, from now or from before, or were stopped on purpose."""
         return sum(record.outcome in (Outcome.FINISHED, Outcome.REUSED, Outcome.STOPPED) for record in self.trials)
+
+    @property
+    def counts(self) -> dict[Outcome, int]:
+        """How many trials ended in each way."""
+        return {outcome: sum(record.outcome == outcome for record in self.trials) for outcome in Outcome}
+
+    @property
+    def not_started(self) -> int:
+        """How many trials have not ended in any way, because the sweep was cut short."""
+        return self.total - len(self.trials)
 
     @property
     def is_complete(self) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NextCommands = Callable[["SweepSummary"], Sequence[tuple[str, str]]]
 
+_OUTCOME_WORDS: Final = {"finished": "trained", "stopped": "stopped early"}
 _MOST_FAILURES: Final = 10
 _MOST_LEFT_OUT: Final = 20
 
@@ -80,15 +81,8 @@ def result(record: TrialRecord, trial: RunningTrial | None = None) -> str:
 def summary_line(summary: SweepSummary) -> str:
     """The sweep in one line."""
     cut_short = summary.interrupted or summary.timed_out
-    outcomes: Counter[str] = Counter(trial.outcome for trial in summary.trials)
-    counts = [
-        (outcomes["finished"], "trained"),
-        (outcomes["reused"], "reused"),
-        (outcomes["stopped"], "stopped early"),
-        (outcomes["failed"], "failed"),
-        (outcomes["interrupted"], "interrupted"),
-        (summary.total - len(summary.trials), "not started"),
-    ]
+    counts = [(count, _OUTCOME_WORDS.get(outcome, outcome)) for outcome, count in summary.counts.items()]
+    counts.append((summary.not_started, "not started"))
     outcome = ", ".join(f"{count} {what}" for count, what in counts if count) or "no trials"
     time = format_seconds(summary.seconds)
     if cut_short:
