@@ -115,7 +115,7 @@ def effects_table(found: Sequence[Effect]) -> Table:
             "low": e.difference.low,
             "high": e.difference.high,
             "seeds": e.difference.n,
-            "settings": e.combinations,
+            "combinations": e.combinations,
             "better_in": e.better_in,
             "p_value": e.difference.p_value,
             "p_adjusted": e.p_adjusted,
@@ -156,13 +156,15 @@ def effects_table(found: Sequence[Effect]) -> Table:
 
 
 def beliefs_table(found: Sequence[Belief]) -> Table:
-    shown = pd.DataFrame(
-        {"belief": belief.claim, "this sweep": belief.standing, "evidence": belief.evidence} for belief in found
+    data = pd.DataFrame(
+        {"belief": belief.claim, "standing": belief.standing, "evidence": belief.evidence} for belief in found
     )
+    shown = data.rename(columns={"standing": "this sweep"})
     return Table(
         name="beliefs",
         caption="Common beliefs, each tested on this sweep at 5 % after correction for all of them.",
         shown=shown,
+        data=data,
         left=list(shown.columns),
     )
 
