@@ -19,9 +19,18 @@ _MOST_WEIGHTS: Final = 2**28  # weights of all heads together, which take 1 GiB
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnAttention:
-    """The files that were written, and a notice for the user, which may be empty."""
+    """What was drawn.
 
-    files: tuple[Path, ...]
+    Attributes:
+        text: what the model looked at; each of its characters is a row and a column of every heatmap.
+        figures: one for each layer, and the last with the means over heads.
+        page: the explorer.
+        notice: for the user; empty when there is nothing to say.
+    """
+
+    text: str
+    figures: tuple[Path, ...]
+    page: Path
     notice: str
 
 
@@ -51,6 +60,6 @@ def draw_attention(
         notice = f"--text has {len(text):,} characters; the first {longest:,} {limit}."
         text = text[:longest]
     label = shortened(loaded.provenance.get("label", Path(model).name), 60)
-    files = write_attention(loaded.model, loaded.tokenizer, text, label, folder)
-    files.append(write_explorer(loaded.model, loaded.tokenizer, text, label, folder))
-    return DrawnAttention(files=tuple(files), notice=notice)
+    figures = write_attention(loaded.model, loaded.tokenizer, text, label, folder)
+    page = write_explorer(loaded.model, loaded.tokenizer, text, label, folder)
+    return DrawnAttention(text=text, figures=tuple(figures), page=page, notice=notice)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -13,20 +15,41 @@ from gpt_experiments.models.source import load_model
 from gpt_experiments.training import resolve_device
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How texts are drawn; see `gpt_experiments.model.generate`."""
+
+    max_new_tokens: int
+    temperature: float
+    top_k: int | None
+    num_samples: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedTexts:
+    """Texts of a model.
+
+    Attributes:
+        prompt: what the model was given; each text begins with it.
+        device: where they were computed.
+    """
+
+    prompt: str
+    texts: tuple[str, ...]
+    device: str
+
+
 def generate_texts(
     model: str,
     prompt: str,
+    sampling: Sampling,
     *,
-    max_new_tokens: int,
-    temperature: float,
-    top_k: int | None,
-    num_samples: int,
-    seed: int,
     device: str,
     tracking_uri: str | None,
     open_corpus: Callable[[], Corpus],
-) -> list[str]:
-    """`num_samples` texts that continue the prompt.
+) -> GeneratedTexts:
+    """Texts that continue the prompt.
 
     Args:
         model: a run id, a models:/ URI, a checkpoint folder, or a notebook-format file.
@@ -38,13 +61,11 @@ def generate_texts(
     """
     target = resolve_device(device)
     loaded = load_model(model, tracking_uri=tracking_uri, open_corpus=open_corpus)
+    prompt = typed_text(prompt, loaded.tokenizer)
     tokens = generate(
         loaded.model.to(target),
-        torch.from_numpy(loaded.tokenizer.encode(typed_text(prompt, loaded.tokenizer))),
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        num_samples=num_samples,
-        seed=seed,
+        torch.from_numpy(loaded.tokenizer.encode(prompt)),
+        **dataclasses.asdict(sampling),
     )
-    return [loaded.tokenizer.decode(sample) for sample in tokens.numpy()]
+    texts = tuple(loaded.tokenizer.decode(sample) for sample in tokens.numpy())
+    return GeneratedTexts(prompt=prompt, texts=texts, device=str(target))

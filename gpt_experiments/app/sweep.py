@@ -1,14 +1,32 @@
-"""`sweep`: the report that a sweep leaves in its run."""
+"""`sweep` and `train`: what is kept of a sweep while it runs, and the report that it leaves in its run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from gpt_experiments.errors import ExperimentError
-from gpt_experiments.records import SweepSummary
+from gpt_experiments.records import SweepListener, SweepSummary
 from gpt_experiments.report import write_report
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking import Store
+
+
+class KeptNotices:
+    """A listener that passes everything on to another one, and keeps the notices."""
+
+    def __init__(self, listener: SweepListener) -> None:
+        self.notices: list[str] = []
+        self._listener = listener
+        self.sweep_started = listener.sweep_started
+        self.trial_started = listener.trial_started
+        self.trial_progress = listener.trial_progress
+        self.trial_evaluated = listener.trial_evaluated
+        self.trial_ended = listener.trial_ended
+        self.sweep_ended = listener.sweep_ended
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+        self._listener.notice(text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from gpt_experiments.cli.ending import INTERRUPTED
 from gpt_experiments.cli.evaluate import evaluate
 from gpt_experiments.cli.faults import bug, system_fault
 from gpt_experiments.cli.generate import generate
+from gpt_experiments.cli.json_output import Invocation, owes_object, print_error
 from gpt_experiments.cli.register import register
 from gpt_experiments.cli.report import report
 from gpt_experiments.cli.streams import end_of_output, prepare_streams
@@ -34,6 +35,18 @@ class _Misuse(click.ClickException):
     """A wrong value, shown as one message."""
 
     exit_code = 2
+
+
+class _Interrupted(click.ClickException):
+    """Ctrl-C, or a signal like it."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("Interrupted.")
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, file=file, err=True)
 
 
 @contextmanager
@@ -57,7 +70,8 @@ def _show_traceback(error: BaseException) -> None:
 class _Program(click.Group):
     """Prints an error of the user or of the system as one paragraph.
 
-    The status is 2 for a wrong value and 1 for failed work. Any other error is a bug, and is raised.
+    The status is 2 for a wrong value and 1 for failed work. Any other error is a bug, and is raised. A command that was
+    asked for JSON has an object of each error on standard output too.
     """
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
@@ -65,6 +79,18 @@ class _Program(click.Group):
             return super().make_context(*arguments, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
+        ctx.ensure_object(Invocation)
+        typed = [*ctx.args]
+        try:
+            return self._invoke(ctx)
+        except click.ClickException as error:
+            command = owes_object(ctx, typed, error)
+            if command is not None:
+                print_error(command, error.format_message(), error.exit_code)
+            raise
+
+    def _invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what the user or the system did wrong becomes Click's kind of error."""
         try:
             with _brief_misuse():
                 return super().invoke(ctx)
@@ -78,9 +104,8 @@ class _Program(click.Group):
         except MemoryError as error:
             _show_traceback(error)
             raise click.ClickException("there is not enough memory; ask for less at once, or close programs") from error
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            sys.exit(INTERRUPTED)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
 
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -119,15 +144,20 @@ def main() -> None:
 
 def _run(was_interrupted: Callable[[], bool]) -> int:
     """Run the command and return its exit status; a bug is shown in one line."""
+    invocation = Invocation()
     try:
-        program(prog_name="gpt-experiments")
+        program(prog_name="gpt-experiments", obj=invocation)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         if was_interrupted():  # in the middle of an import, say
-            return INTERRUPTED
-        if wants_debugging():
+            message, status = _Interrupted().message, INTERRUPTED
+        elif wants_debugging():
             raise
-        click.echo(f"Error: {bug(error)}", err=True)
-        return 1
+        else:
+            message, status = bug(error), 1
+            click.echo(f"Error: {message}", err=True)
+        if invocation.json_of is not None:
+            print_error(invocation.json_of, message, status)
+        return status
     return 0

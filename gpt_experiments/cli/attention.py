@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpt_experiments.cli.json_output import Answer, json_option
 from gpt_experiments.cli.options import data_option, open_corpus, tracking_uri_option
 
 
@@ -22,7 +23,8 @@ from gpt_experiments.cli.options import data_option, open_corpus, tracking_uri_o
 )
 @data_option
 @tracking_uri_option
-def attention(model: str, text: str | None, output: Path, data: str | None, tracking_uri: str | None) -> None:
+@json_option
+def attention(model: str, text: str | None, output: Path, data: str | None, tracking_uri: str | None) -> Answer:
     r"""Draw where each head of MODEL looks.
 
     Writes one figure for each layer with a panel for each head, one figure with the mean over heads of every layer,
@@ -35,5 +37,17 @@ def attention(model: str, text: str | None, output: Path, data: str | None, trac
     drawn = draw_attention(model, text, output, tracking_uri=tracking_uri, open_corpus=lambda: open_corpus(data))
     if drawn.notice:
         click.echo(drawn.notice, err=True)
-    for path in drawn.files:
-        click.echo(path)
+
+    def show() -> None:
+        for path in (*drawn.figures, drawn.page):
+            click.echo(path)
+
+    fields = {
+        "model": model,
+        "text": drawn.text,
+        "folder": output,
+        "figures": drawn.figures,
+        "page": drawn.page,
+        "notices": [drawn.notice] if drawn.notice else [],
+    }
+    return Answer(fields=fields, show=show)

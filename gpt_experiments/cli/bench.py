@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpt_experiments.cli.json_output import Answer, json_option
 from gpt_experiments.cli.options import data_option, device_option, open_corpus
 
 if TYPE_CHECKING:
+    from gpt_experiments.bench.results import BenchResult
     from gpt_experiments.bench.run import BenchOptions
     from gpt_experiments.corpus import Corpus
 
@@ -42,6 +44,7 @@ PARTS = ("steps", "scaling", "sweep", "orchestration")
 )
 @device_option
 @data_option
+@json_option
 def bench(
     parts: tuple[str, ...],
     quick: bool,
@@ -52,7 +55,7 @@ def bench(
     output: Path | None,
     device: str,
     data: str | None,
-) -> None:
+) -> Answer:
     """Measure how fast training is here.
 
     Measures this program and plain training, as a notebook does it, in turn: single training steps of the study's
@@ -64,14 +67,19 @@ def bench(
     options = BenchOptions(
         parts=parts or PARTS, quick=quick, rounds=rounds, steps=steps, scale=scale, workers=workers, device=device
     )
-    corpus = open_corpus(data)
-    _measure(options, corpus, output)
-    if output is not None:
-        click.echo(f"\nEvery measured time: {output}")
+    from gpt_experiments.cli.bench_fields import bench_fields
+
+    result = _measure(options, open_corpus(data), output)
+
+    def show() -> None:
+        if output is not None:
+            click.echo(f"\nEvery measured time: {output}")
+
+    return Answer(fields={**bench_fields(result), "output": output}, show=show)
 
 
-def _measure(options: BenchOptions, corpus: Corpus, output: Path | None) -> None:
-    """Print each part's table and write the results so far, as soon as the part is measured."""
+def _measure(options: BenchOptions, corpus: Corpus, output: Path | None) -> BenchResult:
+    """Print each part's table and write the results so far, as soon as the part is measured; returns all of them."""
     from gpt_experiments.bench.run import run_bench
     from gpt_experiments.cli.bench_tables import tables
     from gpt_experiments.cli.console import standard_console
@@ -89,3 +97,4 @@ def _measure(options: BenchOptions, corpus: Corpus, output: Path | None) -> None
                     result.write(output)
                 for renderable in tables(result, part):
                     console.print(renderable)
+    return result

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from gpt_experiments import names
 from gpt_experiments.errors import without_secrets
 
 if TYPE_CHECKING:
+    from gpt_experiments.app.sweep import LeftReport
     from gpt_experiments.records import SweepSummary
     from gpt_experiments.tracking import Store
 
@@ -23,11 +25,15 @@ INTERRUPTED: Final = 130  # the status that a shell reports after Ctrl-C
 _ADDRESS_OF_DATABASE: Final = re.compile(r"(?:sqlite|postgresql|mysql|mssql|file)\b|(?!databricks|[a-z+-]+:)")
 
 
-def exit_status(summary: SweepSummary) -> int:
-    """Return 0 if every trial has a result, 130 if interrupted, 1 if a trial failed or was not started."""
+def exit_status(summary: SweepSummary, report: LeftReport | None = None) -> int:
+    """Return 130 if interrupted, 1 if a trial failed or was not started or the report is not whole, 0 if all is done.
+
+    Args:
+        report: None where none was tried.
+    """
     if summary.interrupted:
         return INTERRUPTED
-    return 0 if summary.is_complete else 1
+    return 0 if summary.is_complete and (report is None or report.is_whole) else 1
 
 
 def next_commands(summary: SweepSummary, *, store: Store, tracking_uri: str | None) -> list[tuple[str, str]]:
@@ -62,6 +68,11 @@ def next_commands(summary: SweepSummary, *, store: Store, tracking_uri: str | No
         command = f"{program} register {summary.parent_run_id}{there}"
         commands.append((command, "put the best one into the model registry"))
     return commands
+
+
+def command_fields(commands: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    """Commands to type next, as a JSON object has them."""
+    return [{"command": command, "purpose": purpose} for command, purpose in commands]
 
 
 def model_commands(model: str, prompt: str, *, tracking_uri: str | None) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpt_experiments import names
+from gpt_experiments.cli.json_output import Answer, json_option
 from gpt_experiments.cli.options import (
     data_option,
     device_option,
@@ -23,6 +24,7 @@ from gpt_experiments.cli.options import (
 @device_option
 @data_option
 @tracking_options
+@json_option
 def evaluate(
     file: Path,
     attention_scale: str,
@@ -31,7 +33,7 @@ def evaluate(
     data: str | None,
     tracking_uri: str | None,
     experiment: str,
-) -> None:
+) -> Answer:
     """Evaluate, sample and draw a pre-trained model.
 
     FILE is a state dict in the notebook's format, whose configuration is read from the shapes, or a checkpoint of
@@ -40,20 +42,36 @@ def evaluate(
     """
     from gpt_experiments.app.evaluate import evaluate_file
 
+    corpus = open_corpus(data)
     scores = evaluate_file(
         file,
-        open_corpus(data),
+        corpus,
         attention_scale=attention_scale,  # type: ignore[arg-type]  # the option allows no other
         seed=seed,
         device=device,
         tracking_uri=tracking_uri,
         experiment=experiment,
     )
-    shape = scores.shape
-    click.echo(f"{file.name}: {scores.n_params:,} parameters")
-    click.echo(
-        f"n_head {shape.n_head}, n_layer {shape.n_layer}, n_embed {shape.n_embed}, block_size {shape.block_size}"
-    )
-    click.echo(f"train loss {scores.train_loss:.4f}, validation loss {scores.val_loss:.4f} nats per character")
-    click.echo(f"run {scores.run_id}\n")
-    click.echo(scores.sample)
+    known = {name: getattr(scores.shape, name) for name in ("n_head", "n_layer", "n_embed", "block_size")}
+
+    def show() -> None:
+        click.echo(f"{file.name}: {scores.n_params:,} parameters")
+        click.echo(", ".join(f"{name} {value}" for name, value in known.items()))
+        click.echo(f"train loss {scores.train_loss:.4f}, validation loss {scores.val_loss:.4f} nats per character")
+        click.echo(f"run {scores.run_id}\n")
+        click.echo(scores.sample)
+
+    fields = {
+        "file": file,
+        "run_id": scores.run_id,
+        "experiment": experiment,
+        "corpus": corpus.name,
+        "corpus_digest": corpus.digest,
+        **known,
+        "n_params": scores.n_params,
+        "final_train_loss": scores.train_loss,
+        "final_val_loss": scores.val_loss,
+        "seed": seed,
+        "sample": scores.sample,
+    }
+    return Answer(fields=fields, show=show)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import click
 
 from gpt_experiments import names
+from gpt_experiments.cli.json_output import Answer, json_option
 from gpt_experiments.cli.options import data_option, device_option, open_corpus, tracking_uri_option
 
 
@@ -21,6 +24,7 @@ from gpt_experiments.cli.options import data_option, device_option, open_corpus,
 @device_option
 @data_option
 @tracking_uri_option
+@json_option
 def generate(
     model: str,
     prompt: str,
@@ -32,27 +36,32 @@ def generate(
     device: str,
     data: str | None,
     tracking_uri: str | None,
-) -> None:
+) -> Answer:
     r"""Generate text with MODEL.
 
     MODEL is a run id, a models:/ URI, a checkpoint folder, or a notebook-format .pth file (with the vocabulary of
     --data). In --prompt, \n is a newline and \t a tab, unless the model's vocabulary has the backslash.
     """
-    from gpt_experiments.app.generate import generate_texts
+    from gpt_experiments.app.generate import Sampling, generate_texts
 
-    texts = generate_texts(
-        model,
-        prompt,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        num_samples=num_samples,
-        seed=seed,
-        device=device,
-        tracking_uri=tracking_uri,
-        open_corpus=lambda: open_corpus(data),
+    sampling = Sampling(
+        max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, num_samples=num_samples, seed=seed
     )
-    for number, text in enumerate(texts, start=1):
-        if num_samples > 1:
-            click.echo(f"--- sample {number} ---")
-        click.echo(text)
+    generated = generate_texts(
+        model, prompt, sampling, device=device, tracking_uri=tracking_uri, open_corpus=lambda: open_corpus(data)
+    )
+
+    def show() -> None:
+        for number, text in enumerate(generated.texts, start=1):
+            if num_samples > 1:
+                click.echo(f"--- sample {number} ---")
+            click.echo(text)
+
+    fields = {
+        "model": model,
+        "prompt": generated.prompt,
+        "texts": generated.texts,
+        **dataclasses.asdict(sampling),
+        "device": generated.device,
+    }
+    return Answer(fields=fields, show=show)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
+from gpt_experiments.cli.json_output import Answer, json_option
 from gpt_experiments.cli.options import tracking_options
+
+_TABLES: Final = ("summary", "effects", "variance-shares", "importances", "beliefs", "pretrained", "trials")
+"""The tables of a report that its JSON object has, too."""
 
 
 @click.command()
@@ -28,6 +32,7 @@ from gpt_experiments.cli.options import tracking_options
     "--pretrained", metavar="RUN", multiple=True, help="Show this run of `evaluate` beside the sweep's variants."
 )
 @tracking_options
+@json_option
 def report(
     sweep: str | None,
     output: Path | None,
@@ -35,7 +40,7 @@ def report(
     pretrained: tuple[str, ...],
     tracking_uri: str | None,
     experiment: str,
-) -> None:
+) -> Answer:
     """Report what a sweep found.
 
     SWEEP is a sweep's name or the id of its run, by default the one last worked on. The report is a page with figures
@@ -48,9 +53,26 @@ def report(
     written = report_sweep(
         sweep, output, tracking_uri=tracking_uri, experiment=experiment, attention=attention, pretrained=pretrained
     )
-    for sentence in written.lead:
-        click.echo(sentence)
-    click.echo(f"\nThe whole report: {written.page}")
-    if written.left_out:
-        print_left_out(written.left_out)
-        sys.exit(1)
+
+    def show() -> None:
+        for sentence in written.lead:
+            click.echo(sentence)
+        click.echo(f"\nThe whole report: {written.page}")
+        if written.left_out:
+            print_left_out(written.left_out)
+
+    results, tables = written.results, written.tables
+    fields = {
+        "name": results.name,
+        "run_id": results.run_id,
+        "method": results.method,
+        "budget": results.budget,
+        "corpus": results.corpus,
+        "corpus_digest": results.corpus_digest,
+        "folder": written.folder,
+        "page": written.page,
+        "findings": written.lead,
+        **{name.replace("-", "_"): tables[name].to_dict("records") if name in tables else [] for name in _TABLES},
+        "left_out": written.left_out,
+    }
+    return Answer(fields=fields, show=show, exit_status=1 if written.left_out else 0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from gpt_experiments import names
+from gpt_experiments.cli.json_output import Answer, json_option
 from gpt_experiments.cli.options import (
     attention_over_training_option,
     data_option,
@@ -20,6 +20,7 @@ from gpt_experiments.cli.options import (
 from gpt_experiments.execution import EXECUTORS
 
 if TYPE_CHECKING:
+    from gpt_experiments.app.sweep import LeftReport
     from gpt_experiments.corpus import Corpus
     from gpt_experiments.records import SweepSummary
     from gpt_experiments.sweep.definition import SweepDefinition
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 @data_option
 @tracking_options
 @quiet_option
+@json_option
 def sweep(
     definition: str,
     steps: int | None,
@@ -84,7 +86,7 @@ def sweep(
     tracking_uri: str | None,
     experiment: str,
     quiet: bool,
-) -> None:
+) -> Answer:
     """Train every variant of a sweep as MLflow runs.
 
     NAME_OR_FILE is one-at-a-time, grid, quick, or the path of a YAML file. Run it again and it continues: a trial that
@@ -110,25 +112,29 @@ def sweep(
     )
     corpus = open_corpus(data, quiet=quiet)
     if dry_run:
-        _print_plan(wanted, corpus, options, tracking_uri, experiment)
-        return
+        if not quiet:
+            click.echo("Timing a few steps ...", err=True)
+        return _plan(wanted, corpus, options, tracking_uri, experiment)
 
-    from gpt_experiments.app.sweep import can_be_reported
+    from gpt_experiments.app.sweep import KeptNotices, can_be_reported
     from gpt_experiments.cli.display import make_display
     from gpt_experiments.cli.ending import exit_status, next_commands
+    from gpt_experiments.cli.sweep_fields import ended_fields
     from gpt_experiments.sweep.runner import run_sweep
     from gpt_experiments.tracking import Store
 
     store = Store(tracking_uri, experiment)
     what_next = partial(next_commands, store=store, tracking_uri=tracking_uri)
     with make_display(quiet=quiet, next_commands=what_next) as display:
-        summary = run_sweep(wanted, corpus, store, options, display)
-    is_whole = not can_be_reported(summary) or _report(store, summary, quiet=quiet)
-    sys.exit(exit_status(summary) or (0 if is_whole else 1))
+        listener = KeptNotices(display)
+        summary = run_sweep(wanted, corpus, store, options, listener)
+    left = _report(store, summary, quiet=quiet) if can_be_reported(summary) else None
+    fields = ended_fields(summary, corpus, store, report=left, notices=listener.notices, commands=what_next(summary))
+    return Answer(fields=fields, exit_status=exit_status(summary, left))
 
 
-def _report(store: Store, summary: SweepSummary, *, quiet: bool) -> bool:
-    """Leave a report in the sweep's run; returns whether it is there and complete."""
+def _report(store: Store, summary: SweepSummary, *, quiet: bool) -> LeftReport:
+    """Leave a report in the sweep's run, and say so."""
     from gpt_experiments.app.sweep import leave_report
     from gpt_experiments.cli.messages import print_left_out
 
@@ -137,38 +143,41 @@ def _report(store: Store, summary: SweepSummary, *, quiet: bool) -> bool:
     left = leave_report(store, summary)
     if left.problem is not None:
         click.echo(f"No report was made: {left.problem}", err=True)
-        return False
+        return left
     if left.left_out:
         print_left_out(left.left_out)
     if not quiet:
         click.echo(f"It is artifact {names.REPORT_PAGE} of run {summary.parent_run_id}.")
-    return left.is_whole
+    return left
 
 
-def _print_plan(
+def _plan(
     definition: SweepDefinition, corpus: Corpus, options: RunOptions, tracking_uri: str | None, experiment: str
-) -> None:
-    """The plan as a table, with times from a few steps timed here; nothing is written anywhere."""
+) -> Answer:
+    """The plan, with times from a few steps timed here; nothing is written anywhere."""
     from gpt_experiments.cli.console import standard_console
     from gpt_experiments.cli.messages import counted, describe_groups, length_of
+    from gpt_experiments.cli.sweep_fields import planned_fields
     from gpt_experiments.cli.tables import format_seconds, plan_table
     from gpt_experiments.sweep.dry_run import dry_run
 
-    console = standard_console()
-    click.echo("Timing a few steps ...", err=True)
     plan = dry_run(definition, corpus, options, tracking_uri, experiment)
-    console.print(plan_table(plan.rows))
-    to_train = sum(row.planned.done is None for row in plan.rows)
-    each = length_of(definition.training.steps, definition.budget)
-    console.print(
-        f"{definition.name}: {len(plan.rows)} trials of {each} on {corpus.name}, "
-        f"{len(plan.rows) - to_train} done, {to_train} to train"
-    )
-    if max(plan.groups, default=1) > 1:
-        console.print(describe_groups(plan.groups))
-    if plan.note:
-        console.print(plan.note)
-    console.print(
-        f"about {format_seconds(plan.seconds)} with {counted(plan.hardware.workers, 'worker')} of "
-        f"{counted(plan.hardware.threads, 'thread')} on {plan.hardware.name}"
-    )
+
+    def show() -> None:
+        console = standard_console()
+        console.print(plan_table(plan.rows))
+        each = length_of(definition.training.steps, definition.budget)
+        console.print(
+            f"{definition.name}: {len(plan.rows)} trials of {each} on {corpus.name}, "
+            f"{plan.done} done, {plan.to_train} to train"
+        )
+        if max(plan.groups, default=1) > 1:
+            console.print(describe_groups(plan.groups))
+        for notice in plan.notices:
+            console.print(notice)
+        console.print(
+            f"about {format_seconds(plan.seconds)} with {counted(plan.hardware.workers, 'worker')} of "
+            f"{counted(plan.hardware.threads, 'thread')} on {plan.hardware.name}"
+        )
+
+    return Answer(fields=planned_fields(plan, definition, corpus), show=show)

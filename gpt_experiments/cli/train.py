@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import Any
 
 import click
 
 from gpt_experiments import names
+from gpt_experiments.cli.json_output import Answer, json_option
 from gpt_experiments.cli.options import (
     attention_over_training_option,
     data_option,
@@ -32,6 +32,7 @@ from gpt_experiments.parameters import SHAPE, TRAINING
 @data_option
 @tracking_options
 @quiet_option
+@json_option
 def train(
     seed: int,
     force: bool,
@@ -42,7 +43,7 @@ def train(
     experiment: str,
     quiet: bool,
     **parameters: Any,
-) -> None:
+) -> Answer:
     """Train one variant as an MLflow run.
 
     The defaults are the study's reduced baseline and its training setup.
@@ -50,8 +51,10 @@ def train(
     variant = Variant.of(parameters)
     trial = Trial(shape=variant.shape, seed=seed, training=variant.training)
 
+    from gpt_experiments.app.sweep import KeptNotices
     from gpt_experiments.cli.display import make_display
     from gpt_experiments.cli.ending import exit_status, next_commands
+    from gpt_experiments.cli.sweep_fields import ended_fields
     from gpt_experiments.sweep.resources import RunOptions
     from gpt_experiments.sweep.runner import run_single
     from gpt_experiments.tracking import Store
@@ -61,5 +64,7 @@ def train(
     store = Store(tracking_uri, experiment)
     what_next = partial(next_commands, store=store, tracking_uri=tracking_uri)
     with make_display(quiet=quiet, next_commands=what_next) as display:
-        summary = run_single(trial, corpus, store, options, display)
-    sys.exit(exit_status(summary))
+        listener = KeptNotices(display)
+        summary = run_single(trial, corpus, store, options, listener)
+    fields = ended_fields(summary, corpus, store, report=None, notices=listener.notices, commands=what_next(summary))
+    return Answer(fields=fields, exit_status=exit_status(summary))

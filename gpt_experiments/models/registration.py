@@ -31,6 +31,7 @@ class Registration:
     """What was registered, and why.
 
     Attributes:
+        name: of the registered model.
         is_new: False where that run was registered before.
         is_champion: whether the alias `champion` is now the version's.
         messages: what was done and why, a sentence each, in the order in which it was done.
@@ -38,12 +39,18 @@ class Registration:
         example_prompt: a prompt of characters that the model knows.
     """
 
+    name: str
     version: RegisteredVersion
     is_new: bool
     is_champion: bool
     messages: tuple[str, ...]
     left_out: tuple[str, ...]
     example_prompt: str
+
+    @property
+    def model_uri(self) -> str:
+        """The address of this version, whichever is the champion later."""
+        return f"models:/{self.name}/{self.version.version}"
 
 
 def register_model(reference: str | None, store: Store, name: str, *, force: bool = False) -> Registration:
@@ -80,6 +87,7 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
     if wins and (champion is None or champion.version != version.version):
         registry.set_champion(version)
     return Registration(
+        name=name,
         version=version,
         is_new=is_new,
         is_champion=wins,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 from gpt_experiments import names
 from gpt_experiments.analysis import LOSS, SweepResults
@@ -28,10 +30,19 @@ _DIGITS = 5  # after the decimal point, there
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFiles:
-    """A report's folder, its first sentences, and sentences on what could not be read."""
+    """A report that was written.
+
+    Attributes:
+        results: of the sweep, from which it was made.
+        lead: its first sentences: what was found.
+        tables: by name; each is a CSV file of the folder, too.
+        left_out: sentences on what could not be read.
+    """
 
     folder: Path
+    results: SweepResults
     lead: tuple[str, ...]
+    tables: Mapping[str, pd.DataFrame]
     left_out: tuple[str, ...]
 
     @property
@@ -84,7 +95,13 @@ def write_report(
         }
     )
     recorder.describe(conclusions(document, results))
-    return ReportFiles(folder=folder, lead=tuple(document.lead), left_out=tuple(document.left_out))
+    return ReportFiles(
+        folder=folder,
+        results=results,
+        lead=tuple(document.lead),
+        tables={table.name: table.values for table in document.tables()},
+        left_out=tuple(document.left_out),
+    )
 
 
 def write_files(document: Document, folder: Path) -> None:

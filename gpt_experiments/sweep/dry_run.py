@@ -39,16 +39,29 @@ class DryRun:
     """The planned trials, and what the whole sweep takes.
 
     Attributes:
+        rows: the trials that are known in advance.
+        to_choose: how many more the method will choose as results come in, at most.
         seconds: time of the whole sweep, with all workers.
         groups: how many trials train as one, for each group.
-        note: what the table cannot show; empty when there is nothing.
+        notices: what the table cannot show, a sentence each.
     """
 
     rows: tuple[PlannedRow, ...]
+    to_choose: int
     seconds: float
     groups: tuple[int, ...]
     hardware: Hardware
-    note: str
+    notices: tuple[str, ...]
+
+    @property
+    def done(self) -> int:
+        """How many of the known trials have a result."""
+        return sum(row.planned.done is not None for row in self.rows)
+
+    @property
+    def to_train(self) -> int:
+        """How many of the known trials have none."""
+        return len(self.rows) - self.done
 
 
 def dry_run(
@@ -71,12 +84,12 @@ def dry_run(
     limit = group_limit(options, hardware, corpus.vocab_size)
     schedule.form_groups(limit, hardware.workers)
     planned = [group for group in schedule.groups if group[0].done is None]
-    timed, notes = [tuple(p.trial for p in group) for group in planned], lost_notice(schedule.planned, finished)
+    timed, notices = [tuple(p.trial for p in group) for group in planned], lost_notice(schedule.planned, finished)
     if unknown:
         timed += _groups_of_adaptive(definition, unknown, limit)
         more = "more " if schedule.planned else ""
         chooses = f"{definition.method} chooses up to {unknown} {more}trials as results come in"
-        notes += [f"{chooses}; the estimate takes the baseline's time for each"]
+        notices += [f"{chooses}; the estimate takes the baseline's time for each"]
     device = torch.device(hardware.device)
     prepare_process(device, hardware.threads)
     seconds = estimate_seconds(timed, corpus, device)
@@ -86,10 +99,11 @@ def dry_run(
         rows=tuple(
             PlannedRow(planned=p, seconds=shares.get(p.cell), group=in_group.get(p.cell)) for p in schedule.planned
         ),
+        to_choose=unknown,
         seconds=max(sum(seconds) / hardware.workers, max(seconds, default=0.0)),
         groups=tuple(len(group) for group in timed),
         hardware=hardware,
-        note="\n".join(notes),
+        notices=tuple(notices),
     )
 
 

@@ -37,20 +37,20 @@ def refused(result: Result, status: int, *parts: str) -> None:
 
 
 OPTIONS = {
-    "attention": "data output text tracking_uri",
-    "baseline": "attention_scale data device experiment seed tracking_uri",  # the earlier name of evaluate
-    "bench": "data device output parts quick rounds scale steps workers",
-    "data": "data",
-    "evaluate": "attention_scale data device experiment seed tracking_uri",
-    "generate": "data device max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
-    "register": "experiment force name tracking_uri",
-    "report": "attention experiment output pretrained tracking_uri",
+    "attention": "as_json data output text tracking_uri",
+    "baseline": "as_json attention_scale data device experiment seed tracking_uri",  # the earlier name of evaluate
+    "bench": "as_json data device output parts quick rounds scale steps workers",
+    "data": "as_json data",
+    "evaluate": "as_json attention_scale data device experiment seed tracking_uri",
+    "generate": "as_json data device max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
+    "register": "as_json experiment force name tracking_uri",
+    "report": "as_json attention experiment output pretrained tracking_uri",
     "sweep": (
-        "budget data device dry_run executor experiment force no_attention_over_training quiet replicas seeds steps "
-        "take_over timeout tracking_uri trials workers"
+        "as_json budget data device dry_run executor experiment force no_attention_over_training quiet replicas seeds "
+        "steps take_over timeout tracking_uri trials workers"
     ),
     "train": (
-        "attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
+        "as_json attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
         "learning_rate min_learning_rate n_embed n_head n_layer no_attention_over_training precision quiet "
         "schedule seed steps tracking_uri warmup_steps weight_decay"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -137,3 +138,5 @@ def test_any_command_line_reaches_its_work_or_ends_in_one_short_message(
         assert result.stderr.strip()
         assert len(result.stderr) <= LONGEST_MESSAGE + 300, result.stderr  # the usage line stands before it
         assert len(result.stderr.splitlines()) <= 8, result.stderr
+    if "--json" in words and "--" not in words:
+        assert json.loads(result.stdout)["command"] in (words[0], "evaluate")

@@ -162,15 +162,15 @@ def test_a_dry_run_of_a_search_knows_what_is_done(store_uri: str, corpus: Corpus
     train_elsewhere(store, corpus, SEARCH, *variants({"n_head": 1}, {"n_head": 4}, {"n_layer": 2}))
     part = dry_run(SEARCH, corpus, ON_CPU, store_uri, "gpt-experiments")
     assert [row.planned.done is not None for row in part.rows] == [True] * 3
-    assert (
-        part.note
-        == "tpe chooses up to 1 more trials as results come in; the estimate takes the baseline's time for each"
+    assert part.notices == (
+        "tpe chooses up to 1 more trials as results come in; the estimate takes the baseline's time for each",
     )
+    assert part.to_choose == 1
     assert part.groups == (1,)
     train_elsewhere(store, corpus, SEARCH, *variants({"dropout": 0.1}))
     whole = dry_run(SEARCH, corpus, ON_CPU, store_uri, "gpt-experiments")
     assert [row.planned.done is not None for row in whole.rows] == [True] * 4
-    assert (whole.seconds, whole.groups, whole.note) == (0.0, (), "")
+    assert (whole.seconds, whole.groups, whole.notices) == (0.0, (), ())
     run(store, corpus, SEARCH)
     more = dry_run(dataclasses.replace(SEARCH, seeds=(1337, 5)), corpus, ON_CPU, store_uri, "gpt-experiments")
     assert [row.planned.done is not None for row in more.rows] == [True, False] * 4
@@ -236,7 +236,7 @@ def test_a_finished_run_whose_checkpoint_is_gone_is_trained_again_with_a_notice(
     kept, lost = trial_runs(store)
     shutil.rmtree(tmp_path / "mlruns" / "gpt-experiments" / lost.info.run_id / "artifacts" / "checkpoint")
     plan = dry_run(two, corpus, ON_CPU, store_uri, "gpt-experiments")
-    assert "the checkpoint of 1 finished trial is gone from file://" in plan.note
+    assert "the checkpoint of 1 finished trial is gone from file://" in plan.notices[0]
     report = run_sweep(two, corpus, store, ON_CPU, listener := Recorder())
     assert {trial.run_id: trial.outcome for trial in report.trials}[kept.info.run_id] == "reused"
     assert [planned.cell for planned in listener.trials] == [lost.data.tags[names.CELL]]
