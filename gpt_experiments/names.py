@@ -27,7 +27,7 @@ CORPUS_DIGEST: Final = "gpt.corpus_digest"  # SHA-256 of the text, whole; a data
 VERSIONS: Final = "gpt.versions"
 THREADS: Final = "gpt.threads"  # CPU threads that the trial trained with
 REPLICAS: Final = "gpt.replicas"  # how many trials trained together as one model
-KERNELS: Final = "gpt.kernels"  # whether the kernels for the CPU were used, `on` or `off`
+KERNELS: Final = "gpt.kernels"  # whether the kernels for the CPU were switched on, `on` or `off`
 UNCOMMITTED: Final = "gpt.uncommitted"  # SHA-256 of what the code differs in from its commit
 
 # Tags of a registered version, beside variant, cell and corpus
@@ -80,6 +80,9 @@ HEADS_FILE: Final = f"{ATTENTION_FOLDER}/heads.csv"
 HEAD_MAPS_FILE: Final = f"{ATTENTION_FOLDER}/scores.png"
 EXPLORER_FILE: Final = f"{ATTENTION_FOLDER}/explorer.html"
 TRACEBACK_FILE: Final = "traceback.txt"
+
+# Files of a run that has no parent
+UNCOMMITTED_FOLDER: Final = "uncommitted"  # what the code differed in from its commit, named by its digest
 
 # Files of a sweep
 DEFINITION_FILE: Final = "sweep.yaml"

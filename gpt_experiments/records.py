@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Protocol
 
@@ -172,6 +173,33 @@ class SweepSummary:
     def is_complete(self) -> bool:
         """Whether no trial is missing."""
         return self.done == self.total
+
+
+Facts = Mapping[str, str | None]
+"""What a run says, as names and texts; None for what it does not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """All that a trial's result depends on, as its run says it.
+
+    Attributes:
+        parameters: those that a user sets, and the seed.
+        code: commit, and digest of what the code differed in from it.
+        versions: of Python and of packages.
+        hardware: device, hardware, CPU threads, kernels, and how many replicas trained as one model.
+        corpus: name, digest, and number of distinct characters.
+    """
+
+    parameters: Facts
+    code: Facts
+    versions: Facts
+    hardware: Facts
+    corpus: Facts
+
+    def groups(self) -> dict[str, Facts]:
+        """The facts by what they are about."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 class SweepListener(Protocol):

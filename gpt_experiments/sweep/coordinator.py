@@ -26,8 +26,10 @@ from gpt_experiments.execution.protocol import (
     Trained,
     Usage,
 )
+from gpt_experiments.kernels import are_switched_on
 from gpt_experiments.records import Outcome, PlannedTrial, SweepListener, TrialRecord
 from gpt_experiments.tracking import Claims, Others, RunRecorder, Store, schema
+from gpt_experiments.tracking.facts import replicas_tag
 from gpt_experiments.training import Evaluation, Progress, TrainingSummary
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
@@ -82,6 +84,7 @@ class RunContext:
 class _Running:
     planned: PlannedTrial
     recorder: RunRecorder
+    replicas: int  # trials that train as one model with it, itself included
     is_trained: bool = False
     lost: str | None = None  # why nothing can be written to the trial's run any more
 
@@ -215,8 +218,8 @@ class Coordinator:
         # Submitted first: the workers train while the runs are opened.
         self._executor.submit([self._job(planned) for planned in group])
         for planned in group:
-            recorder = self._open_run(planned)
-            running = _Running(planned=planned, recorder=recorder)
+            recorder = self._open_run(planned, len(group))
+            running = _Running(planned=planned, recorder=recorder, replicas=len(group))
             self._running[planned.cell] = running
             _write(running, partial(recorder.log_corpus, self._context.corpus))
             self._context.listener.trial_started(planned)
@@ -225,7 +228,7 @@ class Coordinator:
         watches = self._context.watches_attention
         return Job(key=planned.cell, trial=planned.trial, label=planned.label, watches_attention=watches)
 
-    def _open_run(self, planned: PlannedTrial) -> RunRecorder:
+    def _open_run(self, planned: PlannedTrial, replicas: int) -> RunRecorder:
         context = self._context
         return context.store.start_run(
             kind="trial",
@@ -233,15 +236,23 @@ class Coordinator:
             sweep=context.sweep,
             parent_run_id=context.parent_run_id,
             params=self._params(planned),
-            tags=self._tags(planned),
+            tags=self._tags(planned, replicas),
         )
 
     def _params(self, planned: PlannedTrial) -> dict[str, object]:
         device, vocab_size = self._executor.hardware.device, self._context.corpus.vocab_size
         return schema.trial_params(planned.trial, device=device, vocab_size=vocab_size)
 
-    def _tags(self, planned: PlannedTrial) -> dict[str, str]:
-        return schema.trial_tags(planned, self._context.corpus, hardware=self._executor.hardware.name)
+    def _tags(self, planned: PlannedTrial, replicas: int) -> dict[str, str]:
+        hardware = self._executor.hardware
+        return schema.trial_tags(
+            planned,
+            self._context.corpus,
+            hardware=hardware.name,
+            threads=hardware.threads,
+            replicas=replicas,
+            kernels=are_switched_on(),
+        )
 
     def _take(self, cell: str, event: Event, source: TrialSource) -> None:
         listener = self._context.listener
@@ -259,7 +270,10 @@ class Coordinator:
                     self._executor.stop(cell)
             case Usage(step=step, values=values):
                 running.recorder.log_metrics(values, step)
-            case Trained(best_val_loss=best_val_loss):
+            case Trained(best_val_loss=best_val_loss, replicas=replicas):
+                if replicas != running.replicas:  # its group was split
+                    running.replicas = replicas
+                    _write(running, partial(running.recorder.set_tags, replicas_tag(replicas)))
                 # Now, so that an adaptive method knows it before it suggests what trains next.
                 source.ended(running.planned, best_val_loss)
                 running.is_trained = True
@@ -302,7 +316,7 @@ class Coordinator:
             self._context.store.experiment.experiment_id,
             name=planned.name,
             params=self._params(planned),
-            tags=self._tags(planned),
+            tags=self._tags(planned, running.replicas),
             metrics=schema.summary_metrics(done.summary),
         )
         recorder.log_series(done.scores_by_head)

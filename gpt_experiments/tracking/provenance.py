@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import socket
-import subprocess
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,22 +18,42 @@ import psutil
 import gpt_experiments
 from gpt_experiments import names
 from gpt_experiments.errors import without_secrets
+from gpt_experiments.tracking.checkout import Checkout, checkout_of
 from gpt_experiments.tracking.mlflow_internals import mlflow_tags
 
 # A process's start time is counted from the boot, which the system dates anew when its clock is set.
 _SECONDS_OF_DOUBT: Final = 60
 _OWNER: Final = re.compile(r"(.*)\|(\d+)\|(\d+)")  # host, process id, start time
+CHECKOUT_TAGS: Final = (
+    mlflow_tags.MLFLOW_GIT_COMMIT,
+    mlflow_tags.MLFLOW_GIT_BRANCH,
+    mlflow_tags.MLFLOW_GIT_DIRTY,
+    names.UNCOMMITTED,
+)
+"""The tags that only a program has that runs from a checkout, the last only one with changes."""
 
 
 def source_tags() -> dict[str, str]:
-    """MLflow's own source and git tags, and the versions that computed the result."""
+    """MLflow's own source and git tags, what the code differs in from its commit, and the versions that compute."""
     return {
         mlflow_tags.MLFLOW_USER: _user(),
         mlflow_tags.MLFLOW_SOURCE_NAME: _command_line(),
         mlflow_tags.MLFLOW_SOURCE_TYPE: "LOCAL",
         names.VERSIONS: _versions(),
         names.OWNER: this_process(),
-        **_git_tags(Path(gpt_experiments.__file__).parent),
+        **_checkout_tags(),
+    }
+
+
+def _checkout_tags() -> dict[str, str]:
+    checkout = this_checkout()
+    if checkout is None:
+        return {}
+    return {
+        mlflow_tags.MLFLOW_GIT_COMMIT: checkout.commit,
+        mlflow_tags.MLFLOW_GIT_BRANCH: checkout.branch,
+        mlflow_tags.MLFLOW_GIT_DIRTY: str(checkout.is_dirty).lower(),
+        **({names.UNCOMMITTED: checkout.uncommitted.digest} if checkout.uncommitted else {}),
     }
 
 
@@ -46,7 +65,13 @@ def _command_line() -> str:
 
 def git_commit() -> str | None:
     """The commit of the checkout that this program runs from; None where it is installed from a wheel."""
-    return _git_tags(Path(gpt_experiments.__file__).parent).get(mlflow_tags.MLFLOW_GIT_COMMIT)
+    checkout = this_checkout()
+    return checkout and checkout.commit
+
+
+def this_checkout() -> Checkout | None:
+    """The checkout that this program runs from; None where it is installed from a wheel."""
+    return checkout_of(Path(gpt_experiments.__file__).parent)
 
 
 def this_process() -> str:
@@ -87,46 +112,16 @@ def _owner_tag(process: psutil.Process) -> str:
 
 @cache
 def _versions() -> str:
-    packages = ["gpt-experiments", "torch", "mlflow", "optuna", "numpy"]
+    packages = ["gpt-experiments", "torch", "mlflow", "optuna", "numpy", "numba"]
     found = [f"python {platform.python_version()}"]
     for package in packages:
         try:
             found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:  # run from a checkout that is not installed
-            found.append(f"{package} {gpt_experiments.__version__} (not installed)")
+        except PackageNotFoundError:
+            # Ours may run from a checkout that is not installed; Numba is not built for every machine.
+            ours = f"{gpt_experiments.__version__} (not installed)"
+            found.append(f"{package} {ours if package == 'gpt-experiments' else 'missing'}")
     return ", ".join(found)
-
-
-@cache
-def _git_tags(folder: Path) -> dict[str, str]:
-    """Commit and dirtiness of the checkout that tracks `folder`; nothing for a package installed from a wheel."""
-    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return {}
-    commit, branch = _git(folder, "rev-parse", "HEAD"), _git(folder, "rev-parse", "--abbrev-ref", "HEAD")
-    changes = _git(folder, "status", "--porcelain", "--", str(folder))
-    if commit is None or changes is None:
-        return {}
-    return {
-        mlflow_tags.MLFLOW_GIT_COMMIT: commit,
-        mlflow_tags.MLFLOW_GIT_BRANCH: branch or "",
-        mlflow_tags.MLFLOW_GIT_DIRTY: str(bool(changes)).lower(),
-    }
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None if git or the checkout is missing."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            timeout=10,
-            check=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _user() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -172,9 +172,11 @@ class RunRecorder:
         self._end("KILLED")
 
     @_translated
-    def reopen(self, tags: Mapping[str, str]) -> None:
-        """Reopen an ended run: RUNNING, owned by the process that `tags` name."""
+    def reopen(self, tags: Mapping[str, str], outdated: Iterable[str] = ()) -> None:
+        """Reopen an ended run: RUNNING, owned by the process that `tags` name, and without the `outdated` tags."""
         self._client.update_run(self.run_id, status="RUNNING")
+        for name in outdated:
+            self._client.delete_tag(self.run_id, name)
         self.set_tags(tags)
 
     @_translated

@@ -16,6 +16,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import MissingError
 from gpt_experiments.parameters import HYPERPARAMETERS, PARAMETERS, SHAPE, TRAINING, Shape, TrainingSetup, as_text
 from gpt_experiments.records import FinishedTrial, Outcome, PlannedTrial, TrialRecord, trial_name
+from gpt_experiments.tracking.facts import computing_tags
 from gpt_experiments.tracking.mlflow_internals import mlflow_tags
 from gpt_experiments.training.events import TrainingSummary
 
@@ -56,13 +57,12 @@ def trial_params(trial: Trial, *, device: str, vocab_size: int) -> dict[str, obj
     }
 
 
-def trial_tags(planned: PlannedTrial, corpus: Corpus, *, hardware: str) -> dict[str, str]:
-    return {
-        names.VARIANT: planned.label,
-        names.CELL: planned.cell,
-        names.HARDWARE: hardware,
-        **corpus_tags(corpus),
-    }
+def trial_tags(
+    planned: PlannedTrial, corpus: Corpus, *, hardware: str, threads: int, replicas: int, kernels: bool
+) -> dict[str, str]:
+    """See `computing_tags` for all but the first two."""
+    computed = computing_tags(hardware=hardware, threads=threads, replicas=replicas, kernels=kernels)
+    return {names.VARIANT: planned.label, names.CELL: planned.cell, **computed, **corpus_tags(corpus)}
 
 
 def pretrained_params(

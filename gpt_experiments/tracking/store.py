@@ -180,7 +180,10 @@ class Store:
                 _check_take_over(name, run, owner, take_over=take_over)
                 self._close_trials_of(run)
             recorder = RunRecorder(self.client, run.info.run_id, self.uri)
-            recorder.reopen({**provenance.source_tags(), **notes})
+            tags = {**provenance.source_tags(), **notes}
+            outdated = [name for name in provenance.CHECKOUT_TAGS if name in run.data.tags and name not in tags]
+            recorder.reopen(tags, outdated)
+            _keep_uncommitted(recorder)
             return recorder
 
     def _sweep(self, key: str) -> Run | None:
@@ -218,6 +221,8 @@ class Store:
             )
             recorder = RunRecorder(self.client, run.info.run_id, self.uri)
             recorder.log_params(params)
+        if parent_run_id is None:
+            _keep_uncommitted(recorder)
         return recorder
 
     def search(self, condition: str, newest: int | None = None) -> list[Run]:
@@ -237,6 +242,13 @@ class Store:
                 token = page.token
                 if newest is not None or not token:
                     return runs
+
+
+def _keep_uncommitted(recorder: RunRecorder) -> None:
+    """Leave what the code differs in from its commit in the run, where the tags of its trials say which text it is."""
+    checkout = provenance.this_checkout()
+    if checkout is not None and checkout.uncommitted is not None:
+        recorder.log_text(checkout.uncommitted.text, checkout.uncommitted.file)
 
 
 def _check_take_over(name: str, run: Run, owner: str, *, take_over: bool) -> None:

@@ -51,12 +51,18 @@ def _shared(trial: Trial) -> dict[str, object]:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """A trained model in evaluation mode with the losses and times that led to it; `val` is its last evaluation."""
+    """A trained model in evaluation mode with the losses and times that led to it.
+
+    Attributes:
+        val: its last evaluation.
+        replicas: how many trials trained as one model with it, itself included.
+    """
 
     model: GPT
     evaluations: tuple[Evaluation, ...]
     val: SplitLoss
     summary: TrainingSummary
+    replicas: int
 
 
 Request = Stop | Look | None
@@ -208,7 +214,13 @@ class _Group:
             eval_seconds=self.evaluating.seconds / len(self._trials),
             tokens_per_second=self.speed(self._trials[index].training.steps),
         )
-        return TrainingResult(model=model.eval(), evaluations=tuple(evaluations), val=val, summary=summary)
+        return TrainingResult(
+            model=model.eval(),
+            evaluations=tuple(evaluations),
+            val=val,
+            summary=summary,
+            replicas=len(self._trials),
+        )
 
 
 class _Stopwatch:

@@ -18,8 +18,10 @@ from gpt_experiments import names
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.group_training import Trainer
+from gpt_experiments.execution.inline import InlineExecutor
 from gpt_experiments.execution.local import LocalExecutor
 from gpt_experiments.execution.protocol import Executor
+from gpt_experiments.kernels import SWITCH
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.records import PlannedTrial, TrialRecord
 from gpt_experiments.sweep.coordinator import Coordinator, RunContext
@@ -196,6 +198,26 @@ def test_a_group_that_does_not_fit_is_split_with_a_notice(store_uri: str, corpus
     client = MlflowClient(tracking_uri=store_uri)
     for run in trial_runs(store).values():
         assert [m.step for m in client.get_metric_history(run.info.run_id, names.VAL_LOSS)] == [0, 2, 4]
+        assert run.data.tags[names.REPLICAS] == "2"
+
+
+def test_each_run_says_with_how_many_trials_and_threads_it_trained(
+    store_uri: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, "off")
+    store = Store(store_uri)
+    executor = InlineExecutor(corpus, hardware(threads=2), trainers.two_fit)
+    run_groups(Groups(corpus, [(1, 2, 3), (4,)]), corpus, store, executor, Recorder())
+    recorded = {
+        seed: [run.data.tags[name] for name in (names.REPLICAS, names.THREADS, names.KERNELS)]
+        for (seed, _), run in trial_runs(store).items()
+    }
+    assert recorded == {
+        1: ["2", "2", "off"],  # the group of three was split
+        2: ["2", "2", "off"],
+        3: ["1", "2", "off"],
+        4: ["1", "2", "off"],
+    }
 
 
 @pytest.mark.slow

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib.metadata import version
 
 import pytest
 
 from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.parameters import Shape, TrainingSetup
+from gpt_experiments.parameters import PARAMETERS, Shape, TrainingSetup
 from gpt_experiments.records import FinishedTrial, Outcome, PlannedTrial, TrialRecord
 from gpt_experiments.tracking import Store, schema
+from gpt_experiments.tracking.facts import facts_of
 from gpt_experiments.tracking.schema import PlanRow
 from gpt_experiments.training import TrainingSummary
 from tests.support.variants import make_variant
@@ -45,7 +47,7 @@ def test_a_trial_is_read_back_as_it_was_written(store_uri: str, corpus: Corpus) 
         kind="trial",
         run_name=trial.name,
         params=schema.trial_params(trial.trial, device="cpu", vocab_size=corpus.vocab_size),
-        tags=schema.trial_tags(trial, corpus, hardware="an abacus"),
+        tags=schema.trial_tags(trial, corpus, hardware="an abacus", threads=2, replicas=3, kernels=True),
         parent_run_id="p",
     )
     recorder.log_metrics(schema.summary_metrics(SUMMARY))
@@ -67,6 +69,33 @@ def test_a_trial_is_read_back_as_it_was_written(store_uri: str, corpus: Corpus) 
     )
     assert (model.corpus, model.corpus_digest, model.n_params) == (corpus.name, corpus.digest, SUMMARY.n_params)
     assert (model.train_loss, model.val_loss, model.best_val_loss) == (1.25, 1.5, 1.4375)
+    facts = facts_of(run.data.params, run.data.tags)
+    assert facts.hardware == {
+        "device": "cpu",
+        "hardware": "an abacus",
+        "CPU threads": "2",
+        "kernels": "on",
+        "replicas": "3",
+    }
+    assert facts.corpus == {
+        "name": corpus.name,
+        "SHA-256": corpus.digest,
+        "distinct characters": str(corpus.vocab_size),
+    }
+    assert (facts.parameters["n_head"], facts.parameters["seed"]) == ("8", "7")
+    assert facts.versions["torch"] == version("torch")
+
+
+def test_what_an_earlier_version_did_not_record_is_none_and_a_younger_parameter_has_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(PARAMETERS, "steps", dataclasses.replace(PARAMETERS["steps"], is_younger=True))
+    facts = facts_of({"n_head": "2"}, {"mlflow.source.git.dirty": "true"})
+    assert (facts.parameters["n_head"], facts.parameters["n_layer"]) == ("2", None)
+    assert facts.parameters["steps"] == str(PARAMETERS["steps"].default)
+    assert facts.hardware == dict.fromkeys(("device", "hardware", "CPU threads", "kernels", "replicas"))
+    assert facts.code == {"commit": None, "uncommitted changes": "some, not kept"}
+    assert facts.versions == {}
 
 
 def test_each_number_of_a_summary_has_a_metric_of_its_own() -> None:
