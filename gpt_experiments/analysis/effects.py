@@ -53,16 +53,21 @@ class Effect:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict on the level; there is none if it rests on one seed.
+        """The verdict on the level."""
+        return verdict_of(self.difference, self.p_adjusted)
 
-        A level is undecided if its own interval excludes zero, but its verdict does not survive the correction for all
-        comparisons.
-        """
-        if math.isnan(self.p_adjusted):
-            return "no verdict"
-        if self.p_adjusted >= LEVEL:
-            return "undecided" if self.difference.p_value < LEVEL else "no difference seen"
-        return "better" if self.difference.mean < 0 else "worse"
+
+def verdict_of(difference: Estimate, p_adjusted: float) -> Verdict:
+    """The verdict on a difference of losses; there is none if it rests on one seed.
+
+    It is undecided if its own interval excludes zero, but its verdict does not survive the correction for all
+    comparisons.
+    """
+    if math.isnan(p_adjusted):
+        return "no verdict"
+    if p_adjusted >= LEVEL:
+        return "undecided" if difference.p_value < LEVEL else "no difference seen"
+    return "better" if difference.mean < 0 else "worse"
 
 
 def effects(results: SweepResults) -> list[Effect]:

@@ -1,4 +1,4 @@
-"""A sweep's results as data frames, from which statistics, figures and the report are made."""
+"""The results of a sweep, as data frames, and of a trial: what statistics, figures and reports are made from."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pandas as pd
 
 from gpt_experiments.config import Budget, Variant
 from gpt_experiments.parameters import HYPERPARAMETERS, as_text
+from gpt_experiments.records import RunFacts
+from gpt_experiments.training.events import Evaluation
 
 LOSS: Final = "final_val_loss"
 """Variants are compared by the validation loss after the last step, whose weights the checkpoint holds."""
@@ -128,6 +130,34 @@ class Pretrained:
     val_loss: float
     corpus_digest: str
     sample: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResults:
+    """A trial as its run remembers it, finished or not.
+
+    Attributes:
+        label, name: the variant's label, and the name of the run.
+        status: MLflow's, as FINISHED.
+        sweep: the name of the sweep that trained it; None of a trial on its own.
+        evaluations: its losses, nats per character, by rising step; NaN where one is missing or not finite.
+        metrics: its last finite value of every metric.
+        heads: `layer`, `head`, the scores and the `name` of each attention head; empty where they cannot be read.
+        sample: None where it cannot be read.
+        left_out: sentences on what could not be read.
+    """
+
+    run_id: str
+    label: str
+    name: str
+    status: str
+    sweep: str | None
+    facts: RunFacts
+    evaluations: tuple[Evaluation, ...]
+    metrics: Mapping[str, float]
+    heads: pd.DataFrame
+    sample: str | None
+    left_out: tuple[str, ...]
 
 
 def level_name(name: str, level: float) -> str:

@@ -16,6 +16,7 @@ from gpt_experiments import __version__
 from gpt_experiments.cli.attention import attention
 from gpt_experiments.cli.bench import bench
 from gpt_experiments.cli.data import data
+from gpt_experiments.cli.diff import diff
 from gpt_experiments.cli.ending import INTERRUPTED
 from gpt_experiments.cli.evaluate import evaluate
 from gpt_experiments.cli.faults import bug, system_fault
@@ -23,6 +24,7 @@ from gpt_experiments.cli.generate import generate
 from gpt_experiments.cli.json_output import Invocation, owes_object, print_error
 from gpt_experiments.cli.register import register
 from gpt_experiments.cli.report import report
+from gpt_experiments.cli.rerun import rerun
 from gpt_experiments.cli.streams import end_of_output, prepare_streams
 from gpt_experiments.cli.sweep import sweep
 from gpt_experiments.cli.train import train
@@ -117,7 +119,7 @@ def program() -> None:
     """
 
 
-for command in (sweep, report, register, train, evaluate, attention, generate, data, bench):
+for command in (sweep, report, register, train, rerun, diff, evaluate, attention, generate, data, bench):
     program.add_command(command)
 
 # The name of `evaluate` until 0.1.0; a baseline is now only the variant that others are compared with.

@@ -121,13 +121,26 @@ def _total_width(columns: Sequence[Column]) -> int:
     return sum(column.width for column in columns) + _GAP * (len(columns) - 1)
 
 
-def _make_table(columns: Sequence[Column], row_styles: Sequence[str], gaps: Mapping[int, int]) -> Table:
-    """The columns side by side, one style a row; `gaps` says in front of which row how many were left out."""
+def plain_table(columns: Sequence[Column]) -> Table:
+    """The columns side by side; one of words wraps where there is no room."""
+    table = _empty_table(columns)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(literal, cells))
+    return table
+
+
+def _empty_table(columns: Sequence[Column]) -> Table:
     # The box puts one blank between columns, the padding another.
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     for column in columns:
         header = Text("\n").join(literal(line) for line in column.header.splitlines())
         table.add_column(header, justify="left" if column.left else "right", no_wrap=not column.left)
+    return table
+
+
+def _make_table(columns: Sequence[Column], row_styles: Sequence[str], gaps: Mapping[int, int]) -> Table:
+    """The columns side by side, one style a row; `gaps` says in front of which row how many were left out."""
+    table = _empty_table(columns)
     rows = list(zip(*(column.cells for column in columns), strict=True))
     labels = [column.header for column in columns].index("variant")
     for position in range(len(rows) + 1):

@@ -89,10 +89,14 @@ def _right_labels(axes: Axes, places: Sequence[float], labels: Sequence[str]) ->
     return right.get_yticklabels()
 
 
-def effect_plot(effects: pd.DataFrame) -> Figure:
+_EFFECTS_TITLE: Final = "Change of the validation loss against the baseline's level"
+
+
+def effect_plot(effects: pd.DataFrame, *, title: str = _EFFECTS_TITLE) -> Figure:
     """Each level's mean difference to the baseline's level with its 95 % interval; left of the line is better.
 
     Args:
+        title: stands above; another one where they are other differences of the loss.
         effects: `name` (as `n_head=8`), `mean`, `low`, `high`, nats per character, and `verdict`; `low` and `high` are
             NaN where there is one seed. In the order in which they are shown, from the top.
     """
@@ -102,7 +106,7 @@ def effect_plot(effects: pd.DataFrame) -> Figure:
         figure, (axes,) = style.new_chart(
             style.width_for(_WIDTH, effects["name"]),
             130 + 30 * len(effects),
-            title="Change of the validation loss against the baseline's level",
+            title=title,
         )
         for i, row in enumerate(effects.to_dict("records")):
             colour = colours.get(row["verdict"], style.MUTED)

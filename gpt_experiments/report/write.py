@@ -16,6 +16,7 @@ from gpt_experiments.report.content import Extras, conclusions, make_document
 from gpt_experiments.report.document import Document
 from gpt_experiments.report.html import render_html
 from gpt_experiments.report.markdown import render_markdown
+from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.sweep.methods.importances import importances
 from gpt_experiments.tracking import RunRecorder, Store
 from gpt_experiments.tracking.reader import read_pretrained, read_sweep
@@ -107,14 +108,27 @@ def write_report(
 def write_files(document: Document, folder: Path) -> None:
     """`report.html`, `report.md`, each picture as PNG and SVG, each table as CSV, in `folder`, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
-    for picture in document.pictures():
-        save_png(picture.figure, folder / f"{picture.name}.png")
-        picture.figure.set_layout_engine("none")  # the layout is done; drawing again would repeat it
-        save_svg(picture.figure, folder / f"{picture.name}.svg")
+    _write_pictures(document, folder)
     for table in document.tables():
         table.values.to_csv(folder / f"{table.name}.csv", index=False)
     (folder / "report.html").write_text(render_html(document, folder), encoding="utf-8")
     (folder / "report.md").write_text(render_markdown(document), encoding="utf-8")
+
+
+def write_page(document: Document, file: Path) -> None:
+    """The document as one page that refers to nothing outside itself; its folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_folder() as folder:
+        _write_pictures(document, folder)
+        page = render_html(document, folder)
+    file.write_text(page, encoding="utf-8")
+
+
+def _write_pictures(document: Document, folder: Path) -> None:
+    for picture in document.pictures():
+        save_png(picture.figure, folder / f"{picture.name}.png")
+        picture.figure.set_layout_engine("none")  # the layout is done; drawing again would repeat it
+        save_svg(picture.figure, folder / f"{picture.name}.svg")
 
 
 def _write_explorers(store: Store, results: SweepResults, folder: Path, left_out: LeftOut) -> dict[str, str]:

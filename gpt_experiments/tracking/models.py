@@ -69,7 +69,17 @@ def _download_checkpoint(run_id: str, uri: str, into: Path) -> str:
     run = MlflowClient(tracking_uri=uri).get_run(run_id)
     if kind_of(run) == "sweep":
         raise MissingError(f"run {run_id} is a sweep, which has no model; give the run of one of its trials")
-    repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
+    return download_checkpoint(run.info.artifact_uri, uri, into)
+
+
+def download_checkpoint(artifacts: str, uri: str, into: Path) -> str:
+    """Download the checkpoint of a run whose files are at the address `artifacts`; the path of its folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        MlflowException, OSError: it cannot be read.
+    """
+    repository = get_artifact_repository(artifacts, tracking_uri=uri)
     if not repository.list_artifacts(names.CHECKPOINT_FOLDER):
         raise FileNotFoundError(f"the run has no {names.CHECKPOINT_FOLDER}")
     folder: str = repository.download_artifacts(names.CHECKPOINT_FOLDER, str(into))  # type: ignore[no-untyped-call]

@@ -66,7 +66,7 @@ def _command_line() -> str:
 def git_commit() -> str | None:
     """The commit of the checkout that this program runs from; None where it is installed from a wheel."""
     checkout = this_checkout()
-    return checkout and checkout.commit
+    return None if checkout is None else checkout.commit
 
 
 def this_checkout() -> Checkout | None:

@@ -103,10 +103,10 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
                 [_row(trial, labels[trial.variant], by_id.get(trial.run_id), vocab_size, columns) for trial in trials]
             ),
             parameters=tuple(columns),
-            curves=_curves(store, finished, left_out),
+            curves=curves_of(store, finished, left_out),
             positions=_tables(store, finished, names.POSITIONS_FILE, _POSITION_COLUMNS, left_out),
-            heads=_tables(store, finished, names.HEADS_FILE, _HEAD_COLUMNS, left_out),
-            samples=_samples(store, finished, left_out),
+            heads=heads_of(store, finished, left_out),
+            samples=samples_of(store, finished, left_out),
             left_out=left_out.sentences(),
         )
 
@@ -234,8 +234,14 @@ def _row(trial: StoredTrial, label: str, run: Run | None, vocab_size: int, colum
     }
 
 
-def _curves(store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut) -> pd.DataFrame:
-    """Losses over steps of every run; a step that was logged twice counts once, a value that is not finite is NaN."""
+def curves_of(store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut) -> pd.DataFrame:
+    """Losses over steps of every run: `run_id`, `step`, `train_loss`, `val_loss`.
+
+    A step that was logged twice counts once, and a value that is not finite is NaN.
+
+    Args:
+        runs: each with the name under which `left_out` gets what cannot be read of it.
+    """
     rows: list[tuple[str, int, float, float]] = []
     for run, whose in runs:
         train, val = (
@@ -274,7 +280,13 @@ def _tables(
     return frame.astype({column: float for column in columns if column not in ("run_id", "name")})
 
 
-def _samples(store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut) -> dict[str, str]:
+def heads_of(store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut) -> pd.DataFrame:
+    """The scores of the attention heads of every run that has them; see `curves_of`."""
+    return _tables(store, runs, names.HEADS_FILE, _HEAD_COLUMNS, left_out)
+
+
+def samples_of(store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut) -> dict[str, str]:
+    """The sample of every run that has one; see `curves_of`."""
     samples = {}
     for run, whose in runs:
         try:

@@ -130,6 +130,11 @@ class Store:
         location = self.experiment.artifact_location
         return FinishedTrials(by_cell=trials, lost=frozenset(lost - trials.keys()), location=location)
 
+    def artifacts_of(self, run: Run) -> str:
+        """The address of a run's files, also where the store was moved and its database does not say so yet."""
+        address: str = run.info.artifact_uri
+        return self._move.corrected(address) if self._move else address
+
     def close_abandoned(self) -> list[str]:
         """End as KILLED every run that a process of this host left RUNNING when it died; returns their ids."""
         abandoned = [
