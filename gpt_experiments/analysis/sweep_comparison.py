@@ -177,9 +177,7 @@ def facts_of_sweep(results: SweepResults, trials: Sequence[RunFacts]) -> RunFact
         trials: the facts of its finished trials; where they differ, all that they say is given.
     """
     levels = {
-        f"levels of {name}": ", ".join(f"{level:g}" for level in sorted(set(results.trials[name])))
-        for name in results.parameters
-        if results.trials[name].nunique() > 1
+        name: ", ".join(f"{level:g}" for level in sorted(set(results.trials[name]))) for name in results.parameters
     }
     parameters: dict[str, str | None] = {
         "method": results.method,

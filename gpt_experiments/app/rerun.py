@@ -54,6 +54,7 @@ class Rerun:
 
     Attributes:
         label: the variant's.
+        device, threads, kernels: on what it trained now, with how many CPU threads, and whether the kernels were on.
         weights: None where the checkpoint could not be compared.
         problem: why it could not; None where it was.
         facts: what the two results depend on.
@@ -63,6 +64,9 @@ class Rerun:
     run_id: str
     label: str
     seed: int
+    device: str
+    threads: int
+    kernels: bool
     curves: CurveComparison
     weights: WeightsDifference | None
     problem: str | None
@@ -107,13 +111,17 @@ def rerun_trial(
     with _prepared(target, threads, stored.kernels):
         hardware = describe_device(target)
         result = _train(stored, corpus, target, threads, hardware, listener)
-        tags = computing_tags(hardware=hardware, threads=threads, replicas=1, kernels=are_switched_on())
+        kernels = are_switched_on()
+        tags = computing_tags(hardware=hardware, threads=threads, replicas=1, kernels=kernels)
     name = stored.device if device is None and stored.device else str(target)
     weights, problem = _compare_weights(stored, result.model)
     return Rerun(
         run_id=stored.run_id,
         label=stored.label,
         seed=stored.trial.seed,
+        device=str(target),
+        threads=threads,
+        kernels=kernels,
         curves=compare_curves(stored.evaluations, result.evaluations),
         weights=weights,
         problem=problem,

@@ -50,6 +50,7 @@ def rerun(run: str, device: str | None, data: str | None, tracking_uri: str | No
 def _show(done: Rerun, console: Console, *, quiet: bool) -> None:
     """Print the verdict, where the losses part, and what else differs."""
     from gpt_experiments.cli.comparison_tables import facts_table, losses_table
+    from gpt_experiments.cli.messages import counted
     from gpt_experiments.cli.tables import literal
 
     if not quiet:
@@ -59,6 +60,8 @@ def _show(done: Rerun, console: Console, *, quiet: bool) -> None:
         console.print(literal(sentence))
     if quiet:
         return
+    how = f"{counted(done.threads, 'CPU thread')}, kernels {'on' if done.kernels else 'off'}"
+    console.print(literal(f"It was trained again on {done.device} with {how}."))
     if done.curves.parted is not None:
         console.print()
         console.print(losses_table(done.curves, "then", "now"))
@@ -107,15 +110,19 @@ def _of_losses(done: Rerun) -> list[str]:
         until = f", after they were the same up to step {before[-1]:,}" if before else ""
         last = curves.pairs[-1]
         sentences.append(
-            f"The losses part at step {parted.step:,}{until}: the training loss by {parted.train_difference:+.3g}, the "
-            f"validation loss by {parted.val_difference:+.3g} nats per character. At step {last.step:,} they are apart "
-            f"by {last.train_difference:+.3g} and {last.val_difference:+.3g}."
+            f"The losses part at step {parted.step:,}{until}: the training loss by {_far(parted.train_difference)}, the "
+            f"validation loss by {_far(parted.val_difference)} nats per character. At step {last.step:,} they are apart "
+            f"by {_far(last.train_difference)} and {_far(last.val_difference)}."
         )
     if curves.only_a:
         sentences.append(f"The run has losses at steps at which there was no evaluation now: {_listed(curves.only_a)}.")
     if curves.only_b:
         sentences.append(f"The run lacks the losses at steps {_listed(curves.only_b)}.")
     return sentences
+
+
+def _far(difference: float) -> str:
+    return f"{difference:+.3g}" if difference else "0"
 
 
 def _listed(steps: tuple[int, ...]) -> str:
