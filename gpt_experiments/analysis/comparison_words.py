@@ -21,7 +21,7 @@ def trial_lead(diff: TrialDiff) -> list[str]:
     if final is not None:
         sentences.append(
             f"The validation loss after the last step is {final.a:.4f} in A and {final.b:.4f} nats per character in B: "
-            f"a difference of {final.difference:+.4g}."
+            f"a difference of {number(final.difference, sign=True)}."
         )
     curves = diff.curves
     if curves.is_identical:
@@ -41,19 +41,16 @@ def sweep_lead(diff: SweepDiff) -> list[str]:
     trials, sentences = diff.trials, []
     if trials.overall is not None:
         found = trials.overall
-        spread = "" if math.isnan(found.low) else f" ± {found.half_width:.4f} (95 % interval over {found.n} seeds)"
-        seed = "; one seed gives no interval" if math.isnan(found.low) else ""
+        spread = "" if math.isnan(found.low) else f" ± {found.half_width:.4f}"
+        over = "one seed, so without an interval" if math.isnan(found.low) else f"95 % interval over {found.n} seeds"
         sentences.append(
-            f"Over the {_counted(len(trials.variants), 'variant')} of both, the validation loss in B is "
-            f"{found.mean:+.4f}{spread} nats per character above A's{seed}."
+            f"Over the {_counted(len(trials.variants), 'variant')} of both, the validation loss in B minus that in A "
+            f"is {found.mean:+.4f}{spread} nats per character ({over})."
         )
-    decided = [pair for pair in trials.variants if pair.verdict in ("better", "worse")]
-    if decided:
-        sentences.append(
-            f"{_counted(len(decided), 'variant')} differ at 5 % after Holm's correction: "
-            + ", ".join(f"{pair.label} is {pair.verdict} in B" for pair in decided[:5])
-            + ("." if len(decided) <= 5 else f" and {len(decided) - 5} more.")
-        )
+    for verdict in ("better", "worse"):
+        decided = [pair.label for pair in trials.variants if pair.verdict == verdict]
+        if decided:
+            sentences.append(f"{verdict.capitalize()} in B, at 5 % after Holm's correction: {listed(decided)}.")
     for side, labels in (("A", trials.only_a), ("B", trials.only_b)):
         if labels:
             sentences.append(f"Only {side} has {listed(labels)}.")
@@ -96,8 +93,8 @@ def number(value: float | None, *, sign: bool = False) -> str:
     if value is None:
         return "not recorded"
     plus = "+" if sign and value else ""
-    if float(value).is_integer() and abs(value) >= 1:
+    if float(value).is_integer():
         return f"{value:{plus},.0f}"
     if abs(value) >= 100:
         return f"{value:{plus},.1f}"
-    return f"{value:{plus}.4f}" if value == 0 or abs(value) >= 1e-4 else f"{value:{plus}.2e}"
+    return f"{value:{plus}.4f}" if abs(value) >= 1e-4 else f"{value:{plus}.2e}"

@@ -113,8 +113,8 @@ def rerun_trial(
         result = _train(stored, corpus, target, threads, hardware, listener)
         kernels = are_switched_on()
         tags = computing_tags(hardware=hardware, threads=threads, replicas=1, kernels=kernels)
+        weights, problem = _compare_weights(stored, result.model)
     name = stored.device if device is None and stored.device else str(target)
-    weights, problem = _compare_weights(stored, result.model)
     return Rerun(
         run_id=stored.run_id,
         label=stored.label,
@@ -249,11 +249,10 @@ def _notes(stored: RepeatableTrial) -> Iterator[str]:
     replicas = stored.facts.hardware["replicas"]
     if replicas not in (None, "1"):
         dropout = stored.trial.shape.dropout
-        what = (
-            f"dropout={dropout:g} drew other masks for it than now, when it trains alone"
-            if dropout
-            else "sums were rounded in another order than now, when it trains alone"
+        masks = f", and dropout={dropout:g} drew other masks" if dropout else ""
+        yield (
+            f"Then {replicas} trials trained together as one model: sums were rounded in another order{masks} than "
+            "now, when it trains alone."
         )
-        yield f"Then {replicas} trials trained together as one model, so {what}."
     if stored.threads is None:
         yield f"How many CPU threads it had ({names.THREADS}) is not recorded; another number can round sums otherwise."

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_STEPS: Final = 14
 _LINES: Final = 6  # of a sample
-_WIDEST_LINE: Final = 60
+_WIDEST_LINE: Final = 56
 
 _Row = TypeVar("_Row")
 
@@ -129,5 +129,7 @@ def samples_table(a: str | None, b: str | None) -> Table:
 def _first_lines(sample: str | None) -> list[str]:
     if sample is None:
         return ["(not to be read)"]
-    lines = [shortened(line, _WIDEST_LINE) for line in sample.strip().splitlines()]
+    lines = [
+        line if len(line) <= _WIDEST_LINE else f"{line[:_WIDEST_LINE]} ..." for line in sample.strip().splitlines()
+    ]
     return lines if len(lines) <= _LINES else [*lines[:_LINES], "..."]

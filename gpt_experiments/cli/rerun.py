@@ -110,9 +110,9 @@ def _of_losses(done: Rerun) -> list[str]:
         until = f", after they were the same up to step {before[-1]:,}" if before else ""
         last = curves.pairs[-1]
         sentences.append(
-            f"The losses part at step {parted.step:,}{until}: the training loss by {_far(parted.train_difference)}, the "
-            f"validation loss by {_far(parted.val_difference)} nats per character. At step {last.step:,} they are apart "
-            f"by {_far(last.train_difference)} and {_far(last.val_difference)}."
+            f"The losses part at step {parted.step:,}{until}: the training loss by {_far(parted.train_difference)}, "
+            f"the validation loss by {_far(parted.val_difference)} nats per character. At step {last.step:,} they are "
+            f"apart by {_far(last.train_difference)} and {_far(last.val_difference)}."
         )
     if curves.only_a:
         sentences.append(f"The run has losses at steps at which there was no evaluation now: {_listed(curves.only_a)}.")

@@ -17,22 +17,21 @@ _ACROSS: Final = 2
 _SIDES: Final = (("a", style.BLUE, "o"), ("b", style.VERMILLION, "s"))
 
 
-def pair_curves(curves: pd.DataFrame, *, names: tuple[str, str]) -> Figure:
+def pair_curves(curves: pd.DataFrame) -> Figure:
     """Validation loss (solid) and training loss (dashed) of two trials, and below B minus A.
 
     Step 0 is left out where there are later ones, as it would flatten everything else.
 
     Args:
         curves: `side` (`a` or `b`), `step`, `train_loss`, `val_loss`, nats per character.
-        names: what the two are called.
     """
     with style.figure_style():
         figure, (losses, differences) = style.new_chart(_WIDTH, 620, title="Loss over training", rows=2)
         shown = _later(curves)
-        for (side, colour, marker), name in zip(_SIDES, names, strict=True):
+        for side, colour, marker in _SIDES:
             rows = shown[shown["side"] == side].sort_values("step")
             for column, line, kind in (("val_loss", "-", "validation"), ("train_loss", "--", "training")):
-                label = f"{name}, {kind}"
+                label = f"{side.upper()}, {kind}"
                 losses.plot(
                     rows["step"], rows[column], line, color=colour, marker=_marker(rows, marker, line), label=label
                 )
@@ -46,8 +45,11 @@ def pair_curves(curves: pd.DataFrame, *, names: tuple[str, str]) -> Figure:
         _label(losses, "loss (nats per character)")
         _label(differences, "B minus A")
         differences.set_xlabel("optimisation step" + ("" if len(shown) == len(curves) else " (step 0 left out)"))
-        for axes in (losses, differences):
-            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        losses.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        if differences.get_legend_handles_labels()[0]:
+            differences.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        else:
+            differences.text(0.5, 0.6, "no common step", transform=differences.transAxes, ha="center")
     return figure
 
 

@@ -18,6 +18,7 @@ from gpt_experiments.report.document import (
     Block,
     Bullets,
     Document,
+    Heading,
     Paragraph,
     Picture,
     Section,
@@ -29,6 +30,7 @@ from gpt_experiments.report.document import (
 MOST_HEADS: Final = 10
 _MOST_ROWS: Final = 40
 _MOST_PANELS: Final = 6
+_MOST_BESIDE: Final = 4  # heads of a layer; maps of more are too wide to stand side by side
 _MOST_SAMPLES: Final = 6  # pairs
 _LONGEST_SAMPLE: Final = 2000  # characters
 _MISSING_SAMPLE: Final = "(not to be read)"
@@ -112,14 +114,13 @@ def _losses(diff: TrialDiff) -> list[Block]:
         for e in trial.evaluations
     )
     if len(curve):
-        same = diff.a.label == diff.b.label
-        called = ("A", "B") if same else (f"A: {diff.a.label}", f"B: {diff.b.label}")
         blocks.append(
             Picture(
                 name="curves",
-                caption="Above, the losses of both; below, how far B lies above A.",
+                caption=f"Above, the losses of A, {diff.a.label}, and of B, {diff.b.label}. "
+                "Below, how far B lies above A.",
                 alt=f"Training and validation loss of {diff.a.name} and {diff.b.name} over steps, and their difference",
-                figure=pair_curves(curve, names=called),
+                figure=pair_curves(curve),
             )
         )
     return blocks or [Paragraph(text="Neither run has losses.")]
@@ -138,8 +139,9 @@ def _heads(diff: TrialDiff) -> list[Block]:
     blocks: list[Block] = []
     if diff.heads:
         blocks.append(_heads_table([("", head) for head in diff.heads[:MOST_HEADS]]))
+    widest = max((int(trial.heads["head"].max()) for trial in (diff.a, diff.b) if len(trial.heads)), default=0)
     if maps:
-        blocks.append(SideBySide(pictures=maps))
+        blocks += [SideBySide(pictures=maps)] if widest <= _MOST_BESIDE else maps
     return blocks or [Paragraph(text="The scores of the heads are not recorded.")]
 
 
@@ -256,14 +258,13 @@ def _panels(diff: SweepDiff) -> list[Block]:
 
 def _sweep_samples(diff: SweepDiff) -> list[Block]:
     pairs = [pair for pair in diff.trials.variants if not pair.is_one_run][:_MOST_SAMPLES]
-    sides: list[tuple[str, str | None]] = []
+    if not pairs:
+        return [Paragraph(text="There are no two models of one variant to compare.")]
+    blocks: list[Block] = [Paragraph(text="Of the variants that differ most, the first common seed.")]
     for pair in pairs:
         a, b = diff.samples(pair)
-        seed = f" (seed {pair.seeds[0].seed})"
-        sides += [(f"A: {pair.label_a}{seed}", a), (f"B: {pair.label_b}{seed}", b)]
-    if not sides:
-        return [Paragraph(text="There are no two models of one variant to compare.")]
-    return [Paragraph(text="Of the variants that differ most, the first common seed."), _samples(sides)]
+        blocks += [Heading(text=f"{pair.label} (seed {pair.seeds[0].seed})"), _samples([("A", a), ("B", b)])]
+    return blocks
 
 
 def _sweep_heads(diff: SweepDiff) -> list[Block]:

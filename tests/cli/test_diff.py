@@ -100,7 +100,7 @@ def test_one_seed_gives_no_interval(trained: Trained) -> None:
     for seed_2 in [run_id for (_, _, seed), run_id in trained.runs.items() if seed == 2]:
         trained.sql("UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?", seed_2)
     said = words(diff(trained, trained.parents["first"], trained.parents["second"]))
-    assert "one seed gives no interval" in said
+    assert "one seed, so without an interval" in said
     assert "no verdict" in said
 
 

@@ -25,10 +25,10 @@ def drawn(axes: object) -> dict[str, list[tuple[float, float]]]:
 
 def test_the_losses_of_both_and_how_far_they_are_apart() -> None:
     curves = pd.DataFrame(rows("a", {0: 4.0, 10: 3.0, 20: 2.0}) + rows("b", {0: 4.0, 10: 3.0, 20: 2.25, 30: 1.0}))
-    figure = pair_curves(curves, names=("one", "other"))
+    figure = pair_curves(curves)
     losses, differences = figure.axes
-    assert drawn(losses)["one, validation"] == [(10, 3.0), (20, 2.0)]  # not step 0
-    assert drawn(losses)["other, training"] == [(10, 2.5), (20, 1.75), (30, 0.5)]
+    assert drawn(losses)["A, validation"] == [(10, 3.0), (20, 2.0)]  # not step 0
+    assert drawn(losses)["B, training"] == [(10, 2.5), (20, 1.75), (30, 0.5)]
     assert drawn(differences) == {
         "B minus A, validation": [(10, 0.0), (20, 0.25)],
         "B minus A, training": [(10, 0.0), (20, 0.25)],
@@ -36,9 +36,9 @@ def test_the_losses_of_both_and_how_far_they_are_apart() -> None:
 
 
 def test_one_evaluation_and_a_side_without_any_are_drawn() -> None:
-    figure = pair_curves(pd.DataFrame(rows("a", {0: 4.0})), names=("one", "other"))
+    figure = pair_curves(pd.DataFrame(rows("a", {0: 4.0})))
     losses, differences = figure.axes
-    assert drawn(losses)["one, validation"] == [(0, 4.0)]
+    assert drawn(losses)["A, validation"] == [(0, 4.0)]
     assert drawn(differences) == {}
 
 
