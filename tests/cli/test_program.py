@@ -41,10 +41,12 @@ OPTIONS = {
     "baseline": "as_json attention_scale data device experiment seed tracking_uri",  # the earlier name of evaluate
     "bench": "as_json data device output parts quick rounds scale steps workers",
     "data": "as_json data",
+    "diff": "as_json experiment html tracking_uri",
     "evaluate": "as_json attention_scale data device experiment seed tracking_uri",
     "generate": "as_json data device max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
     "register": "as_json experiment force name tracking_uri",
     "report": "as_json attention experiment output pretrained tracking_uri",
+    "rerun": "as_json data device quiet tracking_uri",
     "sweep": (
         "as_json budget data device dry_run executor experiment force no_attention_over_training quiet replicas seeds "
         "steps take_over timeout tracking_uri trials workers"
