@@ -130,6 +130,22 @@ class CurveComparison:
         """Whether both were evaluated at the same steps, at least one, with the same losses bit for bit."""
         return bool(self.pairs) and not self.only_a and not self.only_b and self.parted is None
 
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values; a loss that is not known is None."""
+        return {
+            "losses": [
+                {
+                    "step": pair.step,
+                    "train_loss": [known(pair.a.train_loss), known(pair.b.train_loss)],
+                    "val_loss": [known(pair.a.val_loss), known(pair.b.val_loss)],
+                }
+                for pair in self.pairs
+            ],
+            "parted_at": self.parted and self.parted.step,
+            "only_a": list(self.only_a),
+            "only_b": list(self.only_b),
+        }
+
 
 def compare_curves(a: Sequence[Evaluation], b: Sequence[Evaluation]) -> CurveComparison:
     """Compare losses step by step."""
@@ -253,15 +269,7 @@ class TrialDiff:
             "a": _identity(self.a),
             "b": _identity(self.b),
             "facts": facts_json(self.facts),
-            "losses": [
-                {
-                    "step": pair.step,
-                    "train_loss": [known(pair.a.train_loss), known(pair.b.train_loss)],
-                    "val_loss": [known(pair.a.val_loss), known(pair.b.val_loss)],
-                }
-                for pair in self.curves.pairs
-            ],
-            "parted_at": self.curves.parted and self.curves.parted.step,
+            **self.curves.as_json(),
             "metrics": [{"name": m.name, "a": m.a, "b": m.b, "difference": m.difference} for m in self.metrics],
             "heads": [asdict(head) for head in self.heads],
             "samples": [self.a.sample, self.b.sample],
