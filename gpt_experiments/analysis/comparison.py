@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import pandas as pd
 
@@ -130,22 +130,6 @@ class CurveComparison:
         """Whether both were evaluated at the same steps, at least one, with the same losses bit for bit."""
         return bool(self.pairs) and not self.only_a and not self.only_b and self.parted is None
 
-    def as_json(self) -> dict[str, Any]:
-        """The same as plain values; a loss that is not known is None."""
-        return {
-            "losses": [
-                {
-                    "step": pair.step,
-                    "train_loss": [known(pair.a.train_loss), known(pair.b.train_loss)],
-                    "val_loss": [known(pair.a.val_loss), known(pair.b.val_loss)],
-                }
-                for pair in self.pairs
-            ],
-            "parted_at": self.parted and self.parted.step,
-            "only_a": list(self.only_a),
-            "only_b": list(self.only_b),
-        }
-
 
 def compare_curves(a: Sequence[Evaluation], b: Sequence[Evaluation]) -> CurveComparison:
     """Compare losses step by step."""
@@ -263,20 +247,6 @@ class TrialDiff:
     notes: tuple[str, ...]
     left_out: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """The same as plain values; a number that is not known is None."""
-        return {
-            "a": _identity(self.a),
-            "b": _identity(self.b),
-            "facts": facts_json(self.facts),
-            **self.curves.as_json(),
-            "metrics": [{"name": m.name, "a": m.a, "b": m.b, "difference": m.difference} for m in self.metrics],
-            "heads": [asdict(head) for head in self.heads],
-            "samples": [self.a.sample, self.b.sample],
-            "notes": list(self.notes),
-            "left_out": list(self.left_out),
-        }
-
 
 def compare_trials(a: TrialResults, b: TrialResults) -> TrialDiff:
     """Compare two trials' runs, finished or not."""
@@ -307,21 +277,3 @@ def _notes(a: TrialResults, b: TrialResults, facts: FactsComparison) -> list[str
             "Seed or shape differ, so heads at one place need not do the same: they are compared by place alone."
         )
     return notes
-
-
-def _identity(trial: TrialResults) -> dict[str, str | None]:
-    return {"run_id": trial.run_id, "name": trial.name, "status": trial.status, "sweep": trial.sweep}
-
-
-def facts_json(facts: FactsComparison) -> dict[str, Any]:
-    """The comparison of facts as plain values."""
-    return {
-        "differing": [asdict(difference) for difference in facts.differing],
-        "alike": facts.alike,
-        "unknown": list(facts.unknown),
-    }
-
-
-def known(value: float) -> float | None:
-    """The number; None for NaN, which JSON does not have."""
-    return None if math.isnan(value) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,8 +13,6 @@ from gpt_experiments.analysis.comparison import (
     HeadDifference,
     compare_facts,
     compare_heads,
-    facts_json,
-    known,
 )
 from gpt_experiments.analysis.effects import Verdict, verdict_of
 from gpt_experiments.analysis.estimate import Estimate, adjusted, estimate
@@ -239,34 +237,6 @@ class SweepDiff:
         first = pair.seeds[0]
         return self.a.samples.get(first.run_a), self.b.samples.get(first.run_b)
 
-    def as_json(self) -> dict[str, Any]:
-        """The same as plain values; a number that is not known is None."""
-        return {
-            "a": {"run_id": self.a.run_id, "name": self.a.name, "finished": len(self.a.finished)},
-            "b": {"run_id": self.b.run_id, "name": self.b.name, "finished": len(self.b.finished)},
-            "facts": facts_json(self.facts),
-            "variants": [
-                {
-                    "label": pair.label_a,
-                    "label_b": pair.label_b,
-                    "val_loss": [pair.mean_a, pair.mean_b],
-                    "difference": _estimate_json(pair.difference),
-                    "p_adjusted": known(pair.p_adjusted),
-                    "verdict": pair.verdict,
-                    "seeds": [asdict(seed) for seed in pair.seeds],
-                    "samples": list(self.samples(pair)),
-                }
-                for pair in self.trials.variants
-            ],
-            "overall": None if self.trials.overall is None else _estimate_json(self.trials.overall),
-            "only_a": list(self.trials.only_a),
-            "only_b": list(self.trials.only_b),
-            "unpaired": list(self.trials.unpaired),
-            "heads": [{"label": each.label, "seed": each.seed, **asdict(each.head)} for each in self.heads],
-            "notes": list(self.notes),
-            "left_out": list(self.left_out),
-        }
-
 
 def compare_sweeps(
     a: SweepResults, b: SweepResults, trials_a: Sequence[RunFacts], trials_b: Sequence[RunFacts]
@@ -314,7 +284,3 @@ def _notes(a: SweepResults, b: SweepResults, trials: PairedTrials) -> list[str]:
     if not trials.variants:
         notes.append("No variant has a finished trial of the same seed in both.")
     return notes
-
-
-def _estimate_json(found: Estimate) -> dict[str, float | int | None]:
-    return {name: known(value) for name, value in asdict(found).items()}

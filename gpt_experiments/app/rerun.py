@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import torch
 
@@ -16,7 +16,6 @@ from gpt_experiments.analysis.comparison import (
     FactsComparison,
     compare_curves,
     compare_facts,
-    facts_json,
 )
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import (
@@ -83,23 +82,6 @@ class Rerun:
     def is_identical(self) -> bool:
         """Whether all losses and all weights are the same, bit for bit."""
         return self.curves.is_identical and self.weights is not None and self.weights.is_identical
-
-    def as_json(self) -> dict[str, Any]:
-        """The same as plain values; of two in a list, the first is then, and the second is now."""
-        return {
-            "run_id": self.run_id,
-            "label": self.label,
-            "seed": self.seed,
-            "device": self.device,
-            "threads": self.threads,
-            "kernels": self.kernels,
-            "is_identical": self.is_identical,
-            **self.curves.as_json(),
-            "weights": None if self.weights is None else asdict(self.weights),
-            "problem": self.problem,
-            "facts": facts_json(self.facts),
-            "notes": list(self.notes),
-        }
 
 
 def rerun_trial(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from gpt_experiments.cli.json_output import Answer, json_option
 from gpt_experiments.cli.options import tracking_options
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ _MOST_HEADS: Final = 8
     help="Write the comparison with its figures as one page, too.",
 )
 @tracking_options
-def diff(a: str, b: str, html: Path | None, tracking_uri: str | None, experiment: str) -> None:
+@json_option
+def diff(a: str, b: str, html: Path | None, tracking_uri: str | None, experiment: str) -> Answer:
     """Show what differs between two trials, or two sweeps.
 
     A and B are ids of runs, names of sweeps, or names of trials' runs. Differences are B minus A. What cannot be read
@@ -42,21 +43,26 @@ def diff(a: str, b: str, html: Path | None, tracking_uri: str | None, experiment
     """
     from gpt_experiments.analysis.comparison import TrialDiff
     from gpt_experiments.app.diff import diff_runs, write_diff
+    from gpt_experiments.cli.comparison_fields import sweeps_fields, trials_fields
     from gpt_experiments.cli.console import standard_console
     from gpt_experiments.cli.messages import print_left_out
 
     found = diff_runs(a, b, tracking_uri=tracking_uri, experiment=experiment)
-    console = standard_console()
-    if isinstance(found, TrialDiff):
-        _show_trials(found, console)
-    else:
-        _show_sweeps(found, console)
     if html is not None:
         write_diff(found, html)
-        click.echo(f"\nThe page: {html}")
-    if found.left_out:
-        print_left_out(found.left_out)
-        sys.exit(1)
+
+    def show() -> None:
+        if isinstance(found, TrialDiff):
+            _show_trials(found, standard_console())
+        else:
+            _show_sweeps(found, standard_console())
+        if html is not None:
+            click.echo(f"\nThe page: {html}")
+        if found.left_out:
+            print_left_out(found.left_out)
+
+    fields = trials_fields(found, html) if isinstance(found, TrialDiff) else sweeps_fields(found, html)
+    return Answer(fields=fields, show=show, exit_status=1 if found.left_out else 0)
 
 
 def _show_trials(found: TrialDiff, console: Console) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from gpt_experiments.cli.json_output import Answer, json_option
 from gpt_experiments.cli.options import data_option, open_corpus, quiet_option, tracking_uri_option
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @data_option
 @tracking_uri_option
 @quiet_option
-def rerun(run: str, device: str | None, data: str | None, tracking_uri: str | None, quiet: bool) -> None:
+@json_option
+def rerun(run: str, device: str | None, data: str | None, tracking_uri: str | None, quiet: bool) -> Answer:
     """Train a finished trial again, and compare.
 
     RUN is the id of a trial's run. It is trained again in this process with the parameters, the CPU threads and the
@@ -32,6 +33,7 @@ def rerun(run: str, device: str | None, data: str | None, tracking_uri: str | No
     are identical, bit for bit, and else 1.
     """
     from gpt_experiments.app.rerun import rerun_trial
+    from gpt_experiments.cli.comparison_fields import rerun_fields
     from gpt_experiments.cli.console import standard_console
     from gpt_experiments.cli.display import make_display
 
@@ -43,8 +45,11 @@ def rerun(run: str, device: str | None, data: str | None, tracking_uri: str | No
             open_corpus=partial(open_corpus, data, quiet=quiet),
             listener=display,
         )
-    _show(done, standard_console(), quiet=quiet)
-    sys.exit(0 if done.is_identical else 1)
+    return Answer(
+        fields=rerun_fields(done),
+        show=lambda: _show(done, standard_console(), quiet=quiet),
+        exit_status=0 if done.is_identical else 1,
+    )
 
 
 def _show(done: Rerun, console: Console, *, quiet: bool) -> None:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
+import math
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from gpt_experiments import names
 from gpt_experiments.analysis import effects
+from gpt_experiments.analysis.comparison import Difference, FactsComparison, HeadDifference, TrialDiff, compare_curves
+from gpt_experiments.analysis.results import TrialResults
+from gpt_experiments.analysis.sweep_comparison import HeadOfVariant, SweepDiff, pair_trials
+from gpt_experiments.app.rerun import Rerun
 from gpt_experiments.bench.results import (
     BenchResult,
     Machine,
@@ -22,12 +30,15 @@ from gpt_experiments.bench.results import (
     SweepTimes,
 )
 from gpt_experiments.cli import program
+from gpt_experiments.cli.comparison_fields import rerun_fields, sweeps_fields, trials_fields
 from gpt_experiments.cli.display import PlainDisplay
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
-from gpt_experiments.records import PlannedTrial
+from gpt_experiments.model.difference import WeightsDifference
+from gpt_experiments.records import PlannedTrial, RunFacts
 from gpt_experiments.report import tables
 from gpt_experiments.tracking import Store
+from gpt_experiments.training import Evaluation
 from tests.support.json_page import JsonPage, answer, run
 from tests.support.simulated import full_grid, simulate
 
@@ -224,6 +235,27 @@ def test_a_sweep_says_why_it_has_no_report(place: Workplace, monkeypatch: pytest
     assert swept["report"] == {"artifact": None, "problem": "the store is away", "left_out": []}
 
 
+def test_a_rerun_says_whether_the_same_came_out(place: Workplace, tiny: dict[str, Any]) -> None:
+    found = place.ask("rerun", "rerun", tiny["best"]["run_id"], *place.reading, "--quiet")
+    assert (found["identical"], found["label"], found["parted_at"]) == (True, tiny["best"]["label"], None)
+    assert [pair["step"] for pair in found["losses"]] == [0, 2]
+    assert found["losses"][-1]["val_loss_b"] == tiny["best"]["final_val_loss"]
+    assert (found["weights"]["values"], found["weights"]["differing"]) == (tiny["best"]["n_params"], 0)
+
+
+def test_a_difference_has_what_the_screen_shows(place: Workplace, tiny: dict[str, Any]) -> None:
+    runs = [trial["run_id"] for trial in sorted(tiny["trials"], key=lambda trial: trial["label"])]
+    where = ("--tracking-uri", place.uri)
+    trials = place.ask("diff of two trials", "diff", *runs, *where, "--html", "trials.html")
+    assert [trials[side]["run_id"] for side in "ab"] == runs
+    assert trials["differing"] == [{"group": "parameters", "name": "n_head", "a": "1", "b": "2"}]
+    assert trials["page"] == str(place.folder / "trials.html")
+    sweeps = place.ask("diff of two sweeps", "diff", "tiny", "tiny", *where)
+    assert sweeps["a"] == sweeps["b"] == {"run_id": tiny["run_id"], "name": "tiny", "finished": 2}
+    assert {pair["label"] for pair in sweeps["variants"]} == {"baseline", "n_head=2"}
+    assert sweeps["overall"]["mean"] == 0
+
+
 def test_a_registration_names_the_version(place: Workplace, tiny: dict[str, Any]) -> None:
     first = place.ask("register", "register", "tiny", "--tracking-uri", place.uri)
     assert (first["model_version"], first["is_new"], first["is_champion"]) == (1, True, True)
@@ -331,6 +363,50 @@ def made_up_rows() -> Iterator[tuple[str, dict[str, Any]]]:
             yield heading, {str(name): value for name, value in row.items()}
 
 
+def made_up_differences() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Objects of `rerun` and `diff` that have what those of tiny sweeps lack."""
+    facts = FactsComparison(
+        differing=(
+            Difference(group="code", name="commit", a=None, b="b"),
+            Difference(group="code", name="commit", a="a", b=None),
+        ),
+        alike=1,
+        unknown=("kernels",),
+    )
+    curves = compare_curves(
+        [Evaluation(step=step, train_loss=1.0, val_loss=2.0) for step in (0, 1)],
+        [Evaluation(step=step, train_loss=1.5, val_loss=math.nan) for step in (0, 2)],
+    )
+    weights = WeightsDifference(values=3, differing=1, tensors=("lm_head.bias",), largest=0.5)
+    run_id = {"run_id": "1" * 32, "label": "baseline", "seed": 1, "device": "cpu", "threads": 1, "kernels": True}
+    for known, problem in ((weights, None), (None, "its checkpoint is gone")):
+        done = Rerun(**run_id, curves=curves, weights=known, problem=problem, facts=facts, notes=("a note",))
+        yield "rerun", rerun_fields(done)
+    common = {"facts": facts, "notes": ("a note",), "left_out": ("a sentence",)}
+    head = HeadDifference(layer=1, head=1, score="entropy", a=0.5, b=0.25, what_a="", what_b="induction")
+    results = simulate(lambda shape: 2.5, seeds=3)
+    paired = pair_trials(results, simulate(lambda shape: 2.4, seeds=3, random=1))
+    alone = dataclasses.replace(paired, only_a=("x",), only_b=("y",), unpaired=("z",))
+    heads = (HeadOfVariant(label="baseline", seed=1, head=head),)
+    sweeps = SweepDiff(a=results, b=results, trials=alone, heads=heads, **common)  # type: ignore[arg-type]
+    yield "diff of two sweeps", sweeps_fields(sweeps, Path("page.html"))
+    trial = TrialResults(
+        run_id="1" * 32,
+        label="baseline",
+        name="baseline (seed 1)",
+        status="FINISHED",
+        sweep="tiny",
+        facts=RunFacts(parameters={}, code={}, versions={}, hardware={}, corpus={}),
+        evaluations=(),
+        metrics={},
+        heads=pd.DataFrame(),
+        sample="To be",
+        left_out=(),
+    )
+    trials = TrialDiff(a=trial, b=trial, curves=curves, metrics=(), heads=(head,), **common)  # type: ignore[arg-type]
+    yield "diff of two trials", trials_fields(trials, None)
+
+
 def test_every_documented_field_was_seen(place: Workplace, request: pytest.FixtureRequest) -> None:
     """In an object that a test above was answered with; each has compared its objects with the page."""
     here = {item.function.__name__ for item in request.session.items if getattr(item, "module", None) is request.module}
@@ -339,6 +415,8 @@ def test_every_documented_field_was_seen(place: Workplace, request: pytest.Fixtu
     page = place.page
     for heading, row in made_up_rows():
         assert page.differences_of_part(heading, row) == []
+    for heading, fields in made_up_differences():
+        assert page.differences_of_part(heading, json.loads(json.dumps(fields, default=str))) == []
     documented = {(table, field) for table, fields in page.tables.items() for field in fields}
     documented -= {("Every object", field) for field in page.tables["Every object"]}
     assert documented - page.seen == RARE, "no object above has a value of one of these fields"
