@@ -118,7 +118,9 @@ def test_every_dependency_is_pinned_to_a_version_in_its_range() -> None:
     for requirement in requirements(extras=True):
         assert versions[canonicalize_name(requirement.name)] in requirement.specifier, requirement
     # PyTorch's CUDA packages, and its CPU build's local version, would bind every machine to one kind of device.
-    assert not [name for name in versions if name.startswith(("nvidia", "cuda", "triton"))]
+    # nvidia-ml-py is none of them: it is a few modules that ask a driver, where there is one.
+    bound = {name for name in versions if name.startswith(("nvidia", "cuda", "triton"))} - {"nvidia-ml-py"}
+    assert bound == set()
     assert not [name for name, version in versions.items() if version.local]
 
 
