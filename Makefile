@@ -22,8 +22,8 @@ sweep: $(READY) ## train the eleven variants at a small budget, each as an MLflo
 	@echo "  $(VENV_PYTHON) -m gpt_experiments sweep one-at-a-time"
 	@echo "To look at the runs: make ui"
 
-ui: $(READY) ## show the runs of this folder in MLflow's pages
-	@$(VENV_PYTHON) -m mlflow ui
+ui: $(READY) ## compare the runs of this folder in MLflow's pages
+	@$(VENV_PYTHON) -m gpt_experiments ui
 
 test: $(READY) ## run the tests that take no more than a few seconds each
 	$(VENV_PYTHON) -m pytest $(AT_ONCE) -m "not slow and not network and not browser"

@@ -176,6 +176,11 @@ class Trial:
     def model_config(self, vocab_size: int) -> ModelConfig:
         return ModelConfig(shape=self.shape, vocab_size=vocab_size, attention_scale=self.training.attention_scale)
 
+    def flops(self, vocab_size: int) -> float:
+        """Floating-point operations of the whole training, a multiply-add counted as two."""
+        tokens = self.training.steps * self.training.batch_size * self.shape.block_size
+        return tokens * self.model_config(vocab_size).flops_per_token
+
     def cell(self, corpus_digest: str) -> str:
         """The trial's identity, 16 hexadecimal digits: equal cells train to equal results on the same device."""
         return identity(

@@ -17,6 +17,7 @@ EARLIER_PRETRAINED: Final = "baseline"  # the kind of a pre-trained model's run,
 KIND: Final = "gpt.kind"
 SWEEP: Final = "gpt.sweep"  # the sweep's name
 SWEEP_KEY: Final = "gpt.sweep_key"  # the sweep's identity: what must be equal for two invocations to be one sweep
+SWEEPS: Final = "gpt.sweeps"  # of a trial: the run ids of all sweeps that it belongs to, also of those that reuse it
 VARIANT: Final = "gpt.variant"
 CELL: Final = "gpt.cell"
 OWNER: Final = "gpt.owner"  # the process that writes the run, as host|pid|start time
@@ -29,6 +30,9 @@ THREADS: Final = "gpt.threads"  # CPU threads that the trial trained with
 REPLICAS: Final = "gpt.replicas"  # how many trials trained together as one model
 KERNELS: Final = "gpt.kernels"  # whether the kernels for the CPU were switched on, `on` or `off`
 UNCOMMITTED: Final = "gpt.uncommitted"  # SHA-256 of what the code differs in from its commit
+
+# Of an experiment's saved views and its description
+VIEW_DIGEST: Final = "gpt.digest"  # what this program wrote, so that a person's change is left alone
 
 # Tags of a registered version, beside variant, cell and corpus
 RUN: Final = "gpt.run"
@@ -53,6 +57,7 @@ FINAL_TRAIN_LOSS: Final = "final_train_loss"
 FINAL_VAL_LOSS: Final = "final_val_loss"
 BEST_VAL_LOSS: Final = "best_val_loss"
 N_PARAMS: Final = "n_params"
+FLOPS: Final = "flops"  # floating-point operations of the training; runs until 0.1.0 have none
 TRAIN_SECONDS: Final = "train_seconds"
 EVAL_SECONDS: Final = "eval_seconds"
 TOKENS_PER_SECOND: Final = "tokens_per_second"

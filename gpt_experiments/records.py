@@ -27,6 +27,7 @@ class FinishedTrial:
 
     Attributes:
         parent_run_id: the run of the sweep that trained it; None of a trial on its own.
+        sweeps: the runs of all sweeps that it is marked as a part of; an earlier version marked none.
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class FinishedTrial:
     variant: Variant
     seed: int
     summary: TrainingSummary
+    sweeps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

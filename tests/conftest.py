@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +14,9 @@ import pytest
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.corpus.sources import load_corpus
 from gpt_experiments.quiet import let_threads_sleep
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 let_threads_sleep()  # before the first test loads PyTorch, since tests run beside one another
 
@@ -67,6 +72,20 @@ def store_uri(_empty_store: Path, tmp_path: Path) -> str:
     """The address of a fresh SQLite store, `mlflow.db` in the test's own folder."""
     shutil.copy(_empty_store, tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, started once."""
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("Chromium is not installed; with Debian's package manager: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.models.pretrained import PretrainedScores, evaluate_pretrained
 from gpt_experiments.parameters import AttentionScale
 from gpt_experiments.tracking import Store
+from gpt_experiments.tracking.pages import keep_views
 from gpt_experiments.training import resolve_device
 
 
@@ -28,4 +29,6 @@ def evaluate_file(
     """
     target = resolve_device(device)
     store = Store(tracking_uri, experiment)
-    return evaluate_pretrained(path, corpus, store, target, attention_scale=attention_scale, seed=seed)
+    scores = evaluate_pretrained(path, corpus, store, target, attention_scale=attention_scale, seed=seed)
+    keep_views(store, notice=store.retries.notice)
+    return scores

@@ -28,6 +28,7 @@ from gpt_experiments.cli.rerun import rerun
 from gpt_experiments.cli.streams import end_of_output, prepare_streams
 from gpt_experiments.cli.sweep import sweep
 from gpt_experiments.cli.train import train
+from gpt_experiments.cli.ui import ui
 from gpt_experiments.errors import ConfigError, ExperimentError, one_line, without_secrets
 from gpt_experiments.quiet import let_threads_sleep, quieten_libraries, wants_debugging
 from gpt_experiments.signals import interrupt_on_termination
@@ -115,11 +116,11 @@ class _Program(click.Group):
 def program() -> None:
     """Find out what a transformer's hyperparameters do.
 
-    Trains variants of a small character-level GPT, each as an MLflow run. Begin with `sweep quick`, then `mlflow ui`.
+    Trains variants of a small character-level GPT, each as an MLflow run. Begin with `sweep quick`, then `ui`.
     """
 
 
-for command in (sweep, report, register, train, rerun, diff, evaluate, attention, generate, data, bench):
+for command in (sweep, ui, report, register, train, rerun, diff, evaluate, attention, generate, data, bench):
     program.add_command(command)
 
 # The name of `evaluate` until 0.1.0; a baseline is now only the variant that others are compared with.

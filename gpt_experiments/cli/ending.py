@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from gpt_experiments.tracking import Store
 
 INTERRUPTED: Final = 130  # the status that a shell reports after Ctrl-C
-# What `mlflow ui` can open: a database, or a folder.
-_ADDRESS_OF_DATABASE: Final = re.compile(r"(?:sqlite|postgresql|mysql|mssql|file)\b|(?!databricks|[a-z+-]+:)")
+_HAS_PAGES: Final = re.compile(r"(?:sqlite|postgresql|mysql|mssql|https?)\b")  # a store that `ui` can show
 
 
 def exit_status(summary: SweepSummary, report: LeftReport | None = None) -> int:
@@ -44,8 +42,7 @@ def next_commands(summary: SweepSummary, *, store: Store, tracking_uri: str | No
     """
     from gpt_experiments.cli.tables import best_first  # not earlier: help needs no tables
 
-    python = _python()
-    program = f"{python} -m gpt_experiments"
+    program = f"{_python()} -m gpt_experiments"
     where = _tracking_option(tracking_uri)
     experiment = store.experiment.name
     there = where + (f" --experiment {shlex.quote(experiment)}" if experiment != names.DEFAULT_EXPERIMENT else "")
@@ -55,8 +52,9 @@ def next_commands(summary: SweepSummary, *, store: Store, tracking_uri: str | No
         again = [argument for argument in sys.argv[1:] if argument not in ("--force", "--take-over")]
         typed = shlex.join(map(without_secrets, again))
         commands.append((f"{program} {typed}", "go on: train only what is missing"))
-    if _ADDRESS_OF_DATABASE.match(store.uri):
-        commands.append((f"{python} -m mlflow ui{_backend_option(store.uri)}", "see every run in the browser"))
+    if _HAS_PAGES.match(store.uri):
+        of_sweep = f" {summary.parent_run_id}" if summary.parent_run_id is not None else ""
+        commands.append((f"{program} ui{of_sweep}{there}", "compare the trials in MLflow's pages"))
     scored = best_first(summary.trials)
     if summary.parent_run_id is not None and scored:
         commands.append((f"{program} report {summary.parent_run_id}{there}", "what differed, and how sure we are"))
@@ -97,15 +95,6 @@ def model_commands(model: str, prompt: str, *, tracking_uri: str | None) -> list
 def _tracking_option(tracking_uri: str | None) -> str:
     """The option with which the program finds the store again; empty if the environment names the store."""
     return f" --tracking-uri {shlex.quote(without_secrets(tracking_uri))}" if tracking_uri else ""
-
-
-def _backend_option(uri: str) -> str:
-    """The option that `mlflow ui` needs: it ignores MLFLOW_TRACKING_URI, and by default opens `mlflow.db` here."""
-    if uri == f"sqlite:///{Path('mlflow.db').absolute()}" and not os.environ.get("MLFLOW_BACKEND_STORE_URI"):
-        return ""
-    if without_secrets(uri) != uri and os.environ.get("MLFLOW_TRACKING_URI") == uri:
-        return ' --backend-store-uri "$MLFLOW_TRACKING_URI"'  # the screen must not show its password
-    return f" --backend-store-uri {shlex.quote(without_secrets(uri))}"
 
 
 def _python() -> str:

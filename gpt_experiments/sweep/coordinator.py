@@ -30,6 +30,7 @@ from gpt_experiments.kernels import are_switched_on
 from gpt_experiments.records import Outcome, PlannedTrial, SweepListener, TrialRecord
 from gpt_experiments.tracking import Claims, Others, RunRecorder, Store, schema
 from gpt_experiments.tracking.facts import replicas_tag
+from gpt_experiments.tracking.membership import Membership
 from gpt_experiments.training import Evaluation, Progress, TrainingSummary
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
@@ -104,6 +105,7 @@ class Coordinator:
         self._elsewhere: list[PlannedTrial] = []  # trials that other processes train
         self._look_at = 0.0  # when to look at them again
         self._known_processes: set[str] = set()  # those that have been named to the listener
+        self._membership = Membership(context.store, context.parent_run_id, context.listener.notice)
         self._records: list[TrialRecord] = []
         self._is_exhausted = False  # whether the source has said that it has no more; only that ends a sweep as done
 
@@ -211,6 +213,7 @@ class Coordinator:
         """End a trial with the results of its finished run."""
         done = planned.done
         assert done is not None
+        self._membership.add(done)
         self._end(TrialRecord(planned=planned, outcome=Outcome.REUSED, run_id=done.run_id, summary=done.summary))
         source.ended(planned, done.summary.best_val_loss)
 
@@ -319,6 +322,7 @@ class Coordinator:
             tags=self._tags(planned, running.replicas),
             metrics=schema.summary_metrics(done.summary),
         )
+        recorder.log_metrics(schema.cost_metrics(planned.trial, vocab_size=self._context.corpus.vocab_size))
         recorder.log_series(done.scores_by_head)
         recorder.finish()
 

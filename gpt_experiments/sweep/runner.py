@@ -24,6 +24,7 @@ from gpt_experiments.sweep.plan import Schedule, lost_notice, make_schedule, pla
 from gpt_experiments.sweep.resources import RunOptions, find_hardware, group_limit
 from gpt_experiments.sweep.yaml_source import dump_yaml
 from gpt_experiments.tracking import Claims, FinishedTrials, RunRecorder, Store, schema
+from gpt_experiments.tracking.pages import keep_views
 from gpt_experiments.training import Evaluation
 
 
@@ -62,6 +63,7 @@ def run_sweep(
                 listener.notice(notice)
             parent.log_text(dump_yaml(definition.as_dict()), names.DEFINITION_FILE)
             _write_plan(parent, schedule.planned, [])
+            keep_views(store, parent.run_id, is_running=True, notice=listener.notice)
             to_train = schedule.total - sum(planned.done is not None for planned in schedule.planned)
             hardware = find_hardware(options, to_train)
             schedule.form_groups(group_limit(options, hardware, corpus.vocab_size), hardware.workers)
@@ -105,6 +107,7 @@ def run_single(
     planned = plan_trial(trial, trial.variant, trial.variant.label(Variant()), corpus, finished.by_cell)
     for notice in lost_notice([planned], finished):
         listener.notice(notice)
+    keep_views(store, notice=listener.notice)
     with StopRequest() as stop:
         session = _Session(corpus, store, options, hardware, listener, stop, claims, None, None)
         summary = session.run(_One(planned), int(planned.done is None), trial.training.steps, 1)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gpt_experiments import errors
 from gpt_experiments.errors import RunDeletedError, TrackingError
+from gpt_experiments.tracking.mlflow_internals import knows_schema
 
 _LONGEST: Final = 300  # characters of another program's message in which its status is looked for
 
@@ -33,6 +34,7 @@ _UNWRITABLE: Final = re.compile(
 )
 _DAMAGED: Final = re.compile(r"file is not a database|disk image is malformed", re.I)
 _OTHER_VERSION: Final = re.compile(r"out-of-date database schema|no such (table|column)|locate revision", re.I)
+_SCHEMA: Final = re.compile(r"(?:found version |identified by ')(\w+)")
 _RUN_GONE: Final = re.compile(
     r"must be in the '?active'? state|run with id\S* not found|run '[0-9a-f]{32}' not found", re.I
 )
@@ -109,7 +111,8 @@ def is_absent(error: Exception) -> bool:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, without passwords and the web page that a server may have answered with."""
-    return errors.first_line(error).partition(" Response body: '<")[0]
+    line = errors.first_line(error).partition(" Response body: '<")[0]
+    return line.partition(". Take a backup of your database")[0]  # the remedy is said here, and not always that one
 
 
 def reason_of_silence(error: Exception) -> str:
@@ -135,6 +138,9 @@ def _remedy(error: Exception, text: str, status: int | None, uri: str) -> str:
     if _DAMAGED.search(text):
         return "that file is no SQLite database, or damaged; bring back a copy, or give another --tracking-uri"
     if _OTHER_VERSION.search(text):
+        found = _SCHEMA.search(text)
+        if found and not knows_schema(found[1]):
+            return "a newer version of MLflow made it; use that version, or give another --tracking-uri"
         return f"another version of MLflow made it; copy it, then run `mlflow db upgrade {uri}`"
     if _is_tls(error):
         return CERTIFICATE

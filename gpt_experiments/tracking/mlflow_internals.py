@@ -5,12 +5,15 @@ MLflow may change any of it between two versions of the range that setup.cfg all
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mlflow.environment_variables import (
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
     MLFLOW_HTTP_REQUEST_TIMEOUT,
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
 )
+from mlflow.store import db_migrations
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.db.db_types import DATABASE_ENGINES
@@ -32,5 +35,12 @@ __all__ = [
     "get_artifact_repository",
     "get_default_host_creds",
     "http_request",
+    "knows_schema",
     "mlflow_tags",
 ]
+
+
+def knows_schema(revision: str) -> bool:
+    """Whether the installed MLflow knows a database's schema of that revision: its own, or one that it upgrades."""
+    folder = Path(db_migrations.__path__[0]) / "versions"
+    return revision == "None" or any(folder.glob(f"{revision}*.py"))

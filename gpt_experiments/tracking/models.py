@@ -49,7 +49,7 @@ def model_folder(location: str, tracking_uri: str | None, *, into: Path, retries
             raise as_tracking_error(error, uri) from error
         raise MissingError(
             f"{shortened(location)} cannot be read from {uri} ({first_line(error)}); give the id of a finished run "
-            "or a registered model, as `mlflow ui` shows them"
+            "or a registered model, as `gpt-experiments ui` shows them"
         ) from error
 
 

@@ -33,7 +33,7 @@ def _get_run(client: MlflowClient, uri: str, run_id: str) -> Run:
             if not is_absent(error):
                 raise
             raise MissingError(
-                f"{uri} holds no run {shortened(run_id, 60)}; give an id that `mlflow ui` shows, or correct "
+                f"{uri} holds no run {shortened(run_id, 60)}; give an id that `gpt-experiments ui` shows, or correct "
                 "--tracking-uri"
             ) from error
 

@@ -101,6 +101,11 @@ def summary_metrics(summary: TrainingSummary) -> dict[str, float]:
     return {metric: getattr(summary, field) for metric, field in _SUMMARY_FIELDS.items()}
 
 
+def cost_metrics(trial: Trial, *, vocab_size: int) -> dict[str, float]:
+    """What a trial's training cost, beside its summary; a finished trial of an earlier version lacks it."""
+    return {names.FLOPS: trial.flops(vocab_size)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlanRow:
     """One trial as a sweep's plan has it; `run_id` and `outcome` are None until the sweep has ended."""
@@ -234,6 +239,7 @@ def finished_trial(run: Run) -> FinishedTrial | None:
             cell=tags[names.CELL],
             variant=variant_of(run.data.params),
             seed=int(run.data.params[names.SEED]),
+            sweeps=tuple(tags.get(names.SWEEPS, "").split()),
             summary=TrainingSummary(**values | {"n_params": int(metrics[names.N_PARAMS])}),
         )
     except (KeyError, ValueError):

@@ -219,7 +219,7 @@ class Store:
         if sweep is not None:
             all_tags[names.SWEEP] = sweep
         if parent_run_id is not None:
-            all_tags[MLFLOW_PARENT_RUN_ID] = parent_run_id
+            all_tags[MLFLOW_PARENT_RUN_ID] = all_tags[names.SWEEPS] = parent_run_id
         with as_tracking_errors(self.uri):
             run = self.client.create_run(
                 self.experiment.experiment_id, start_time=int(time.time() * 1000), tags=all_tags, run_name=run_name

@@ -27,7 +27,7 @@ from tests.support.made_up import (
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 COMMANDS = [
-    ("mlflow ui", "see every run in the browser"),
+    ("python -m gpt_experiments ui parent", "compare the trials in MLflow's pages"),
     ("python -m gpt_experiments attention 0123456789abcdef0123456789abcdef", "where its heads look"),
 ]
 
@@ -312,7 +312,7 @@ def test_the_ending_has_the_table_the_failures_the_summary_and_the_commands() ->
         "best val loss 1.8000 nats/char: n_embed=128",
         "",
         "Next:",
-        "  mlflow ui                                                              see every run in the browser",
+        "  python -m gpt_experiments ui parent                                    compare the trials in MLflow's pages",
         "  python -m gpt_experiments attention 0123456789abcdef0123456789abcdef   where its heads look",
     ]
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import re
 import shlex
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,18 +29,15 @@ def store(uri: str = "sqlite:////somewhere/mlflow.db", experiment: str = "gpt-ex
 
 
 def commands(store: Any, tracking_uri: str | None = None) -> dict[str, str]:
-    """By the word that says what each does; `ui` and the word after `gpt_experiments`."""
-    found = {}
-    for command, _ in next_commands(REPORT, store=store, tracking_uri=tracking_uri):
-        words = shlex.split(command)
-        found["ui" if "mlflow" in words else words[3] if len(words) > 3 else ""] = command
-    return found
+    """By the word after `gpt_experiments`."""
+    return {
+        shlex.split(command)[3]: command for command, _ in next_commands(REPORT, store=store, tracking_uri=tracking_uri)
+    }
 
 
 @pytest.fixture(autouse=True)
 def no_store_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MLFLOW_BACKEND_STORE_URI", raising=False)
     monkeypatch.setattr(sys, "argv", ["gpt-experiments", "sweep", "my sweep.yaml"])
 
 
@@ -61,22 +54,20 @@ def test_the_experiment_and_the_sweep_are_named_where_they_matter() -> None:
 def test_a_store_that_was_named_is_named_again() -> None:
     uri = "sqlite:////a folder/mlflow.db"
     found = commands(store(uri), uri)
-    for name in ("report", "register", "generate", "attention"):
+    for name in ("ui", "report", "register", "generate", "attention"):
         assert found[name].endswith(" --tracking-uri 'sqlite:////a folder/mlflow.db'")
-    assert found["ui"].endswith("mlflow ui --backend-store-uri 'sqlite:////a folder/mlflow.db'")
 
 
-def test_mlflow_ui_is_offered_only_with_the_store_that_the_runs_are_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert "ui" not in commands(store("http://somewhere:5000"))
-    assert "ui" not in commands(store("https://somewhere"), "https://somewhere")
+def test_the_pages_are_offered_where_a_server_can_show_the_store() -> None:
     assert "ui" not in commands(store("databricks"))
-    assert commands(store(f"sqlite:///{tmp_path}/mlflow.db"))["ui"].endswith(" mlflow ui")
-    assert commands(store("sqlite:////other.db"))["ui"].endswith(" mlflow ui --backend-store-uri sqlite:////other.db")
-    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "sqlite:////other.db")
-    assert "--backend-store-uri" in commands(store(f"sqlite:///{tmp_path}/mlflow.db"))["ui"]
+    assert commands(store())["ui"].endswith("-m gpt_experiments ui parent")
+    assert commands(store(experiment="my own"))["ui"].endswith("ui parent --experiment 'my own'")
+    assert commands(store("https://somewhere"), "https://somewhere")["ui"].endswith(
+        "ui parent --tracking-uri https://somewhere"
+    )
+    alone = dataclasses.replace(REPORT, parent_run_id=None)
+    offered = [command for command, _ in next_commands(alone, store=store(), tracking_uri=None)]
+    assert [command for command in offered if command.endswith("-m gpt_experiments ui")]
 
 
 def test_no_command_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +80,7 @@ def test_no_command_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     registered = model_commands("models:/m@champion", "ROMEO:", tracking_uri=uri)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     inherited = commands(store(uri))
-    assert inherited["ui"].endswith('--backend-store-uri "$MLFLOW_TRACKING_URI"')
+    assert inherited["ui"].endswith("ui parent")
     printed = [*given.values(), *inherited.values(), *(command for command, _ in registered)]
     assert not [command for command in printed if "s3cr" in command or "/et@" in command]
 
@@ -117,37 +108,25 @@ def sweep(folder: Path, uri: str, name: str, steps: int) -> list[str]:
     return [line.strip().split("   ")[0] for line in output[output.index("Next:") :].splitlines() if " -m " in line]
 
 
-@contextmanager
-def running(command: str, folder: Path) -> Iterator[str]:
-    """A server that a shell starts, and its address."""
+def shown_by(command: str, folder: Path) -> str:
+    """The address that a shell's `ui` prints once its pages can be opened."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        f"exec {command} --port {port} --workers 1",
+        f"exec {command} --no-open --port {port}",
         shell=True,
         cwd=folder,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def experiments(address: str) -> set[str]:
-    url = f"{address}/api/2.0/mlflow/experiments/search"
-    request = urllib.request.Request(url, b'{"max_results": 99}', {"Content-Type": "application/json"})
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=5) as response:
-                return {found["name"] for found in json.load(response)["experiments"]}
-        except OSError:
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.5)
+    assert process.stdout is not None
+    address = process.stdout.readline().strip()
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    return address
 
 
 @pytest.mark.slow
@@ -161,13 +140,13 @@ def test_each_printed_command_is_about_the_sweep_that_printed_it(
     done = {}
     for command in mine:
         words = shlex.split(command)
-        if "mlflow" in words:
-            with running(command, tmp_path) as address:
-                assert {"mine", "gpt-experiments"} <= experiments(address)
-        else:
-            assert words[1:3] == ["-m", "gpt_experiments"]
-            done[words[3]] = typed(*words[3:])
-    assert set(done) == {"report", "generate", "attention", "register"}
+        assert words[1:3] == ["-m", "gpt_experiments"]
+        done[words[3]] = shown_by(command, tmp_path) if words[3] == "ui" else typed(*words[3:])
+    assert set(done) == {"ui", "report", "generate", "attention", "register"}
+    experiment = Store(store_uri, "mine").experiment
+    assert f"/#/experiments/{experiment.experiment_id}/runs?" in done["ui"]
+    view = done["ui"].partition("viewStateShareKey=")[2]
+    assert '"name":"mine: Leaderboard"' in experiment.tags[f"mlflow.sharedViewState.{view}"]
     assert (tmp_path / "report-mine").is_dir()
     assert "sweep mine: the best of 2 variants" in done["register"]
     run_id = re.search("run ([0-9a-f]{32})", done["register"])

@@ -56,6 +56,7 @@ OPTIONS = {
         "learning_rate min_learning_rate n_embed n_head n_layer no_attention_over_training precision quiet "
         "schedule seed steps tracking_uri warmup_steps weight_decay"
     ),
+    "ui": "experiment host no_open port tracking_uri",
 }
 
 

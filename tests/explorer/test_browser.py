@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Frame, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Frame, Page, expect
 
 from gpt_experiments.explorer import explorer_page
 from tests.explorer.conftest import TEXT, causal
@@ -22,18 +21,6 @@ pytestmark = pytest.mark.browser
 
 SCORES = {"previous position": np.arange(6.0).reshape(3, 2) / 10, "induction": np.array([[1, 2], [np.nan, 4], [5, 12]])}
 NAMES = [["", "previous character"], ["", ""], ["uniform", ""]]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium, started once."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("Chromium is not installed; with Debian's package manager: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @dataclass(frozen=True, kw_only=True)

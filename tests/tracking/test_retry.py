@@ -105,6 +105,15 @@ def test_the_remedy_fits_the_fault(error: Exception, remedy: str) -> None:
     assert "\n" not in message
 
 
+def test_a_store_of_a_newer_mlflow_is_not_to_be_upgraded() -> None:
+    newer = MlflowException(
+        "Detected out-of-date database schema (found version 0123456789ab, but expected 17e22815139b)"
+    )
+    assert "a newer version of MLflow made it" in str(as_tracking_error(newer, "sqlite:///x"))
+    older = MlflowException("Detected out-of-date database schema (found version 17e22815139b, but expected 012345)")
+    assert "`mlflow db upgrade sqlite:///x`" in str(as_tracking_error(older, "sqlite:///x"))
+
+
 def test_a_long_page_or_message_is_cut_to_one_line() -> None:
     assert len(str(as_tracking_error(MlflowException("x" * 9000 + "\nmore"), "sqlite:///x"))) < 600
 

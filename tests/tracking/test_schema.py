@@ -59,6 +59,7 @@ def test_a_trial_is_read_back_as_it_was_written(store_uri: str, corpus: Corpus) 
         cell=trial.cell,
         variant=trial.variant,
         seed=7,
+        sweeps=("p",),
         summary=SUMMARY,
     )
     model = schema.model_run(run, "trial")
