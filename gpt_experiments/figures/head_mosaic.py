@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import matplotlib
 import numpy as np
+from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -15,7 +16,8 @@ _COLOURS: Final = (matplotlib.colormaps["viridis"](np.arange(256))[:, :3] * 255)
 _MOST_SHOWN: Final = 32  # layers, and heads of each; MLflow cannot show a picture of any size
 _PANELS_SIZE: Final = 640  # pixels that all panels take, across and down, about
 _LARGEST_CELL, _GAP, _EDGE = 10, 6, 8  # pixels
-_FONT_SIZE: Final = 14
+_FONT: Final = findfont("DejaVu Sans")  # it comes with matplotlib
+_FONT_SIZE: Final = 13
 
 
 def head_mosaic(weights: NDArray[np.floating[Any]], *, title: str) -> NDArray[np.uint8]:
@@ -33,7 +35,7 @@ def head_mosaic(weights: NDArray[np.floating[Any]], *, title: str) -> NDArray[np
         title += f" (the first {shown.shape[0]} layers and {shown.shape[1]} heads)"
     n_layer, n_head, length, _ = shown.shape
     cell = min(max(1, (_PANELS_SIZE // max(n_head, n_layer) - _GAP) // length), _LARGEST_CELL)
-    font = ImageFont.load_default(_FONT_SIZE)
+    font = ImageFont.truetype(_FONT, _FONT_SIZE)
     line = _FONT_SIZE + 6
     left = _EDGE + round(font.getlength(f"layer {n_layer}")) + _GAP
     top = _EDGE + 2 * line

@@ -1,4 +1,4 @@
-"""Takes groups of trials from their source, has an executor train them, and writes each to its MLflow run."""
+"""Takes groups of trials from their source, has an executor train them, and passes what happens on to their runs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Final, Protocol
 
-from gpt_experiments import names
-from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import RunDeletedError, TrackingError
+from gpt_experiments.errors import TrackingError
 from gpt_experiments.execution.protocol import (
     Event,
     Executor,
@@ -26,12 +22,11 @@ from gpt_experiments.execution.protocol import (
     Trained,
     Usage,
 )
-from gpt_experiments.kernels import are_switched_on
-from gpt_experiments.records import Outcome, PlannedTrial, SweepListener, TrialRecord
-from gpt_experiments.tracking import Claims, Others, RunRecorder, Store, schema
-from gpt_experiments.tracking.facts import replicas_tag
+from gpt_experiments.records import Outcome, PlannedTrial, TrialRecord
+from gpt_experiments.sweep.trial_run import RunContext, TrialRun
+from gpt_experiments.tracking import Claims, Others
 from gpt_experiments.tracking.membership import Membership
-from gpt_experiments.training import Evaluation, Progress, TrainingSummary
+from gpt_experiments.training import Evaluation, Progress
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
 _SECONDS_BETWEEN_CLAIMS: Final = 2.0  # at the results of other processes that this one waits for
@@ -58,50 +53,13 @@ class TrialSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunContext:
-    """What all trials of one invocation share.
-
-    Attributes:
-        parent_run_id, sweep: the sweep's run and name; None for a trial on its own.
-        watches_attention: whether pictures of each trial's attention are made while it trains.
-        claims: keep this process and others from training the same cells; None lets it train whatever it is given.
-        must_stop: whether to end now, including running trials.
-        may_start: whether a further trial may begin.
-    """
-
-    corpus: Corpus
-    store: Store
-    listener: SweepListener
-    must_stop: Callable[[], bool]
-    may_start: Callable[[], bool]
-    parent_run_id: str | None = None
-    sweep: str | None = None
-    watches_attention: bool = True
-    claims: Claims | None = None
-
-
-@dataclass(kw_only=True)
-class _Running:
-    planned: PlannedTrial
-    recorder: RunRecorder
-    replicas: int  # trials that train as one model with it, itself included
-    is_trained: bool = False
-    lost: str | None = None  # why nothing can be written to the trial's run any more
-
-    def ended(self, outcome: Outcome, summary: TrainingSummary | None = None, reason: str | None = None) -> TrialRecord:
-        return TrialRecord(
-            planned=self.planned, outcome=outcome, run_id=self.recorder.run_id, summary=summary, reason=reason
-        )
-
-
 class Coordinator:
     """Runs trials until their source is empty or the context says to end; a failing trial does not stop the others."""
 
     def __init__(self, context: RunContext, executor: Executor) -> None:
         self._context, self._executor = context, executor
-        self._running: dict[str, _Running] = {}  # by cell
-        self._waiting: deque[tuple[_Running, Picture | JobDone]] = deque()  # came from workers, but not yet logged
+        self._running: dict[str, TrialRun] = {}  # by cell
+        self._waiting: deque[tuple[TrialRun, Picture | JobDone]] = deque()  # came from workers, but not yet logged
         self._elsewhere: list[PlannedTrial] = []  # trials that other processes train
         self._look_at = 0.0  # when to look at them again
         self._known_processes: set[str] = set()  # those that have been named to the listener
@@ -129,7 +87,7 @@ class Coordinator:
         finally:
             self._executor.close()
             for cell in list(self._running):
-                self._kill(cell)
+                self._interrupt(cell)
         return self._records
 
     def _goes_on(self) -> bool:
@@ -214,48 +172,20 @@ class Coordinator:
         done = planned.done
         assert done is not None
         self._membership.add(done)
-        self._end(TrialRecord(planned=planned, outcome=Outcome.REUSED, run_id=done.run_id, summary=done.summary))
+        record = TrialRecord(planned=planned, outcome=Outcome.REUSED, run_id=done.run_id, summary=done.summary)
+        self._end(planned.cell, record)
         source.ended(planned, done.summary.best_val_loss)
 
     def _start(self, group: Sequence[PlannedTrial]) -> None:
         # Submitted first: the workers train while the runs are opened.
         self._executor.submit([self._job(planned) for planned in group])
         for planned in group:
-            recorder = self._open_run(planned, len(group))
-            running = _Running(planned=planned, recorder=recorder, replicas=len(group))
-            self._running[planned.cell] = running
-            _write(running, partial(recorder.log_corpus, self._context.corpus))
+            self._running[planned.cell] = TrialRun(planned, len(group), self._context, self._executor.hardware)
             self._context.listener.trial_started(planned)
 
     def _job(self, planned: PlannedTrial) -> Job:
         watches = self._context.watches_attention
         return Job(key=planned.cell, trial=planned.trial, label=planned.label, watches_attention=watches)
-
-    def _open_run(self, planned: PlannedTrial, replicas: int) -> RunRecorder:
-        context = self._context
-        return context.store.start_run(
-            kind="trial",
-            run_name=planned.name,
-            sweep=context.sweep,
-            parent_run_id=context.parent_run_id,
-            params=self._params(planned),
-            tags=self._tags(planned, replicas),
-        )
-
-    def _params(self, planned: PlannedTrial) -> dict[str, object]:
-        device, vocab_size = self._executor.hardware.device, self._context.corpus.vocab_size
-        return schema.trial_params(planned.trial, device=device, vocab_size=vocab_size)
-
-    def _tags(self, planned: PlannedTrial, replicas: int) -> dict[str, str]:
-        hardware = self._executor.hardware
-        return schema.trial_tags(
-            planned,
-            self._context.corpus,
-            hardware=hardware.name,
-            threads=hardware.threads,
-            replicas=replicas,
-            kernels=are_switched_on(),
-        )
 
     def _take(self, cell: str, event: Event, source: TrialSource) -> None:
         listener = self._context.listener
@@ -267,64 +197,33 @@ class Coordinator:
             case Progress():
                 listener.trial_progress(running.planned, event)
             case Evaluation():
-                _write(running, partial(running.recorder.log_evaluation, event))
+                running.log_evaluation(event)
                 listener.trial_evaluated(running.planned, event)
                 if not source.evaluated(running.planned, event):
                     self._executor.stop(cell)
-            case Usage(step=step, values=values):
-                running.recorder.log_metrics(values, step)
+            case Usage():
+                running.log_usage(event)
             case Trained(best_val_loss=best_val_loss, replicas=replicas):
-                if replicas != running.replicas:  # its group was split
-                    running.replicas = replicas
-                    _write(running, partial(running.recorder.set_tags, replicas_tag(replicas)))
-                # Now, so that an adaptive method knows it before it suggests what trains next.
+                # First, so that an adaptive method knows it before it suggests what trains next.
                 source.ended(running.planned, best_val_loss)
-                running.is_trained = True
+                running.note_trained(replicas)
             case Picture() | JobDone():
                 self._waiting.append((running, event))
             case JobStopped(step=step):
-                _write(running, partial(running.recorder.kill, f"stopped at step {step:,} by the sweep's method"))
-                del self._running[cell]
-                self._end(running.ended(Outcome.STOPPED))
+                self._end(cell, running.stop(step))
                 source.ended(running.planned, None)
             case JobFailed() if self._context.must_stop():
                 pass  # what stops this process may have ended the worker too; `run` closes the trial as interrupted
-            case JobFailed(reason=reason, traceback=traceback):
-                _write(running, partial(running.recorder.fail, reason, traceback))
-                del self._running[cell]
-                self._end(running.ended(Outcome.FAILED, reason=reason))
+            case JobFailed():
+                self._end(cell, running.fail(event))
                 if not running.is_trained:
                     source.ended(running.planned, None)
 
-    def _log(self, running: _Running, event: Picture | JobDone) -> None:
+    def _log(self, running: TrialRun, event: Picture | JobDone) -> None:
         if isinstance(event, Picture):
-            _write(running, partial(running.recorder.log_image, names.ATTENTION_IMAGE, event.image, event.step))
+            running.log_picture(event)
         else:
-            self._finish(running, event)
-
-    def _finish(self, running: _Running, done: JobDone) -> None:
-        _write(running, partial(self._log_results, running, done))
-        del self._running[running.planned.cell]
-        if running.lost is not None:
-            self._end(running.ended(Outcome.FAILED, reason=running.lost))
-        else:
-            self._end(running.ended(Outcome.FINISHED, summary=done.summary))
-
-    def _log_results(self, running: _Running, done: JobDone) -> None:
-        """Write all results of a trained trial, and finish its run."""
-        recorder, planned = running.recorder, running.planned
-        with done.files.folder() as folder:
-            recorder.log_artifacts(folder)
-        recorder.log_model(
-            self._context.store.experiment.experiment_id,
-            name=planned.name,
-            params=self._params(planned),
-            tags=self._tags(planned, running.replicas),
-            metrics=schema.summary_metrics(done.summary),
-        )
-        recorder.log_metrics(schema.cost_metrics(planned.trial, vocab_size=self._context.corpus.vocab_size))
-        recorder.log_series(done.scores_by_head)
-        recorder.finish()
+            self._end(running.planned.cell, running.finish(event))
 
     def _log_what_is_trained(self) -> None:
         """Log the results that are waiting, as far as the store accepts them."""
@@ -334,28 +233,18 @@ class Coordinator:
             except TrackingError as error:
                 self._context.listener.notice(f"the result of a trained trial could not be stored: {error}")
 
-    def _kill(self, cell: str) -> None:
-        running = self._running.pop(cell)
+    def _interrupt(self, cell: str) -> None:
+        running = self._running[cell]
         try:
-            _write(running, partial(running.recorder.kill, "interrupted before the end of training"))
+            running.interrupt()
         except TrackingError as error:
-            self._context.listener.notice(
-                f"run {running.recorder.run_id} stays RUNNING until a sweep closes it: {error}"
-            )
-        self._end(running.ended(Outcome.INTERRUPTED))
+            self._context.listener.notice(f"run {running.run_id} stays RUNNING until a sweep closes it: {error}")
+        self._end(cell, running.interrupted())
 
-    def _end(self, record: TrialRecord) -> None:
+    def _end(self, cell: str, record: TrialRecord) -> None:
+        self._running.pop(cell, None)  # a trial that was answered from the store has not been running
         self._records.append(record)
         self._context.listener.trial_ended(record)
-
-
-def _write(running: _Running, write: Callable[[], None]) -> None:
-    """Write to the trial's run; a deleted run fails its own trial, not the sweep."""
-    if running.lost is None:
-        try:
-            write()
-        except RunDeletedError as error:
-            running.lost = str(error)
 
 
 def deadline(seconds: float | None) -> Callable[[], bool]:

@@ -18,10 +18,11 @@ from gpt_experiments.execution.protocol import Executor, Hardware
 from gpt_experiments.kernels import why_not_compiled
 from gpt_experiments.records import PlannedTrial, SweepListener, SweepStart, SweepSummary, TrialRecord
 from gpt_experiments.signals import StopRequest
-from gpt_experiments.sweep.coordinator import Coordinator, RunContext, TrialSource, deadline
+from gpt_experiments.sweep.coordinator import Coordinator, TrialSource, deadline
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.plan import Schedule, lost_notice, make_schedule, plan_trial, sweep_key
 from gpt_experiments.sweep.resources import RunOptions, find_hardware, group_limit
+from gpt_experiments.sweep.trial_run import RunContext
 from gpt_experiments.sweep.yaml_source import dump_yaml
 from gpt_experiments.tracking import Claims, FinishedTrials, RunRecorder, Store, schema
 from gpt_experiments.tracking.pages import keep_views

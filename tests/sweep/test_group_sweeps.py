@@ -24,13 +24,14 @@ from gpt_experiments.execution.protocol import Executor
 from gpt_experiments.kernels import SWITCH
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.records import PlannedTrial, TrialRecord
-from gpt_experiments.sweep.coordinator import Coordinator, RunContext
+from gpt_experiments.sweep.coordinator import Coordinator
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.dry_run import dry_run
 from gpt_experiments.sweep.grouping import bytes_for_evaluation, bytes_per_replica
 from gpt_experiments.sweep.plan import plan_trial
 from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single, run_sweep
+from gpt_experiments.sweep.trial_run import RunContext
 from gpt_experiments.tracking import Store
 from gpt_experiments.training import Evaluation
 from tests.support import trainers

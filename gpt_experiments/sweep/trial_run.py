@@ -1,0 +1,150 @@
+"""The MLflow run of a trial that is being trained: what is written to it, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from gpt_experiments import names
+from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import RunDeletedError
+from gpt_experiments.execution.protocol import Hardware, JobDone, JobFailed, Picture, Usage
+from gpt_experiments.kernels import are_switched_on
+from gpt_experiments.records import Outcome, PlannedTrial, SweepListener, TrialRecord
+from gpt_experiments.tracking import Claims, Store, schema
+from gpt_experiments.tracking.facts import replicas_tag
+from gpt_experiments.training import Evaluation, TrainingSummary
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """What all trials of one invocation share.
+
+    Attributes:
+        parent_run_id, sweep: the sweep's run and name; None for a trial on its own.
+        watches_attention: whether pictures of each trial's attention are made while it trains.
+        claims: keep this process and others from training the same cells; None lets it train whatever it is given.
+        must_stop: whether to end now, including running trials.
+        may_start: whether a further trial may begin.
+    """
+
+    corpus: Corpus
+    store: Store
+    listener: SweepListener
+    must_stop: Callable[[], bool]
+    may_start: Callable[[], bool]
+    parent_run_id: str | None = None
+    sweep: str | None = None
+    watches_attention: bool = True
+    claims: Claims | None = None
+
+
+class TrialRun:
+    """A trial that is being trained, with its run. A run that a person deletes fails its own trial, not the sweep.
+
+    Every method may raise a TrackingError, if the store cannot be written.
+
+    Args:
+        replicas: how many trials train as one model with it, itself included.
+        hardware: of the executor that trains it.
+    """
+
+    def __init__(self, planned: PlannedTrial, replicas: int, context: RunContext, hardware: Hardware) -> None:
+        self.planned = planned
+        self.is_trained = False
+        self._replicas, self._context, self._hardware = replicas, context, hardware
+        self._lost: str | None = None  # why nothing can be written to the run any more
+        self._recorder = context.store.start_run(
+            kind="trial",
+            run_name=planned.name,
+            sweep=context.sweep,
+            parent_run_id=context.parent_run_id,
+            params=self._params(),
+            tags=self._tags(),
+        )
+        self._write(partial(self._recorder.log_corpus, context.corpus))
+
+    @property
+    def run_id(self) -> str:
+        return self._recorder.run_id
+
+    def log_evaluation(self, evaluation: Evaluation) -> None:
+        self._write(partial(self._recorder.log_evaluation, evaluation))
+
+    def log_usage(self, usage: Usage) -> None:
+        self._recorder.log_metrics(usage.values, usage.step)
+
+    def log_picture(self, picture: Picture) -> None:
+        self._write(partial(self._recorder.log_image, names.ATTENTION_IMAGE, picture.image, picture.step))
+
+    def note_trained(self, replicas: int) -> None:
+        """Note that the training is over; `replicas` is less than at its start if its group was split."""
+        self.is_trained = True
+        if replicas != self._replicas:
+            self._replicas = replicas
+            self._write(partial(self._recorder.set_tags, replicas_tag(replicas)))
+
+    def finish(self, done: JobDone) -> TrialRecord:
+        """Write all results, and end the run."""
+        self._write(partial(self._log_results, done))
+        if self._lost is not None:
+            return self._ended(Outcome.FAILED, reason=self._lost)
+        return self._ended(Outcome.FINISHED, summary=done.summary)
+
+    def stop(self, step: int) -> TrialRecord:
+        """End the run of a trial that the sweep's method has stopped."""
+        self._write(partial(self._recorder.kill, f"stopped at step {step:,} by the sweep's method"))
+        return self._ended(Outcome.STOPPED)
+
+    def fail(self, failed: JobFailed) -> TrialRecord:
+        self._write(partial(self._recorder.fail, failed.reason, failed.traceback))
+        return self._ended(Outcome.FAILED, reason=failed.reason)
+
+    def interrupt(self) -> None:
+        """End the run of a trial that has not been trained to its end."""
+        self._write(partial(self._recorder.kill, "interrupted before the end of training"))
+
+    def interrupted(self) -> TrialRecord:
+        return self._ended(Outcome.INTERRUPTED)
+
+    def _log_results(self, done: JobDone) -> None:
+        recorder = self._recorder
+        with done.files.folder() as folder:
+            recorder.log_artifacts(folder)
+        recorder.log_model(
+            self._context.store.experiment.experiment_id,
+            name=self.planned.name,
+            params=self._params(),
+            tags=self._tags(),
+            metrics=schema.summary_metrics(done.summary),
+        )
+        recorder.log_metrics(schema.cost_metrics(self.planned.trial, vocab_size=self._context.corpus.vocab_size))
+        recorder.log_series(done.scores_by_head)
+        recorder.finish()
+
+    def _params(self) -> dict[str, object]:
+        device, vocab_size = self._hardware.device, self._context.corpus.vocab_size
+        return schema.trial_params(self.planned.trial, device=device, vocab_size=vocab_size)
+
+    def _tags(self) -> dict[str, str]:
+        return schema.trial_tags(
+            self.planned,
+            self._context.corpus,
+            hardware=self._hardware.name,
+            threads=self._hardware.threads,
+            replicas=self._replicas,
+            kernels=are_switched_on(),
+        )
+
+    def _write(self, write: Callable[[], None]) -> None:
+        if self._lost is None:
+            try:
+                write()
+            except RunDeletedError as error:
+                self._lost = str(error)
+
+    def _ended(
+        self, outcome: Outcome, summary: TrainingSummary | None = None, reason: str | None = None
+    ) -> TrialRecord:
+        return TrialRecord(planned=self.planned, outcome=outcome, run_id=self.run_id, summary=summary, reason=reason)
