@@ -16,6 +16,8 @@ from gpt_experiments import names
 from gpt_experiments.cli import program
 from tests.support.trained import Trained
 
+pytestmark = pytest.mark.slow
+
 EARLIER = Path(__file__).parents[1] / "support" / "store-0.1.0.tar.xz"
 
 

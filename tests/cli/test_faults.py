@@ -118,6 +118,7 @@ def test_what_libraries_say_stays_off_the_screen_unless_a_developer_asks(tmp_pat
     assert "a warning" in run(body, tmp_path, PYTHONWARNINGS="default").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "seen"),
     [("", ""), ("GPT_EXPERIMENTS_DEBUG", "a warning a record"), ("MLFLOW_LOGGING_LEVEL", "a record")],

@@ -42,6 +42,8 @@ from gpt_experiments.training import Evaluation
 from tests.support.json_page import JsonPage, answer, run
 from tests.support.simulated import full_grid, simulate
 
+pytestmark = pytest.mark.slow
+
 DEFINITION = """
 name: tiny
 method: one-at-a-time

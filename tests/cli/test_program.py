@@ -306,6 +306,7 @@ def test_a_registered_model_is_a_model(checkpoint: Path, store_uri: str) -> None
     refused(run("generate", "models:/tiny/2", "--tracking-uri", store_uri), 1, "models:/tiny/2 cannot be read")
 
 
+@pytest.mark.slow
 def test_attention_over_training_is_drawn_or_left_out(text_file: Path, tmp_path: Path, store_uri: str) -> None:
     small = "steps: 2, eval_interval: 1, batch_size: 2"
     for name, options, drawn in (("with", [], 3), ("without", ["--no-attention-over-training"], 0)):

@@ -25,6 +25,8 @@ from tests.support.listeners import Recorder
 from tests.support.stores import add_run
 from tests.support.trained import Trained
 
+pytestmark = pytest.mark.slow
+
 BASELINE = ("first", "baseline", 1)
 EARLIER = Path(__file__).parents[1] / "support" / "store-0.1.0.tar.xz"
 

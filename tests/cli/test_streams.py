@@ -64,6 +64,7 @@ def test_a_character_becomes_one_that_looks_like_it_or_its_escape_sequence() -> 
     assert prepared(shown, PYTHONIOENCODING="utf-8") == "━─│ 2× 1–2 long… 語\n".encode()
 
 
+@pytest.mark.slow
 def test_tables_are_drawn_with_what_the_encoding_has() -> None:
     script = (
         "from gpt_experiments.cli.console import standard_console; from gpt_experiments.cli.tables import *; "

@@ -54,6 +54,7 @@ def test_trials_that_train_together_have_pictures_of_their_own(corpus: Corpus) -
     assert not np.array_equal(images["a"], images["b"])
 
 
+@pytest.mark.slow
 def test_many_evaluations_have_fifty_pictures_the_last_among_them(corpus: Corpus) -> None:
     steps = [step for _, step in pictured(trained(corpus, job("a", steps=120, interval=1)))]
     assert len(steps) <= 50

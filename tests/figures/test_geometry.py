@@ -64,6 +64,7 @@ def test_every_figure_of_a_report_is_laid_out(name: str) -> None:
     assert {picture.name: faults(picture.figure) for picture in pictures} == {p.name: [] for p in pictures}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half_width", [float("nan"), 1e-4, 0.5, 40.0])
 @pytest.mark.parametrize("count", [1, 2, 11, 40])
 def test_bars_keep_their_numbers_whatever_the_interval(count: int, half_width: float) -> None:

@@ -341,6 +341,7 @@ print(operations.__file__, operations.compiled_functions().are_kept(), sorted(se
 """
 
 
+@pytest.mark.slow
 @compiled
 @pytest.mark.parametrize("why", ["no folder", "an impossible folder", "no room"])
 def test_kernels_that_cannot_be_kept_are_compiled_for_the_process_with_a_warning(

@@ -187,6 +187,7 @@ OF_THE_SWEEP: dict[str, tuple[Damage, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", OF_THE_SWEEP)
 def test_what_is_damaged_of_the_sweep_is_found_elsewhere_and_named(whole: Whole, case: str) -> None:
     damage, said = OF_THE_SWEEP[case]

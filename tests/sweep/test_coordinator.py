@@ -70,6 +70,7 @@ def test_a_trial_that_its_method_stops_ends_early_without_a_result_and_the_sweep
     assert {run.info.status for run in store.search(f"tags.`{names.KIND}` = 'trial'")} == {"FINISHED", "KILLED"}
 
 
+@pytest.mark.slow
 def test_in_this_process_there_is_one_worker_and_torch_is_left_as_it_was(store_uri: str, corpus: Corpus) -> None:
     before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     listener = Recorder()

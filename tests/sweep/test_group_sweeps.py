@@ -202,6 +202,7 @@ def test_a_group_that_does_not_fit_is_split_with_a_notice(store_uri: str, corpus
         assert run.data.tags[names.REPLICAS] == "2"
 
 
+@pytest.mark.slow
 def test_each_run_says_with_how_many_trials_and_threads_it_trained(
     store_uri: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ def variants(*changes: dict[str, Any]) -> list[Variant]:
     return [SEARCH.baseline_variant.with_values(change) for change in changes]
 
 
+@pytest.mark.slow
 def test_what_others_finished_inside_the_space_counts_and_what_lies_outside_does_not(
     store_uri: str, corpus: Corpus
 ) -> None:
@@ -98,6 +99,7 @@ def test_what_others_finished_inside_the_space_counts_and_what_lies_outside_does
     assert not set(named) & set(outside)
 
 
+@pytest.mark.slow
 def test_run_again_trains_nothing_and_names_the_same_variants_whatever_others_have_trained_since(
     store_uri: str, corpus: Corpus
 ) -> None:
@@ -117,6 +119,7 @@ def test_run_again_trains_nothing_and_names_the_same_variants_whatever_others_ha
         assert planned_variants(store, again.parent_run_id) == named
 
 
+@pytest.mark.slow
 def test_a_search_whose_levels_changed_goes_on_with_what_is_still_inside(store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     train_elsewhere(store, corpus, SEARCH, *variants({"n_head": 1}, {"n_head": 4}, {"n_layer": 2}, {"dropout": 0.1}))
@@ -181,6 +184,7 @@ class _Killed(BaseException):
     """Ends a sweep as SIGKILL does: nothing is written any more."""
 
 
+@pytest.mark.slow
 def test_a_report_can_be_made_of_a_search_that_was_killed(store_uri: str, corpus: Corpus) -> None:
     class Killer(Recorder):
         def trial_started(self, planned: PlannedTrial) -> None:
@@ -225,6 +229,7 @@ def test_an_earlier_plan_that_is_damaged_is_no_obstacle(store_uri: str, corpus: 
     assert len(plan(store, again.parent_run_id)) == 4
 
 
+@pytest.mark.slow
 def test_a_finished_run_whose_checkpoint_is_gone_is_trained_again_with_a_notice(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:
@@ -246,6 +251,7 @@ def test_a_finished_run_whose_checkpoint_is_gone_is_trained_again_with_a_notice(
     assert listener.notices == []
 
 
+@pytest.mark.slow
 def test_a_search_whose_checkpoints_are_gone_trains_its_variants_again(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:

@@ -104,6 +104,7 @@ def test_an_experiment_that_could_not_be_named_is_refused_before_anything_is_mad
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["team/study", "Ünder score", "a" * 150, "..a", "'quoted'"])
 def test_unusual_names_of_experiments_serve(store_uri: str, name: str, tmp_path: Path) -> None:
     recorder = Store(store_uri, name).start_run(kind="trial", run_name="x", params={})
@@ -112,6 +113,7 @@ def test_unusual_names_of_experiments_serve(store_uri: str, name: str, tmp_path:
     assert Store(store_uri, name).experiment.name == name
 
 
+@pytest.mark.slow
 def test_a_folder_with_spaces_and_percent_signs_holds_a_store_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,7 @@ def test_a_locked_database_is_waited_for_without_tracebacks(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_database_that_stays_locked_is_one_short_error_and_keeps_what_waits(
     store_uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,6 +247,7 @@ def test_a_server_that_stays_away_is_one_short_error(server: Server, capfd: pyte
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_model_is_waited_for_and_a_locked_store_is_no_missing_model(
     store_uri: str, tmp_path: Path, corpus: Corpus
 ) -> None:

@@ -128,6 +128,7 @@ def test_its_page_shows_signature_example_and_exact_requirements(
     assert prompt == ["KING HENRY:"]
 
 
+@pytest.mark.slow
 def test_it_loads_on_its_own_code_and_requirements_without_a_warning(registered: str, tmp_path: Path) -> None:
     """In a process whose every module of this package must come out of the model, or the import fails."""
     script = """

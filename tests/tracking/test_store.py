@@ -165,6 +165,7 @@ def test_failures_and_interrupts_say_why(store: Store, client: MlflowClient) -> 
     assert (run.info.status, run.data.tags[names.FAILURE]) == ("KILLED", "interrupted")
 
 
+@pytest.mark.slow
 def test_only_runs_of_dead_processes_are_closed(store: Store, client: MlflowClient) -> None:
     script = (
         "import sys; from gpt_experiments.tracking import Store;"

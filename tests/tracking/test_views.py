@@ -121,6 +121,7 @@ def test_every_chart_is_of_something_that_a_trial_has(store: Store, corpus: Corp
             assert metrics | params or chart["imageKeys"] == [names.ATTENTION_IMAGE]
 
 
+@pytest.mark.slow
 def test_a_sweep_has_views_of_its_own_trials_and_of_those_that_it_reuses(store: Store, corpus: Corpus) -> None:
     first = run_sweep(TINY, corpus, store, INLINE, Recorder())
     listener = Recorder()
@@ -242,6 +243,7 @@ def test_two_sweeps_of_one_name_can_be_told_apart(store: Store, corpus: Corpus) 
     assert "mine: Leaderboard" in boards
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_written_costs_a_notice_and_no_sweep(store: Store, corpus: Corpus) -> None:
     with closing(sqlite3.connect(store.uri.removeprefix("sqlite:///"))) as database:
         database.execute("CREATE TRIGGER t BEFORE INSERT ON experiment_tags BEGIN SELECT RAISE(FAIL, 'no'); END")
@@ -289,6 +291,7 @@ def test_the_address_names_the_view_and_the_side_of_mlflow(store: Store) -> None
         assert TAG_PREFIX + key in tags(store)
 
 
+@pytest.mark.slow
 def test_a_trial_says_what_its_training_cost(store: Store, corpus: Corpus) -> None:
     run_sweep(TINY, corpus, store, INLINE, Recorder())
     (run,) = store.search(f"tags.`{names.VARIANT}` = 'baseline'")
