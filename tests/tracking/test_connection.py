@@ -253,7 +253,7 @@ def test_a_folder_that_may_not_be_written_is_said_at_once(shared: Path) -> None:
 
 def test_a_store_that_may_only_be_read_says_so_when_it_is_written(shared: Path) -> None:
     uri = f"sqlite:///{shared}/mlflow.db"
-    Store(uri)
+    Store(uri).start_run(kind="trial", run_name="x", params={})  # and so loads modules that another user may not read
     shared.chmod(0o755)
     (shared / "mlflow.db").chmod(0o644)
     answer = as_somebody_else(lambda: Store(uri).start_run(kind="trial", run_name="x", params={}))
