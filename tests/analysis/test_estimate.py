@@ -6,6 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
 from gpt_experiments.analysis import adjusted, detectable, estimate
 
@@ -35,6 +38,13 @@ def test_holms_correction_by_hand() -> None:
     assert with_nan[0] == pytest.approx(0.02)
     assert math.isnan(with_nan[1])
     assert all(map(math.isnan, adjusted([math.nan])))
+    assert adjusted([]) == []
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holms_correction_is_that_of_statsmodels(p_values: list[float]) -> None:
+    assert adjusted(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), rel=1e-12)
 
 
 def test_what_is_called_detectable_is_just_detected() -> None:

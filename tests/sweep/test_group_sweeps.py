@@ -127,7 +127,7 @@ def test_seeds_and_dropout_levels_train_as_groups_and_each_is_a_run_as_if_alone(
         assert run.data.tags["mlflow.parentRunId"] == report.parent_run_id
         assert [m.step for m in client.get_metric_history(run.info.run_id, names.VAL_LOSS)] == [0, 2, 4]
         assert {file.path for file in client.list_artifacts(run.info.run_id)} == FILES
-        assert client.get_metric_history(run.info.run_id, "entropy_by_head")
+        assert client.get_metric_history(run.info.run_id, "heads/entropy")
 
     alone = run_single(
         Trial(shape=VARIANT, seed=2, training=SETUP),
