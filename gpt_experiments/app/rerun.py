@@ -100,7 +100,7 @@ def rerun_trial(
     Args:
         device: trains on another device than then.
         open_corpus: is called once the run is known to be one that can be trained again.
-        listener: is told how the training goes on.
+        listener: gets the progress and the losses.
 
     Raises:
         TrackingError: there is no such run, or it is not that of a finished trial, or it lacks what is needed.
