@@ -79,12 +79,11 @@ class Trained:
     """The trial's training is over; its files are still to be written.
 
     Attributes:
-        best_val_loss: nats per character.
         replicas: how many trials trained as one model with it, itself included; fewer than were submitted together
             where a group was split.
     """
 
-    best_val_loss: float
+    summary: TrainingSummary
     replicas: int
 
 

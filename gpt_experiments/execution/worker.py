@@ -235,7 +235,7 @@ def train_in_steps(
         if isinstance(step, TrainingResult):
             if measured.get(job.key) != steps[job.key]:
                 send_usage()
-            send(job.key, Trained(best_val_loss=step.summary.best_val_loss, replicas=step.replicas))
+            send(job.key, Trained(summary=step.summary, replicas=step.replicas))
             writer.write(job, step)
         elif not isinstance(step, Progress) or now - sent_at.get(job.key, 0.0) > _SECONDS_BETWEEN_PROGRESS:
             send(job.key, step)

@@ -26,7 +26,7 @@ from gpt_experiments.records import Outcome, PlannedTrial, TrialRecord
 from gpt_experiments.sweep.trial_run import RunContext, TrialRun
 from gpt_experiments.tracking import Claims, Others
 from gpt_experiments.tracking.membership import Membership
-from gpt_experiments.training import Evaluation, Progress
+from gpt_experiments.training import Evaluation, Progress, TrainingSummary
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
 _SECONDS_BETWEEN_CLAIMS: Final = 2.0  # at the results of other processes that this one waits for
@@ -41,15 +41,15 @@ class TrialSource(Protocol):
         ...
 
     def next_group(self) -> Sequence[PlannedTrial] | None:
-        """The next group, or None when there is none left, now and later."""
+        """The next group; an empty one if what follows depends on trials under way; None if there is none, ever."""
         ...
 
     def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
         """Note losses during training; returns whether the trial should go on."""
         ...
 
-    def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
-        """Take a trial's value; None where it has none, because it failed or was stopped."""
+    def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
+        """Take a trial's losses; None where it has none, because it failed or was stopped."""
         ...
 
 
@@ -119,6 +119,7 @@ class Coordinator:
             group = source.next_group()
             if group is None:
                 self._is_exhausted = True
+            if not group:
                 break
             for planned in group:
                 if planned.done is not None:
@@ -174,7 +175,7 @@ class Coordinator:
         self._membership.add(done)
         record = TrialRecord(planned=planned, outcome=Outcome.REUSED, run_id=done.run_id, summary=done.summary)
         self._end(planned.cell, record)
-        source.ended(planned, done.summary.best_val_loss)
+        source.ended(planned, done.summary)
 
     def _start(self, group: Sequence[PlannedTrial]) -> None:
         # Submitted first: the workers train while the runs are opened.
@@ -203,9 +204,9 @@ class Coordinator:
                     self._executor.stop(cell)
             case Usage():
                 running.log_usage(event)
-            case Trained(best_val_loss=best_val_loss, replicas=replicas):
+            case Trained(summary=summary, replicas=replicas):
                 # First, so that an adaptive method knows it before it suggests what trains next.
-                source.ended(running.planned, best_val_loss)
+                source.ended(running.planned, summary)
                 running.note_trained(replicas)
             case Picture() | JobDone():
                 self._waiting.append((running, event))

@@ -16,12 +16,14 @@ from gpt_experiments.sweep.methods.space import Space
 from gpt_experiments.tracking.schema import PlanRow
 
 
-def trials_of(definition: SweepDefinition, corpus: Corpus, variant: Variant) -> list[Trial]:
-    """The variant's trials in that sweep, one for each seed."""
+def trials_of(
+    definition: SweepDefinition, corpus: Corpus, variant: Variant, seeds: Iterable[int] | None = None
+) -> list[Trial]:
+    """The variant's trials in that sweep, one for each of the seeds; without them, for each of the definition's."""
     training = setup_at_budget(
         variant, definition.baseline_variant, vocab_size=corpus.vocab_size, budget=definition.budget
     )
-    return [Trial(shape=variant.shape, seed=seed, training=training) for seed in definition.seeds]
+    return [Trial(shape=variant.shape, seed=seed, training=training) for seed in seeds or definition.seeds]
 
 
 def read_history(

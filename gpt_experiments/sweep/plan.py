@@ -14,8 +14,9 @@ from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.grouping import form_groups
 from gpt_experiments.sweep.history import read_history, trials_of
 from gpt_experiments.sweep.methods import History, Method, make_method
+from gpt_experiments.sweep.stages import Wanted, make_stages
 from gpt_experiments.tracking import FinishedTrials
-from gpt_experiments.training.events import Evaluation
+from gpt_experiments.training.events import Evaluation, TrainingSummary
 
 
 def sweep_key(definition: SweepDefinition, corpus: Corpus) -> str:
@@ -53,7 +54,8 @@ class Schedule:
 
     A method that is not adaptive is asked for everything at once: finished trials come first, then the groups that
     take longest, so that no long one runs alone at the end. An adaptive method is asked for one variant at a time, and
-    a group holds seeds of one variant.
+    a group holds seeds of one variant. Where the definition asks for several stages, the next one begins when every
+    trial of the last one has ended.
 
     Args:
         finished: finished runs by cell.
@@ -69,22 +71,25 @@ class Schedule:
         history: History | None = None,
     ) -> None:
         self._definition, self._corpus, self._finished, self._method = definition, corpus, finished, method
+        self._stages = make_stages(definition)
+        self._losses: dict[tuple[Variant, int], float | None] = {}  # of the trials that ended, after their last step
         self._values: dict[Variant, list[float | None]] = {}  # of variants under way, one for each seed that ended
         self._queue: list[PlannedTrial] = []  # trials that are in no group yet
         self._groups: deque[tuple[PlannedTrial, ...]] = deque()
         self._limit: Callable[[Trial], int] = lambda trial: 1
         self._workers = 1
         self.planned: list[PlannedTrial] = []
-        self._is_exhausted = False  # whether the method has no further variant
+        self._is_exhausted = False  # whether neither the method nor the stages have anything further
         if history is not None:
             for variant in history.variants:
                 if variant not in history.values:
                     self._values[variant] = []
-                self._plan(variant)
-        self._at_most = len(self.planned) + method.planned * len(definition.seeds)
+                self._plan(self._stages.begin(variant))
+        self._at_most = len(self.planned) + method.planned * self._stages.most
         if not method.is_adaptive:
             while self._ask():
                 pass
+            self._is_exhausted = not self._stages.are_several
 
     def form_groups(self, limit: Callable[[Trial], int], workers: int) -> None:
         """Let trials train together: at most `limit` of one shape, and so that each of the workers has something to do.
@@ -96,7 +101,7 @@ class Schedule:
 
     @property
     def total(self) -> int:
-        """Trials in all; for an adaptive method, the most that it may suggest."""
+        """Trials in all; where they depend on results, the most that there may be."""
         return len(self.planned) if self._is_exhausted else self._at_most
 
     @property
@@ -113,11 +118,19 @@ class Schedule:
         return max((len(group) for group in self._groups), default=1)
 
     def next_group(self) -> tuple[PlannedTrial, ...] | None:
-        """Trials that train as one, or one that is done, or None when all have been handed out."""
+        """Trials that train as one, or one that is done; none while a stage has to end first; None after the last."""
         if not self._groups and self._method.is_adaptive:
             self._ask()
         self._groups.extend(self._grouped())
-        return self._groups.popleft() if self._groups else None
+        if self._groups:
+            return self._groups.popleft()
+        if self._is_exhausted or not self._stages.are_several:
+            self._is_exhausted = True
+            return None
+        if len(self._losses) < len(self.planned):
+            return ()
+        self._begin_stage()
+        return self.next_group()
 
     def _grouped(self) -> list[tuple[PlannedTrial, ...]]:
         """Groups of the queued trials: finished ones first, then those that take longest."""
@@ -135,13 +148,14 @@ class Schedule:
         """Whether the trial should go on after these losses."""
         return self._method.goes_on(planned.variant, planned.trial.seed, evaluation)
 
-    def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
-        """Note a trial's best validation loss, None if it failed; a variant's value is the mean over its seeds."""
+    def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
+        """Note a trial's losses, None if it failed; for the method, a variant's value is its mean best loss."""
         variant = planned.variant
+        self._losses[variant, planned.trial.seed] = None if summary is None else summary.final_val_loss
         values = self._values.get(variant)
         if values is None:  # the method knew it before
             return
-        values.append(best_val_loss)
+        values.append(None if summary is None else summary.best_val_loss)
         if len(values) == len(self._definition.seeds):
             known = [value for value in values if value is not None]
             self._method.update(variant, sum(known) / len(known) if len(known) == len(values) else None)
@@ -150,19 +164,25 @@ class Schedule:
     def _ask(self) -> bool:
         variant = self._method.suggest()
         if variant is None:
-            self._is_exhausted = True
             return False
         self._values[variant] = []
-        self._plan(variant)
+        self._plan(self._stages.begin(variant))
         return True
 
-    def _plan(self, variant: Variant) -> None:
-        """Queue one trial of the variant for each seed."""
-        label = variant.label(self._definition.baseline_variant)
-        for trial in trials_of(self._definition, self._corpus, variant):
-            planned = plan_trial(trial, variant, label, self._corpus, self._finished)
-            self.planned.append(planned)
-            self._queue.append(planned)
+    def _begin_stage(self) -> None:
+        """Queue what follows from the losses of all trials so far."""
+        wanted = self._stages.go_on(self._losses)
+        self._is_exhausted = not wanted
+        self._plan(wanted)
+
+    def _plan(self, wanted: Iterable[Wanted]) -> None:
+        """Queue one trial for each seed of each variant."""
+        for variant, seeds in wanted:
+            label = variant.label(self._definition.baseline_variant)
+            for trial in trials_of(self._definition, self._corpus, variant, seeds):
+                planned = plan_trial(trial, variant, label, self._corpus, self._finished)
+                self.planned.append(planned)
+                self._queue.append(planned)
 
 
 def plan_trial(

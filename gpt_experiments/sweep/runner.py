@@ -26,7 +26,7 @@ from gpt_experiments.sweep.trial_run import RunContext
 from gpt_experiments.sweep.yaml_source import dump_yaml
 from gpt_experiments.tracking import Claims, FinishedTrials, RunRecorder, Store, schema
 from gpt_experiments.tracking.pages import keep_views
-from gpt_experiments.training import Evaluation
+from gpt_experiments.training import Evaluation, TrainingSummary
 
 
 def run_sweep(
@@ -130,8 +130,8 @@ class _One:
     def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
         return True
 
-    def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
-        """The value is not needed."""
+    def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
+        """The losses are not needed."""
 
 
 class _GrowingPlan:
@@ -158,8 +158,8 @@ class _GrowingPlan:
     def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
         return self._schedule.evaluated(planned, evaluation)
 
-    def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
-        self._schedule.ended(planned, best_val_loss)
+    def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
+        self._schedule.ended(planned, summary)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single, run_sweep
 from gpt_experiments.sweep.trial_run import RunContext
 from gpt_experiments.tracking import Store
-from gpt_experiments.training import Evaluation
+from gpt_experiments.training import Evaluation, TrainingSummary
 from tests.support import trainers
 from tests.support.executors import hardware
 from tests.support.listeners import Recorder
@@ -74,9 +74,9 @@ class Groups:
     def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
         return True
 
-    def ended(self, planned: PlannedTrial, best_val_loss: float | None) -> None:
+    def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
         assert planned.trial.seed not in self.values
-        self.values[planned.trial.seed] = best_val_loss
+        self.values[planned.trial.seed] = None if summary is None else summary.best_val_loss
 
 
 def run_groups(

@@ -145,5 +145,5 @@ def test_the_longest_groups_come_first_and_a_search_that_learns_gives_one_varian
         assert len({p.trial.shape for p in group}) == 1
         assert [p.trial.seed for p in group] == [1, 2]
         for planned in group:
-            schedule.ended(planned, 2.0)
+            schedule.ended(planned, None)
     assert schedule.next_group() is None
