@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from gpt_experiments import names
 from gpt_experiments.errors import ConfigError
 from gpt_experiments.parameters import (
+    DRAWS,
     MOST_EVALUATIONS,
     PARAMETERS,
     SHAPE,
@@ -191,6 +192,21 @@ class Trial:
                 "corpus": corpus_digest,
             }
         )
+
+
+SEED_STREAM: Final = 10_000
+"""The seeds that each size of model has of its own; see `own_seed`."""
+
+
+def own_seed(variant: Variant, seed: int) -> int:
+    """A seed that no other size of model has; the same for all variants of that size. `seed` is below SEED_STREAM."""
+    size = identity({name: variant.value(name) for name in DRAWS})
+    return (1 + int(size, 16) % 100_000) * SEED_STREAM + seed
+
+
+def seed_of_own(seed: int) -> int:
+    """The seed from which `own_seed` made this one."""
+    return seed % SEED_STREAM
 
 
 def identity_fields(of: Shape | TrainingSetup) -> dict[str, Value]:

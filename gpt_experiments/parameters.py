@@ -292,6 +292,9 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {**SHAPE, **TRAINING}
 
 HYPERPARAMETERS: Final = tuple(SHAPE)
 
+DRAWS: Final = ("n_layer", "n_embed", "block_size", "batch_size")
+"""The parameters that what a seed draws depends on: the initial weights, and which windows of text make a batch."""
+
 _BESIDE: Final = {
     names.SEED: Parameter(name=names.SEED, kind=int, low=0, high=2**63 - 1, may_differ=True),
     names.VOCAB_SIZE: Parameter(name=names.VOCAB_SIZE, kind=int, low=1, high=1_114_112),  # as many as Unicode has

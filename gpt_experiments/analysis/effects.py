@@ -8,17 +8,20 @@ from typing import Final, Literal
 
 import pandas as pd
 
-from gpt_experiments.analysis.estimate import LEVEL, Estimate, adjusted, estimate
-from gpt_experiments.analysis.results import LOSS, SweepResults
-
-Verdict = Literal["better", "worse", "undecided", "no difference seen", "no verdict"]
+from gpt_experiments.analysis.estimate import Estimate, estimate
+from gpt_experiments.analysis.factorial import level_differences
+from gpt_experiments.analysis.looks import Decision, Looked, look_at
+from gpt_experiments.analysis.results import FINISHED, LOSS, SweepResults
+from gpt_experiments.analysis.verdict import Judged, Verdict, judge_all
 
 SEED_SD: Final = 0.005
 """A usual standard deviation of one variant's validation loss over seeds, nats per character; see `noise`.
 
-It lies between two that were measured on Tiny Shakespeare: 0.003 of the baseline after 1,000 steps of the study's setup
-(four seeds), and 0.011 of the eleven variants after 150 steps of batches of 8 at a learning rate of 1e-3 (two seeds).
+It lies between what was measured on Tiny Shakespeare: 0.003 of the baseline after 1,000 steps of the study's setup
+(four seeds), and 0.006 to 0.015 of the eleven variants after 200 steps of the quick sweep (twelve seeds).
 """
+
+NoiseFrom = Literal["seeds", "interactions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +29,14 @@ class Effect:
     """One level of one hyperparameter, compared with the baseline's level.
 
     Attributes:
-        difference: loss at the level minus loss at the baseline's level, nats per character, paired: the same seed (so
-            the same data order where shapes agree) and the same other hyperparameters; one value a seed, the mean over
-            `combinations` pairs.
+        judged: loss at the level minus loss at the baseline's level, nats per character, with the verdict. It is
+            paired: the same seed (so the same data order where shapes agree) and the same other hyperparameters; the
+            mean over `combinations` pairs for each seed.
+        noise_from: what its standard error was taken from: differences between seeds, or, in a grid of one seed,
+            interactions of three and more hyperparameters.
         combinations: how many combinations of the other hyperparameters both levels were tried with: 1 when one is
             changed at a time.
         better_in: in how many of them the level had the lower mean loss.
-        p_adjusted: the p-value corrected for all comparisons of the sweep.
         lost_seeds: seeds that finished trials have, but that could not be paired because another one failed or is
             missing.
     """
@@ -40,11 +44,15 @@ class Effect:
     hyperparameter: str
     level: float
     base_level: float
-    difference: Estimate
+    judged: Judged
+    noise_from: NoiseFrom
     combinations: int
     better_in: int
-    p_adjusted: float
     lost_seeds: int
+
+    @property
+    def difference(self) -> Estimate:
+        return self.judged.difference
 
     @property
     def n(self) -> int:
@@ -52,22 +60,18 @@ class Effect:
         return self.difference.n
 
     @property
+    def p_adjusted(self) -> float:
+        """The p-value of no difference, corrected for all comparisons of the sweep."""
+        return self.judged.p_adjusted
+
+    @property
     def verdict(self) -> Verdict:
-        """The verdict on the level."""
-        return verdict_of(self.difference, self.p_adjusted)
+        return self.judged.verdict
 
-
-def verdict_of(difference: Estimate, p_adjusted: float) -> Verdict:
-    """The verdict on a difference of losses; there is none if it rests on one seed.
-
-    It is undecided if its own interval excludes zero, but its verdict does not survive the correction for all
-    comparisons.
-    """
-    if math.isnan(p_adjusted):
-        return "no verdict"
-    if p_adjusted >= LEVEL:
-        return "undecided" if difference.p_value < LEVEL else "no difference seen"
-    return "better" if difference.mean < 0 else "worse"
+    @property
+    def look(self) -> int | None:
+        """The planned look that decided it, or the latest one; None where the sweep is looked at once."""
+        return self.judged.look if isinstance(self.judged, Decision) else None
 
 
 def effects(results: SweepResults) -> list[Effect]:
@@ -82,21 +86,57 @@ def effects(results: SweepResults) -> list[Effect]:
             pairs = paired(results, name, level, base) if level != base else None
             if pairs is not None and pairs.size:
                 found.append((name, level, base, pairs))
-    estimates = [estimate(pairs.mean(axis=1)) for *_, pairs in found]
-    corrected = adjusted([each.p_value for each in estimates])
+    of_grid = level_differences(results)
+    estimates = [of_grid.get((name, level)) or estimate(pairs.mean(axis=1)) for name, level, _, pairs in found]
+    judged: list[Judged] = judge_all(estimates, results.margin)
+    if results.until_decided:
+        looked = looked_at(results)
+        judged = [
+            looked.decisions.get((name, level), Decision(difference=each.difference, level=each.level, look=0))
+            for (name, level, *_), each in zip(found, judged, strict=True)
+        ]
     return [
         Effect(
             hyperparameter=name,
             level=level,
             base_level=base,
-            difference=each,
+            judged=each,
+            noise_from="interactions" if (name, level) in of_grid and len(results.finished_seeds) == 1 else "seeds",
             combinations=pairs.shape[1],
             better_in=int((pairs.mean(axis=0) < 0).sum()),
-            p_adjusted=p,
-            lost_seeds=len(results.finished_seeds) - len(pairs),
+            lost_seeds=_lost_seeds(results, name, level, len(pairs)),
         )
-        for (name, level, base, pairs), each, p in zip(found, estimates, corrected, strict=True)
+        for (name, level, base, pairs), each in zip(found, judged, strict=True)
     ]
+
+
+def _lost_seeds(results: SweepResults, name: str, level: float, pairs: int) -> int:
+    planned = set(results.trials[results.trials[name] == level]["seed"])
+    return len(planned & set(results.finished_seeds)) - pairs
+
+
+def looked_at(results: SweepResults) -> Looked:
+    """What the planned looks at a sweep that trains until it is decided have shown; see `look_at`.
+
+    The comparisons are the levels other than the baseline's, as pairs of hyperparameter and level.
+    """
+    ended = results.trials[results.trials["outcome"] != "missing"].set_index(["label", "seed"])
+    losses = ended[LOSS].where(ended["outcome"] == FINISHED)
+    seeds = list(dict.fromkeys(int(seed) for seed in results.trials["seed"]))
+    differences: dict[tuple[str, float], list[float | None]] = {}
+    lengths: dict[tuple[str, float], int] = {}
+    for label, rows in results.trials.groupby("label", sort=False):
+        changed = [name for name in results.parameters if rows[name].iloc[0] != results.base_level(name)]
+        if changed:
+            key = (changed[0], float(rows[changed[0]].iloc[0]))
+            differences[key] = []
+            for seed in seeds:
+                if (label, seed) not in losses.index or ("baseline", seed) not in losses.index:
+                    break
+                difference = float(losses[label, seed] - losses["baseline", seed])
+                differences[key].append(None if math.isnan(difference) else difference)
+            lengths[key] = len(differences[key])
+    return look_at(differences, most=results.most_seeds, margin=results.margin, ended=lengths)
 
 
 def paired(results: SweepResults, name: str, level: float, base: float, column: str = LOSS) -> pd.DataFrame:

@@ -17,39 +17,63 @@ LEVEL: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The mean of independent values, one a seed.
+    """A mean with its standard error, from which its interval at any level follows by Student's t.
 
     Attributes:
-        n: how many values.
-        low, high: its 95 % interval by Student's t with n - 1 degrees of freedom (Student 1908), which is exact for
-            normal values; NaN of a single value.
-        p_value: two-sided, of the mean being 0; NaN of a single value.
+        se: standard error of the mean; NaN where nothing says how large the noise is.
+        df: degrees of freedom of the standard error.
+        n: how many seeds it rests on.
     """
 
     mean: float
-    low: float
-    high: float
-    p_value: float
+    se: float
+    df: float
     n: int
+
+    def half_width_at(self, level: float) -> float:
+        """Half of the width of the interval that misses the truth with probability `level`; NaN without noise known."""
+        if math.isnan(self.se):
+            return math.nan
+        return float(stats.t.ppf(1 - level / 2, self.df)) * self.se if self.se > 0 else 0.0
 
     @property
     def half_width(self) -> float:
-        """Half of the interval's width: the number after the plus-minus sign."""
-        return (self.high - self.low) / 2
+        """Half of the width of the 95 % interval: the number after the plus-minus sign."""
+        return self.half_width_at(LEVEL)
+
+    @property
+    def low(self) -> float:
+        """The lower end of the 95 % interval, that of this mean by itself."""
+        return self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        """The upper end of the 95 % interval, that of this mean by itself."""
+        return self.mean + self.half_width
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of the mean being 0; NaN where the noise is not known."""
+        if math.isnan(self.se):
+            return math.nan
+        if self.se == 0:
+            return 1.0 if abs(self.mean) < 1e-12 else 0.0
+        return float(2 * stats.t.sf(abs(self.mean) / self.se, self.df))
 
 
 def estimate(values: ArrayLike) -> Estimate:
-    """The mean of `values` (n,), n at least 1, with its interval; equal values have an interval of no width."""
+    """The mean of independent `values` (n,), one a seed, n at least 1.
+
+    Its interval is exact for normal values (Student 1908); equal values have an interval of no width, and a single one
+    has none.
+    """
     array = np.asarray(values, dtype=float)
     n, mean = len(array), float(np.mean(array))
     if n < 2:
-        return Estimate(mean=mean, low=math.nan, high=math.nan, p_value=math.nan, n=n)
+        return Estimate(mean=mean, se=math.nan, df=0, n=n)
     spread = float(np.std(array, ddof=1))
-    if spread <= 1e-12 * max(1.0, abs(mean)):  # the same number every time, but for rounding
-        return Estimate(mean=mean, low=mean, high=mean, p_value=1.0 if abs(mean) < 1e-12 else 0.0, n=n)
-    result = stats.ttest_1samp(array, 0.0)
-    interval = result.confidence_interval(1 - LEVEL)
-    return Estimate(mean=mean, low=float(interval.low), high=float(interval.high), p_value=float(result.pvalue), n=n)
+    is_flat = spread <= 1e-12 * max(1.0, abs(mean))  # the same number every time, but for rounding
+    return Estimate(mean=mean, se=0.0 if is_flat else spread / math.sqrt(n), df=n - 1, n=n)
 
 
 def adjusted(p_values: Sequence[float]) -> list[float]:
@@ -65,15 +89,3 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(known) - rank) * p))
         corrected[place] = least
     return corrected
-
-
-def detectable(sd: float, n: int, comparisons: int) -> float:
-    """The least mean difference of `n` pairs that could get a verdict, corrected for the comparisons.
-
-    Args:
-        sd: standard deviation of a single paired difference.
-        n: seeds, at least 2.
-        comparisons: size of the family; Holm's first and strictest step is taken.
-    """
-    quantile = float(stats.t.ppf(1 - LEVEL / comparisons / 2, n - 1))
-    return quantile * sd / math.sqrt(n)

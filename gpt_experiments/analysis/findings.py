@@ -7,11 +7,15 @@ import shlex
 from collections.abc import Container, Sequence
 from typing import Final
 
-from gpt_experiments.analysis.effects import SEED_SD, Effect, noise, relative_change
-from gpt_experiments.analysis.estimate import detectable
+from gpt_experiments.analysis.effects import Effect, looked_at, noise, relative_change
+from gpt_experiments.analysis.estimate import LEVEL
+from gpt_experiments.analysis.looks import Looked
+from gpt_experiments.analysis.power import noise_of_comparisons, seeds_for_equivalence, seeds_needed
 from gpt_experiments.analysis.results import FINISHED, LOSS, SweepResults, level_name
+from gpt_experiments.analysis.verdict import DECIDED, MARGIN, Verdict
 
-_ENOUGH_SEEDS: Final = (3, 5)
+_ADVISED: Final = (0.02, 0.01)
+"""Differences that advice on seeds is about, nats per character."""
 _MOST_LOST: Final = 20
 
 
@@ -24,26 +28,93 @@ def overall(results: SweepResults, found: Sequence[Effect]) -> list[str]:
             f"The largest change seen is that of {level_name(strongest.hyperparameter, strongest.level)}: "
             f"{difference_text(strongest)} against {level_name(strongest.hyperparameter, strongest.base_level)}."
         )
-    tested = [effect for effect in found if effect.verdict != "no verdict"]
-    if tested:
-        sentences.append(_verdicts_sentence(results, tested, len(found)))
-    elif found:
-        sentences.append(_one_seed_sentence(results, len(found)))
+    if found:
+        sentences += _verdict_sentences(results, found)
     return sentences
 
 
-def _verdicts_sentence(results: SweepResults, tested: Sequence[Effect], total: int) -> str:
-    decided = sum(effect.verdict in ("better", "worse") for effect in tested)
-    undecided = sum(effect.verdict == "undecided" for effect in tested)
-    text = f"Of {len(tested)} comparisons {decided} are better or worse at 5 % after Holm's correction"
-    if undecided:
-        text += f", and {undecided} would be without the correction: more seeds would settle them"
-    if len(tested) < total:
-        text += f"; {total - len(tested)} more have only one seed, so no verdict"
+def _verdict_sentences(results: SweepResults, found: Sequence[Effect]) -> list[str]:
+    """How many comparisons are decided, how far that can be trusted, and what would decide the others."""
+    tested = [effect for effect in found if effect.verdict != "no verdict"]
+    looked = looked_at(results) if results.until_decided else None
+    if looked is not None and not looked.done:
+        first = looked.looks.seeds[0]
+        return [f"The first planned look at the comparisons is at {first} seeds, so there are no verdicts yet."]
+    if not tested:
+        return [_one_seed_sentence(results, found)]
+    sentences = [_counts_sentence(results, tested, len(found)), *_trust_sentences(results, tested, looked)]
     sd = noise(results)
     if sd is not None:
-        text += f". Seeds of one variant differ by {sd:.4f} nats per character (standard deviation)"
+        sentences.append(f"Seeds of one variant differ by {sd:.4f} nats per character (standard deviation).")
+    undecided = [effect for effect in tested if effect.verdict == "undecided"]
+    if undecided and (looked is None or looked.next_seeds is None):
+        sentences.append(_advice_sentence(results, found, undecided))
+    return sentences
+
+
+def _counts_sentence(results: SweepResults, tested: Sequence[Effect], total: int) -> str:
+    counts: dict[Verdict, int] = {verdict: sum(e.verdict == verdict for e in tested) for verdict in DECIDED}
+    decided = sum(counts.values())
+    kinds = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    text = f"Of {len(tested)} comparisons with the baseline's level {decided or 'none'} {_is_or_are(decided)} decided"
+    text += f": {kinds}" if decided else ""
+    if counts["equivalent"]:
+        text += f" (equivalent: they differ by less than {results.margin:g} nats per character)"
+    if total > len(tested):
+        text += f"; {total - len(tested)} more have only one seed, so no verdict"
     return f"{text}."
+
+
+def _is_or_are(count: int) -> str:
+    return "is" if count <= 1 else "are"
+
+
+def _trust_sentences(results: SweepResults, tested: Sequence[Effect], looked: Looked | None) -> list[str]:
+    if looked is not None:
+        looks, done = looked.looks, looked.done
+        return [
+            f"This is planned look {done} of {len(looks.seeds)}, at {looks.seeds[done - 1]} seeds. Of the "
+            f"{LEVEL:.0%} chance of a false verdict {looks.spent(done):.1%} is spent; the verdicts hold however often "
+            "the sweep was looked at."
+        ]
+    if any(effect.noise_from == "interactions" for effect in tested):
+        return [_INTERACTIONS]
+    n = max(effect.n for effect in tested)
+    more = "--until-decided plans several looks" if results.method == "one-at-a-time" else "decide on the seeds first"
+    return [
+        f"The chance that any of these verdicts is false is at most {LEVEL:.0%}. That holds for one look, at {n} "
+        f"seeds. If seeds are added because of what it shows, and it is looked at again, more are false ({more})."
+    ]
+
+
+_INTERACTIONS: Final = (
+    "The noise is taken from interactions of three and more hyperparameters, which are taken to be nothing but noise: "
+    f"under that assumption the chance that any of these verdicts is false is at most {LEVEL:.0%}."
+)
+
+
+def _advice_sentence(results: SweepResults, found: Sequence[Effect], undecided: Sequence[Effect]) -> str:
+    """Seeds that the undecided comparisons need, by the same functions as `report --power`."""
+    known = noise_of_comparisons(results, found)
+    sds = [known.by_comparison[level_name(e.hyperparameter, e.level)] for e in undecided]
+    needs = [
+        f"{_seeds_between([seeds_needed(sd, size, len(found)) for sd in sds])} for a difference of {size:g}"
+        for size in _ADVISED
+    ]
+    none = _seeds_between([seeds_for_equivalence(sd, results.margin, len(found)) for sd in sds])
+    what = "The undecided one needs" if len(sds) == 1 else f"The {len(sds)} undecided ones need"
+    return (
+        f"{what} {', '.join(needs)}, and {none} to show that there is none beyond the margin, each with a chance of "
+        "80 %."
+    )
+
+
+def _seeds_between(needed: Sequence[int | None]) -> str:
+    """`5 seeds`, `5 to 9 seeds`, `more than 1,000 seeds`."""
+    if None in needed:
+        return "more than 1,000 seeds"
+    known = [count for count in needed if count is not None]
+    return f"{min(known)} seeds" if min(known) == max(known) else f"{min(known)} to {max(known)} seeds"
 
 
 def _best_sentence(results: SweepResults) -> str:
@@ -71,15 +142,22 @@ def _times(ratio: float, what: str) -> str:
     return f"as {what}" if f"{ratio:.2g}" == "1" else f"{ratio:.2g} times as {what}"
 
 
-def _one_seed_sentence(results: SweepResults, comparisons: int) -> str:
-    """How large a difference would have to be for a verdict; one of two noisy losses has twice their variance."""
+def _one_seed_sentence(results: SweepResults, found: Sequence[Effect]) -> str:
+    """How many seeds a verdict would take; one of two noisy losses has twice their variance."""
+    sds = list(noise_of_comparisons(results, found).by_comparison.values())
+    needs = " and ".join(
+        f"{_seeds_between([seeds_needed(max(sds), size, len(found))])} to find a difference of {size:g}"
+        for size in _ADVISED
+    )
     measured = noise(results)
-    sd = SEED_SD if measured is None else measured
-    needed = " and ".join(f"{detectable(math.sqrt(2) * sd, n, comparisons):.3f} with {n} seeds" for n in _ENOUGH_SEEDS)
-    known = f"{sd:g} nats per character, as they usually do" if measured is None else f"{sd:.4f}, as they do here"
+    known = (
+        f"{max(sds) / math.sqrt(2):.3g} nats per character, as they usually do"
+        if measured is None
+        else f"{measured:.4f} nats per character, as they do here"
+    )
     return (
         "One seed cannot separate an effect from luck, and no comparison has more, so there are no verdicts here. If "
-        f"seeds of one variant differ by {known}, a difference would have to exceed about {needed} to get one."
+        f"seeds of one variant differ by {known}, it takes {needs} with a chance of 80 %."
     )
 
 
@@ -97,8 +175,21 @@ def more_seeds_command(results: SweepResults, shipped: Container[str]) -> str:
         words += ["--budget", results.budget]
     if results.variants_wanted is not None:
         words += ["--trials", str(results.variants_wanted)]
-    wanted = max(_ENOUGH_SEEDS[0], len(results.planned_seeds) + 2)
-    return shlex.join([*words, "--seeds", str(wanted)])
+    if results.method != "one-at-a-time":
+        return shlex.join([*words, "--seeds", str(max(3, len(results.planned_seeds) + 2))])
+    words.append("--until-decided")
+    if results.until_decided:
+        words += ["--max-seeds", str(results.most_seeds)]
+    if results.margin != MARGIN:
+        words += ["--margin", f"{results.margin:g}"]
+    return shlex.join(words)
+
+
+def needs_more_seeds(results: SweepResults, found: Sequence[Effect]) -> bool:
+    """Whether more seeds could decide something that is not decided."""
+    if results.until_decided:
+        return looked_at(results).next_seeds is not None
+    return any(effect.verdict not in DECIDED for effect in found)
 
 
 def of_hyperparameter(results: SweepResults, name: str, found: Sequence[Effect]) -> list[str]:
@@ -142,9 +233,16 @@ def difference_text(effect: Effect) -> str:
 
 
 def _verdict_text(effect: Effect) -> str:
-    if effect.verdict == "no verdict":
-        return "one seed, so no verdict"
-    return f"{effect.verdict} (p = {effect.p_adjusted:.2g} after correction)"
+    judged = effect.judged
+    match effect.verdict:
+        case "no verdict":
+            return "one seed, so no verdict" if effect.n < 2 else "no verdict before the first look"
+        case "equivalent":
+            return f"equivalent: they differ by less than {judged.margin:g}"
+        case "undecided":
+            return f"undecided: between {judged.low:+.4f} and {judged.high:+.4f}"
+    small = f", but by less than {judged.margin:g}" if judged.is_within_margin else ""
+    return f"{effect.verdict}{small} (p = {effect.p_adjusted:.2g} after correction)"
 
 
 def _cost_sentence(results: SweepResults, effect: Effect) -> str:
@@ -160,24 +258,29 @@ def _takeaway(results: SweepResults, name: str, mine: Sequence[Effect]) -> str:
     verdicts = {effect.verdict for effect in mine}
     if verdicts == {"no verdict"}:
         return "Takeaway: this is a direction, not yet evidence; more seeds would decide."
+    base = level_name(name, mine[0].base_level)
     decided = [effect for effect in mine if effect.verdict in ("better", "worse")]
-    leaning = [effect for effect in mine if effect.verdict == "undecided"]
-    if not decided and leaning:
-        looks = " and ".join(
-            f"{level_name(name, e.level)} looks {'better' if e.difference.mean < 0 else 'worse'}" for e in leaning
-        )
-        return f"Takeaway: {looks}, but {_seeds_of(leaning)} do not settle it."
-    if not decided:
-        tested = [effect for effect in mine if effect.verdict != "no verdict"]
-        return f"Takeaway: at this budget {name} makes no difference that {_seeds_of(tested)} can show."
-    best = min(decided, key=lambda effect: effect.difference.mean)
-    if best.difference.mean < 0:
+    alike = _levels_with(mine, "equivalent")
+    open_ones = [effect for effect in mine if effect.verdict == "undecided"]
+    best = min(decided, key=lambda effect: effect.difference.mean, default=None)
+    if best is not None and best.difference.mean < 0:
         edge = best.level in (results.levels(name)[0], results.levels(name)[-1])
         beyond = "; the best level is the last one tried, so a better one may lie beyond it" if edge else ""
         return f"Takeaway: {level_name(name, best.level)} is the better choice here{beyond}."
-    worse = " and ".join(level_name(name, effect.level) for effect in decided)
-    verb = "is" if len(decided) == 1 else "are"
-    return f"Takeaway: stay at {level_name(name, mine[0].base_level)}; {worse} {verb} worse."
+    parts = []
+    if decided:
+        parts.append(f"stay at {base}; {_levels_with(mine, 'worse')} {_is_or_are(len(decided))} worse")
+    if alike:
+        parts.append(f"{alike} {'is' if ' and ' not in alike else 'are'} as good as {base}")
+    if open_ones:
+        levels, verb = _levels_with(mine, "undecided"), "does" if len(open_ones) == 1 else "do"
+        parts.append(f"whether {levels} {verb} better or worse, {_seeds_of(open_ones)} do not settle")
+    return f"Takeaway: {'; '.join(parts)}."
+
+
+def _levels_with(mine: Sequence[Effect], verdict: Verdict) -> str:
+    """`n_head=1 and n_head=8`."""
+    return " and ".join(level_name(e.hyperparameter, e.level) for e in mine if e.verdict == verdict)
 
 
 def _seeds_of(found: Sequence[Effect]) -> str:

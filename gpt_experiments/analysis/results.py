@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Final
 
 import pandas as pd
 
+from gpt_experiments.analysis.verdict import MARGIN, check_margin
 from gpt_experiments.config import Budget, Variant
+from gpt_experiments.errors import ConfigError
 from gpt_experiments.parameters import HYPERPARAMETERS, as_text
 from gpt_experiments.records import RunFacts
 from gpt_experiments.training.events import Evaluation
@@ -36,6 +39,10 @@ class SweepResults:
         training: the setup of the baseline, as names and values.
         parameters: the five hyperparameters, and any parameter of the training that has levels too.
         variants_wanted: how many variants the sweep was to try at most; None for all.
+        margin: a difference of losses below that counts as none, nats per character.
+        until_decided: whether seeds are added at planned looks until every comparison is decided.
+        most_seeds: the most that a variant may get in such a sweep.
+        own_seeds: whether each size of model has seeds of its own; `seed` is then that of the definition.
         left_out: sentences on what could not be read of the sweep.
     """
 
@@ -55,6 +62,10 @@ class SweepResults:
     samples: Mapping[str, str]
     parameters: tuple[str, ...] = HYPERPARAMETERS
     variants_wanted: int | None = None
+    margin: float = MARGIN
+    until_decided: bool = False
+    most_seeds: int = 1
+    own_seeds: bool = False
     left_out: tuple[str, ...] = ()
 
     @cached_property
@@ -113,6 +124,21 @@ class SweepResults:
         means["loss_sd"] = grouped[LOSS].std()
         means["gap"] = means["final_val_loss"] - means["final_train_loss"]
         return means.reset_index().sort_values([LOSS, "n_params", "label"], ignore_index=True)
+
+    def with_margin(self, margin: float) -> SweepResults:
+        """The same results with another margin.
+
+        Raises:
+            ConfigError: it is not positive, or the sweep was trained until it was decided with another.
+        """
+        check_margin(margin)
+        if self.until_decided and margin != self.margin:
+            raise ConfigError(
+                f"the sweep was trained until it was decided with a margin of {self.margin:g}, so its verdicts hold "
+                f"for that one alone, but got {margin:g}; leave out --margin",
+                field="margin",
+            )
+        return dataclasses.replace(self, margin=margin)
 
     def runs_of(self, label: str) -> pd.DataFrame:
         """The finished trials of a variant, by seed."""

@@ -14,9 +14,9 @@ from gpt_experiments.analysis.comparison import (
     compare_facts,
     compare_heads,
 )
-from gpt_experiments.analysis.effects import Verdict, verdict_of
-from gpt_experiments.analysis.estimate import Estimate, adjusted, estimate
+from gpt_experiments.analysis.estimate import Estimate, estimate
 from gpt_experiments.analysis.results import LOSS, SweepResults
+from gpt_experiments.analysis.verdict import Judged, Verdict, judge_all
 from gpt_experiments.parameters import as_text
 from gpt_experiments.records import Facts, RunFacts
 
@@ -43,15 +43,22 @@ class VariantPair:
 
     Attributes:
         label_a, label_b: its label in each sweep; they differ where the baselines do.
-        difference: validation loss in B minus that in A, nats per character, paired by seed.
-        p_adjusted: its p-value, corrected for all variants; NaN where there is one seed.
+        judged: validation loss in B minus that in A, nats per character, paired by seed, with the verdict.
     """
 
     label_a: str
     label_b: str
     seeds: tuple[SeedPair, ...]
-    difference: Estimate
-    p_adjusted: float
+    judged: Judged
+
+    @property
+    def difference(self) -> Estimate:
+        return self.judged.difference
+
+    @property
+    def p_adjusted(self) -> float:
+        """Its p-value, corrected for all variants; NaN where there is one seed."""
+        return self.judged.p_adjusted
 
     @property
     def label(self) -> str:
@@ -75,7 +82,7 @@ class VariantPair:
     @property
     def verdict(self) -> Verdict:
         """Whether B is better or worse than A in this variant."""
-        return verdict_of(self.difference, self.p_adjusted)
+        return self.judged.verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +159,9 @@ def _seed_pairs(a: pd.DataFrame, b: pd.DataFrame) -> list[SeedPair]:
 
 def _with_estimates(pairs: Sequence[tuple[str, str, list[SeedPair]]]) -> tuple[VariantPair, ...]:
     estimates = [estimate([pair.loss_b - pair.loss_a for pair in seeds]) for _, _, seeds in pairs]
-    corrected = adjusted([each.p_value for each in estimates])
     found = [
-        VariantPair(label_a=label_a, label_b=label_b, seeds=tuple(seeds), difference=each, p_adjusted=p)
-        for (label_a, label_b, seeds), each, p in zip(pairs, estimates, corrected, strict=True)
+        VariantPair(label_a=label_a, label_b=label_b, seeds=tuple(seeds), judged=judged)
+        for (label_a, label_b, seeds), judged in zip(pairs, judge_all(estimates), strict=True)
     ]
     return tuple(sorted(found, key=lambda pair: (-abs(pair.difference.mean), pair.label)))
 

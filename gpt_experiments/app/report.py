@@ -18,11 +18,13 @@ def report_sweep(
     experiment: str,
     attention: Sequence[str] = (),
     pretrained: Sequence[str] = (),
+    margin: float | None = None,
 ) -> ReportFiles:
     """Make the report of a sweep that is in a store. See `write_report`.
 
     Raises:
+        ConfigError: the margin is not positive, or not that with which the sweep was trained until it was decided.
         TrackingError: there is no such store, experiment or sweep, or the sweep has no finished trial.
     """
     store = existing_store(tracking_uri, experiment, "report")
-    return write_report(store, reference, folder, attention=attention, pretrained=pretrained)
+    return write_report(store, reference, folder, attention=attention, pretrained=pretrained, margin=margin)

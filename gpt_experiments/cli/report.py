@@ -10,7 +10,7 @@ import click
 from gpt_experiments.cli.json_output import Answer, json_option
 from gpt_experiments.cli.options import tracking_options
 
-_TABLES: Final = ("summary", "effects", "variance-shares", "importances", "beliefs", "pretrained", "trials")
+_TABLES: Final = ("summary", "effects", "power", "variance-shares", "importances", "beliefs", "pretrained", "trials")
 """The tables of a report that its JSON object has, too."""
 
 
@@ -31,6 +31,10 @@ _TABLES: Final = ("summary", "effects", "variance-shares", "importances", "belie
 @click.option(
     "--pretrained", metavar="RUN", multiple=True, help="Show this run of `evaluate` beside the sweep's variants."
 )
+@click.option(
+    "--margin", type=float, metavar="NATS", help="A smaller difference counts as none.  [default: the sweep's]"
+)
+@click.option("--power", is_flag=True, help="Print how many seeds each comparison needs, too.")
 @tracking_options
 @json_option
 def report(
@@ -38,6 +42,8 @@ def report(
     output: Path | None,
     attention: tuple[str, ...],
     pretrained: tuple[str, ...],
+    margin: float | None,
+    power: bool,
     tracking_uri: str | None,
     experiment: str,
 ) -> Answer:
@@ -48,15 +54,26 @@ def report(
     and listed, and the exit status is then 1.
     """
     from gpt_experiments.app.report import report_sweep
+    from gpt_experiments.cli.console import standard_console
     from gpt_experiments.cli.messages import print_left_out
+    from gpt_experiments.cli.tables import power_table
 
     written = report_sweep(
-        sweep, output, tracking_uri=tracking_uri, experiment=experiment, attention=attention, pretrained=pretrained
+        sweep,
+        output,
+        tracking_uri=tracking_uri,
+        experiment=experiment,
+        attention=attention,
+        pretrained=pretrained,
+        margin=margin,
     )
 
     def show() -> None:
         for sentence in written.lead:
             click.echo(sentence)
+        if power and "power" in written.tables:
+            click.echo("\nSeeds that each comparison needs, with a chance of 80 %:")
+            standard_console().print(power_table(written.tables["power"]))
         click.echo(f"\nThe whole report: {written.page}")
         if written.left_out:
             print_left_out(written.left_out)

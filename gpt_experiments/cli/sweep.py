@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 @click.argument("definition", metavar="NAME_OR_FILE")
 @click.option("--steps", type=int, metavar="N", help="Optimisation steps, instead of the definition's.")
 @click.option("--seeds", type=int, metavar="K", help="Seeds of each variant, instead of the definition's.")
+@click.option(
+    "--until-decided",
+    is_flag=True,
+    help="Add seeds at planned looks until each variant is better, worse or equivalent.",
+)
+@click.option("--max-seeds", type=int, metavar="K", help="With --until-decided: the most seeds.  [default: 12]")
+@click.option(
+    "--margin", type=float, metavar="NATS", help="A smaller difference counts as none, instead of the definition's."
+)
 @click.option("--trials", type=int, metavar="N", help="Variants to try in a grid, random or tpe sweep.")
 @click.option(
     "--budget",
@@ -71,6 +80,9 @@ def sweep(
     definition: str,
     steps: int | None,
     seeds: int | None,
+    until_decided: bool,
+    max_seeds: int | None,
+    margin: float | None,
     trials: int | None,
     budget: Literal["steps", "tokens", "flops"] | None,
     workers: int | None,
@@ -94,7 +106,15 @@ def sweep(
     """
     from gpt_experiments.sweep.definition_file import load_definition
 
-    wanted = load_definition(definition).with_overrides(steps=steps, seeds=seeds, trials=trials, budget=budget)
+    wanted = load_definition(definition).with_overrides(
+        steps=steps,
+        seeds=seeds,
+        trials=trials,
+        budget=budget,
+        margin=margin,
+        until_decided=until_decided,
+        max_seeds=max_seeds,
+    )
 
     from gpt_experiments.sweep.resources import (
         RunOptions,  # not earlier: a mistyped name is reported before torch is loaded

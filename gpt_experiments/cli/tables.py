@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from gpt_experiments.records import TrialRecord
     from gpt_experiments.sweep.dry_run import PlannedRow
 
@@ -170,6 +172,21 @@ def plan_table(rows: Sequence[PlannedRow]) -> Table:
         columns.insert(4, Column(header="group", cells=["" if r.group is None else str(r.group) for r in shown]))
     styles = ["dim" if row.planned.done is not None else "" for row in shown]
     return _make_table(columns, styles, {len(first): left_out})
+
+
+def power_table(needs: pd.DataFrame) -> Table:
+    """The seeds that each comparison needs; see `analysis.power_table`."""
+    sizes = [name for name in needs.columns if name not in ("level", "sd", "equivalent")]
+    named = {**{size: f"for {size}" for size in sizes}, "equivalent": "for equivalence"}
+    columns = [
+        Column(header="level", cells=list(needs["level"]), left=True),
+        Column(header="noise", cells=[f"{sd:.2g}" for sd in needs["sd"]]),
+        *(
+            Column(header=header, cells=["over 1,000" if count != count else f"{count:,.0f}" for count in needs[name]])
+            for name, header in named.items()
+        ),
+    ]
+    return _make_table(columns, [""] * len(needs), {})
 
 
 def _status(row: PlannedRow) -> str:

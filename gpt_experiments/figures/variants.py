@@ -92,16 +92,17 @@ def _right_labels(axes: Axes, places: Sequence[float], labels: Sequence[str]) ->
 _EFFECTS_TITLE: Final = "Change of the validation loss against the baseline's level"
 
 
-def effect_plot(effects: pd.DataFrame, *, title: str = _EFFECTS_TITLE) -> Figure:
-    """Each level's mean difference to the baseline's level with its 95 % interval; left of the line is better.
+def effect_plot(effects: pd.DataFrame, *, title: str = _EFFECTS_TITLE, margin: float | None = None) -> Figure:
+    """Each level's mean difference to the baseline's level with its interval; left of the line is better.
 
     Args:
+        margin: differences within it count as none; None draws no band for it.
         title: stands above; another one where they are other differences of the loss.
         effects: `name` (as `n_head=8`), `mean`, `low`, `high`, nats per character, and `verdict`; `low` and `high` are
             NaN where there is one seed. In the order in which they are shown, from the top.
     """
-    colours = {"better": style.BLUE, "worse": style.VERMILLION}
-    markers = {"better": "o", "worse": "s"}
+    colours = {"better": style.BLUE, "worse": style.VERMILLION, "equivalent": style.INK}
+    markers = {"better": "o", "worse": "s", "equivalent": "d"}
     with style.figure_style():
         figure, (axes,) = style.new_chart(
             style.width_for(_WIDTH, effects["name"]),
@@ -113,6 +114,8 @@ def effect_plot(effects: pd.DataFrame, *, title: str = _EFFECTS_TITLE) -> Figure
             if not math.isnan(row["low"]):
                 axes.plot([row["low"], row["high"]], [i, i], color=colour, linewidth=2, solid_capstyle="round")
             axes.plot([row["mean"]], [i], markers.get(row["verdict"], "D"), color=colour, markersize=7)
+        if margin is not None:
+            axes.axvspan(-margin, margin, color=style.MUTED, alpha=0.15, linewidth=0, zorder=0)
         axes.axvline(0, color=style.INK, linewidth=1)
         axes.set_yticks(range(len(effects)), labels=list(effects["name"]))
         axes.set_ylim(len(effects) - 0.5, -0.5)

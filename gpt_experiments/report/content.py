@@ -22,7 +22,6 @@ from gpt_experiments.report.document import (
 )
 from gpt_experiments.sweep.definition_file import shipped_definitions
 
-_MANY_SEEDS = 5
 _LONGEST_SAMPLE = 2000  # characters; one that this program wrote has 300
 
 
@@ -52,7 +51,7 @@ def make_document(results: SweepResults, extras: Extras) -> Document:
     sections = [
         _variants(results, extras),
         _hyperparameters(results, found),
-        *_effects(found),
+        *_effects(results, found),
         *_variance(results, extras),
         Section(anchor="cost", title="What a loss costs", blocks=pictures.costs(results)),
         *_context(results),
@@ -110,7 +109,7 @@ def _left_out_lead(left_out: Sequence[str]) -> list[str]:
 def _variants(results: SweepResults, extras: Extras) -> Section:
     bars = pictures.bars(results)
     blocks: list[Block] = [tables.summary(results), *([bars] if bars else [])]
-    if len(results.finished_seeds) < _MANY_SEEDS:
+    if findings.needs_more_seeds(results, effects(results)):
         how = "To add seeds, which turn differences into evidence, run this with the same --data and store:"
         command = findings.more_seeds_command(results, shipped_definitions())
         blocks += [Paragraph(text=how), Command(text=command)]
@@ -133,10 +132,10 @@ def _hyperparameters(results: SweepResults, found: Sequence[Effect]) -> Section:
     )
 
 
-def _effects(found: Sequence[Effect]) -> list[Section]:
+def _effects(results: SweepResults, found: Sequence[Effect]) -> list[Section]:
     if not found:
         return []
-    blocks: list[Block] = [pictures.effect_picture(found), tables.effects_table(found)]
+    blocks: list[Block] = [pictures.effect_picture(found), tables.effects_table(found), tables.power(results, found)]
     return [Section(anchor="effects", title="Effects against the baseline", blocks=blocks)]
 
 
@@ -201,7 +200,8 @@ def _method(results: SweepResults, left_out: Sequence[str]) -> Section:
             text="Losses are exact means over the whole validation split, and over a training subset of the same size. "
             "Comparisons are paired by seed: the same seed gives the same order of data where shapes agree. Intervals "
             "and tests are Student's t over seeds; they say how much another seed would change the result, not another "
-            "corpus. Verdicts hold at 5 % over all comparisons together, by Holm's procedure."
+            "corpus. A verdict is read off one interval; the intervals of all comparisons together miss the truth in "
+            "at most 5 % of sweeps (Bonferroni)."
         ),
         tables.setup(results),
         tables.trials(results),

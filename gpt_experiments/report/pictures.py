@@ -46,18 +46,19 @@ def effect_picture(found: Sequence[Effect]) -> Picture:
         {
             "name": level_name(e.hyperparameter, e.level),
             "mean": e.difference.mean,
-            "low": e.difference.low,
-            "high": e.difference.high,
+            "low": e.judged.low,
+            "high": e.judged.high,
             "verdict": e.verdict,
         }
         for e in found
     )
     return Picture(
         name="effects",
-        caption="Mean difference of the validation loss, paired by seed, with its 95 % interval; verdicts are "
-        "corrected for the number of comparisons.",
+        caption="Mean difference of the validation loss, paired by seed. The lines are intervals that hold for all "
+        "comparisons together. What to see: a line right of 0 is worse, left of 0 is better; one that crosses 0 and "
+        "stays within the grey band is equivalent; any other is undecided.",
         alt="Differences to the baseline's level: " + ", ".join(f"{r.name} {r.mean:+.3f}" for r in frame.itertuples()),
-        figure=effect_plot(frame),
+        figure=effect_plot(frame, margin=found[0].judged.margin),
     )
 
 

@@ -16,6 +16,7 @@ from gpt_experiments.analysis import (
     SweepResults,
     estimate,
     level_name,
+    power_table,
     variance_shares,
 )
 from gpt_experiments.report.document import Table
@@ -114,12 +115,17 @@ def effects_table(found: Sequence[Effect]) -> Table:
             "difference": e.difference.mean,
             "low": e.difference.low,
             "high": e.difference.high,
+            "low_for_all": e.judged.low,
+            "high_for_all": e.judged.high,
             "seeds": e.difference.n,
             "combinations": e.combinations,
             "better_in": e.better_in,
             "p_value": e.difference.p_value,
             "p_adjusted": e.p_adjusted,
             "verdict": e.verdict,
+            "margin": e.judged.margin,
+            "noise_from": e.noise_from,
+            "look": e.look,
             "lost_seeds": e.lost_seeds,
         }
         for e in found
@@ -129,14 +135,12 @@ def effects_table(found: Sequence[Effect]) -> Table:
             "level": level_name(e.hyperparameter, e.level),
             "against": level_name(e.hyperparameter, e.base_level),
             "difference": f"{e.difference.mean:+.4f}",
-            "95 % interval": ""
-            if math.isnan(e.difference.low)
-            else f"{e.difference.low:+.4f} to {e.difference.high:+.4f}",
+            "interval for all": "" if math.isnan(e.judged.low) else f"{e.judged.low:+.4f} to {e.judged.high:+.4f}",
             "seeds": str(e.difference.n),
             "combinations": str(e.combinations),
             "lower in": f"{e.better_in} of {e.combinations}",
             "p, corrected": "" if math.isnan(e.p_adjusted) else f"{e.p_adjusted:.2g}",
-            "verdict": e.verdict,
+            "verdict": e.verdict + (" (less than the margin)" if _is_small(e) else ""),
         }
         for e in found
     )
@@ -146,13 +150,47 @@ def effects_table(found: Sequence[Effect]) -> Table:
     note = f" Seeds that lack a trial are left out of the pairs of {', '.join(lost)}." if lost else ""
     return Table(
         name="effects",
-        caption="Validation loss at a level minus at the baseline's level, nats per character, paired by seed. "
-        "Student's t: intervals are those of each comparison by itself; p-values and verdicts are corrected by Holm's "
-        f"procedure for {len(found)} comparisons. Undecided: significant alone, but not after the correction.{note}",
+        caption="Validation loss at a level minus at the baseline's level, nats per character, paired by seed. The "
+        f"intervals hold for all {len(found)} comparisons together: the chance that any of them misses the truth is "
+        "at most 5 %. Worse: the interval lies above 0. Better: below. Equivalent: it holds 0 and lies within the "
+        f"margin of {found[0].judged.margin:g} nats per character. Undecided: none of these.{note}",
         shown=shown,
         data=data,
         left=["level", "against", "verdict"],
     )
+
+
+def _is_small(effect: Effect) -> bool:
+    return effect.verdict in ("better", "worse") and effect.judged.is_within_margin
+
+
+def power(results: SweepResults, found: Sequence[Effect]) -> Table:
+    """How many seeds each comparison needs for differences of several sizes."""
+    data = power_table(results, found)
+    sizes = [column for column in data.columns if column not in ("level", "sd", "equivalent")]
+    shown = pd.DataFrame(
+        {
+            "level": row["level"],
+            "noise": f"{row['sd']:.2g}",
+            **{f"for {size}": _seeds(row[size]) for size in sizes},
+            "to show that there is none": _seeds(row["equivalent"]),
+        }
+        for row in data.to_dict("records")
+    )
+    return Table(
+        name="power",
+        caption="Seeds that each comparison needs to find a difference of that many nats per character with a chance "
+        f"of 80 %, at one look and with the correction for {len(data)} comparisons. Noise: standard deviation over "
+        "seeds of the paired difference. Last: seeds to show that there is no difference beyond "
+        f"{results.margin:g}.",
+        shown=shown,
+        data=data,
+        left=["level"],
+    )
+
+
+def _seeds(needed: float) -> str:
+    return "over 1,000" if math.isnan(needed) else f"{needed:,.0f}"
 
 
 def beliefs_table(found: Sequence[Belief]) -> Table:

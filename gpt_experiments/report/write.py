@@ -58,6 +58,7 @@ def write_report(
     *,
     attention: Sequence[str] = (),
     pretrained: Sequence[str] = (),
+    margin: float | None = None,
 ) -> ReportFiles:
     """Make the report of a sweep from the store alone; a folder and the sweep's run get the same files.
 
@@ -66,12 +67,16 @@ def write_report(
         folder: created if needed; None is `report-NAME` in the working directory.
         attention: ids of the runs whose attention is shown instead of the baseline's and the single head's.
         pretrained: ids of runs of `evaluate` to show beside the sweep.
+        margin: a smaller difference counts as none; None takes the sweep's.
 
     Raises:
+        ConfigError: the margin does not fit; see `SweepResults.with_margin`.
         TrackingError: no such sweep or run, the sweep has no finished trial, or the store cannot be read.
         CheckpointError: a run of `attention` has no complete checkpoint.
     """
     results = read_sweep(store, reference)
+    if margin is not None:
+        results = results.with_margin(margin)
     folder = folder or Path(f"report-{results.name}")
     left_out = LeftOut()
     folder.mkdir(parents=True, exist_ok=True)

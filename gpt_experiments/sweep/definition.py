@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from gpt_experiments import names
-from gpt_experiments.config import BUDGETED, Budget, Variant, setup_at_budget
+from gpt_experiments.analysis.verdict import MARGIN, check_margin
+from gpt_experiments.config import BUDGETED, SEED_STREAM, Budget, Variant, setup_at_budget
 from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.parameters import (
     PARAMETERS,
@@ -40,6 +41,8 @@ LEVELED: Final = tuple(name for name, declared in PARAMETERS.items() if declared
 BUDGETS: Final[tuple[Budget, ...]] = get_args(Budget)
 
 MOST_SEEDS: Final = 1_000
+MOST_SEEDS_LOOKED_AT: Final = 12
+"""The most seeds of a sweep that trains until it is decided, if nobody says another number."""
 MOST_VARIANTS: Final = 5_000
 MOST_CELLS: Final = 100_000
 """The cells of a grid of which `trials` takes only some."""
@@ -58,6 +61,11 @@ class SweepDefinition:
         budget: what is equal for every variant: optimisation steps, training tokens, or floating-point operations.
         seeds: each variant is trained once with each; at least one, none twice.
         trials: how many variants to try; None takes all there are.
+        margin: a difference of losses below that counts as none in a verdict, nats per character.
+        until_decided: whether a variant gets more seeds, at planned looks, only until its comparison with the baseline
+            is decided; `seeds` are then the most, in that order. For one-at-a-time.
+        own_seeds: whether each size of model (what is in DRAWS) trains with seeds of its own, so that what a seed does
+            to a size is not taken for what the size does. For grid.
         skip_indivisible: leave out the combinations whose n_embed is not divisible by their n_head; without it they are
             an error.
 
@@ -76,6 +84,9 @@ class SweepDefinition:
     seeds: tuple[int, ...] = (names.DEFAULT_SEED,)
     trials: int | None = None
     skip_indivisible: bool = False
+    margin: float = MARGIN
+    until_decided: bool = False
+    own_seeds: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", check_seeds(self.seeds))
@@ -84,6 +95,7 @@ class SweepDefinition:
             known = ", ".join(METHODS)
             raise ConfigError(f"method must be one of {known}, but got {shown(self.method)}", field="method")
         _check_trials(self)
+        _check_verdicts(self)
         for name, levels in self.levels.items():
             if name not in LEVELED:
                 raise ConfigError(f"levels can be given for {', '.join(LEVELED)}, but got {shown(name)}")
@@ -136,8 +148,11 @@ class SweepDefinition:
         seeds: int | None = None,
         trials: int | None = None,
         budget: Budget | None = None,
+        margin: float | None = None,
+        until_decided: bool = False,
+        max_seeds: int | None = None,
     ) -> SweepDefinition:
-        """The definition with other steps, another number of seeds, another number of variants, another budget.
+        """The definition with other values of these fields; `seeds` and `max_seeds` are numbers of seeds.
 
         The definition's own seeds come first; if more are asked for, the lowest unused ones from 1337 on follow.
 
@@ -147,6 +162,18 @@ class SweepDefinition:
         changes: dict[str, Any] = {}
         if steps is not None:
             changes["training"] = dataclasses.replace(self.training, steps=steps)
+        if until_decided:
+            if seeds is not None:
+                raise ConfigError(
+                    f"--until-decided chooses the seeds itself, so --seeds {seeds} has no meaning; give --max-seeds"
+                )
+            changes["until_decided"], seeds = True, MOST_SEEDS_LOOKED_AT if max_seeds is None else max_seeds
+        elif max_seeds is not None:
+            raise ConfigError("--max-seeds is for --until-decided alone; give --seeds, or both of these")
+        elif seeds is not None:
+            changes["until_decided"] = False
+        if margin is not None:
+            changes["margin"] = margin
         if seeds is not None:
             changes["seeds"] = _so_many_seeds(self.seeds, seeds)
         if trials is not None:
@@ -178,6 +205,9 @@ class SweepDefinition:
             "seeds": len(self.seeds) if self.seeds == first_seeds(len(self.seeds)) else list(self.seeds),
             **({} if self.trials is None else {"trials": self.trials}),
             **({"skip_indivisible": True} if self.skip_indivisible else {}),
+            **({"until_decided": True} if self.until_decided else {}),
+            **({"own_seeds": True} if self.own_seeds else {}),
+            **({} if self.margin == MARGIN else {"margin": self.margin}),
         }
 
     def require_steps(self, vocab_size: int) -> None:
@@ -327,6 +357,34 @@ def _check_trials(definition: SweepDefinition) -> None:
         _check_count("trials", definition.trials, MOST_VARIANTS)
     elif method.needs_trials:
         raise ConfigError(f"trials is missing; {definition.method} needs the number of variants to try", field="method")
+
+
+def _check_verdicts(definition: SweepDefinition) -> None:
+    check_margin(definition.margin)
+    for name in ("until_decided", "own_seeds"):
+        value = getattr(definition, name)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name} must be true or false, but got {shown(value)}", field=name)
+    if definition.own_seeds and definition.method != "grid":
+        raise ConfigError(
+            f"own_seeds is only for grid; {definition.method} compares trials of the same seed", field="own_seeds"
+        )
+    if definition.own_seeds and max(definition.seeds) >= SEED_STREAM:
+        raise ConfigError(
+            f"with own_seeds a seed must be below {SEED_STREAM:,}, but got {max(definition.seeds):,}", field="seeds"
+        )
+    if definition.until_decided and definition.method != "one-at-a-time":
+        raise ConfigError(
+            "until_decided is only for one-at-a-time, which compares each variant with the baseline; "
+            f"{definition.method} does not: choose a number of seeds instead",
+            field="until_decided",
+        )
+    if definition.until_decided and len(definition.seeds) < 2:
+        raise ConfigError(
+            f"until_decided needs at least 2 seeds, because one decides nothing, but got {len(definition.seeds)}; "
+            f"{MOST_SEEDS_LOOKED_AT} are usual",
+            field="seeds",
+        )
 
 
 def _check_count(name: str, value: Any, most: int) -> None:

@@ -14,6 +14,7 @@ from gpt_experiments.parameters import Shape, TrainingSetup, check_value
 from gpt_experiments.sweep.definition import (
     BUDGETS,
     LEVELED,
+    MOST_SEEDS_LOOKED_AT,
     SweepDefinition,
     check_levels,
     check_seeds,
@@ -25,6 +26,7 @@ from gpt_experiments.sweep.yaml_source import FieldPath, YamlSource, read_yaml
 
 _FIELDS = (
     "name", "description", "method", "baseline", "levels", "training", "budget", "seeds", "trials", "skip_indivisible",
+    "margin", "until_decided", "own_seeds",
 )  # fmt: skip
 _REQUIRED = ("name", "method", "levels")
 _R = TypeVar("_R")
@@ -96,7 +98,9 @@ class _Reader:
             given = self._fields["seeds"]
             read = check_seeds if isinstance(given, list) else first_seeds
             values["seeds"] = self._located(("seeds",), partial(read, given))
-        for name in ("trials", "skip_indivisible"):
+        elif self._fields.get("until_decided") is True:
+            values["seeds"] = first_seeds(MOST_SEEDS_LOOKED_AT)
+        for name in ("trials", "skip_indivisible", "margin", "until_decided", "own_seeds"):
             if name in self._fields:
                 values[name] = self._fields[name]
         return self._located(("levels",), partial(SweepDefinition, **values))

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gpt_experiments.config import Trial, Variant, setup_at_budget
+from gpt_experiments.config import Trial, Variant, own_seed, setup_at_budget
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.parameters import TrainingSetup
 from gpt_experiments.records import FinishedTrial, Outcome
@@ -23,7 +23,10 @@ def trials_of(
     training = setup_at_budget(
         variant, definition.baseline_variant, vocab_size=corpus.vocab_size, budget=definition.budget
     )
-    return [Trial(shape=variant.shape, seed=seed, training=training) for seed in seeds or definition.seeds]
+    return [
+        Trial(shape=variant.shape, seed=own_seed(variant, seed) if definition.own_seeds else seed, training=training)
+        for seed in seeds or definition.seeds
+    ]
 
 
 def read_history(

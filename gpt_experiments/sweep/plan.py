@@ -31,6 +31,7 @@ def sweep_key(definition: SweepDefinition, corpus: Corpus) -> str:
             "baseline": identity_fields(definition.baseline),
             "training": identity_fields(definition.training),
             "budget": definition.budget,
+            **({"own_seeds": True} if definition.own_seeds else {}),
             "corpus": corpus.digest,
         }
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from gpt_experiments.analysis.looks import Looked, Looks, look_at
 from gpt_experiments.config import Variant
 from gpt_experiments.sweep.definition import SweepDefinition
 
@@ -44,16 +45,14 @@ class Stages(Protocol):
 class AllSeeds:
     """A single stage: every variant with all seeds of the definition."""
 
+    are_several = False
+
     def __init__(self, definition: SweepDefinition) -> None:
         self._seeds = definition.seeds
 
     @property
     def most(self) -> int:
         return len(self._seeds)
-
-    @property
-    def are_several(self) -> bool:
-        return False
 
     def begin(self, variant: Variant) -> list[Wanted]:
         return [(variant, self._seeds)]
@@ -62,6 +61,51 @@ class AllSeeds:
         return []
 
 
+class UntilDecided:
+    """A stage for each planned look: more seeds for the baseline, and for the variants that are not decided.
+
+    See `analysis.looks` for when that is and why it misleads nobody.
+    """
+
+    are_several = True
+
+    def __init__(self, definition: SweepDefinition) -> None:
+        self._baseline, self._seeds, self._margin = definition.baseline_variant, definition.seeds, definition.margin
+        self._variants: dict[Variant, int] = {}  # how many seeds each was asked for
+        self._first = Looks(most=len(self._seeds), comparisons=1).seeds[0]
+
+    @property
+    def most(self) -> int:
+        return len(self._seeds)
+
+    def begin(self, variant: Variant) -> list[Wanted]:
+        self._variants[variant] = self._first
+        return [(variant, self._seeds[: self._first])]
+
+    def go_on(self, losses: Losses) -> list[Wanted]:
+        looked = self._look(losses)
+        if looked.next_seeds is None:
+            return []
+        wanted: list[Wanted] = []
+        for variant in self._variants:
+            if variant == self._baseline or variant in looked.open:
+                wanted.append((variant, self._seeds[self._variants[variant] : looked.next_seeds]))
+                self._variants[variant] = looked.next_seeds
+        return wanted
+
+    def _look(self, losses: Losses) -> Looked:
+        compared = {variant: asked for variant, asked in self._variants.items() if variant != self._baseline}
+        differences = {
+            variant: [self._difference(losses, variant, seed) for seed in self._seeds[:asked]]
+            for variant, asked in compared.items()
+        }
+        return look_at(differences, most=self.most, margin=self._margin, ended=compared)
+
+    def _difference(self, losses: Losses, variant: Variant, seed: int) -> float | None:
+        at_level, at_base = losses[variant, seed], losses[self._baseline, seed]
+        return None if at_level is None or at_base is None else at_level - at_base
+
+
 def make_stages(definition: SweepDefinition) -> Stages:
     """The stages that the definition asks for."""
-    return AllSeeds(definition)
+    return UntilDecided(definition) if definition.until_decided else AllSeeds(definition)

@@ -12,7 +12,7 @@ from mlflow.entities import Run
 
 from gpt_experiments import names
 from gpt_experiments.analysis.results import FINISHED, Pretrained, SweepResults
-from gpt_experiments.config import ModelConfig
+from gpt_experiments.config import ModelConfig, seed_of_own
 from gpt_experiments.errors import MissingError, TrackingError
 from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
 from gpt_experiments.records import Outcome, StoredTrial, trial_name
@@ -96,11 +96,19 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
             baseline=setup.baseline,
             training=setup.training,
             variants_wanted=setup.variants,
+            margin=setup.margin,
+            until_decided=setup.until_decided,
+            most_seeds=setup.seeds,
+            own_seeds=setup.own_seeds,
             corpus=parent.data.tags.get(names.CORPUS, "unknown"),
             corpus_digest=parent.data.tags.get(names.CORPUS_DIGEST, ""),
             vocab_size=vocab_size,
             trials=pd.DataFrame(
-                [_row(trial, labels[trial.variant], by_id.get(trial.run_id), vocab_size, columns) for trial in trials]
+                [
+                    _row(trial, labels[trial.variant], by_id.get(trial.run_id), vocab_size, columns)
+                    | ({"seed": seed_of_own(trial.seed)} if setup.own_seeds else {})
+                    for trial in trials
+                ]
             ),
             parameters=tuple(columns),
             curves=curves_of(store, finished, left_out),

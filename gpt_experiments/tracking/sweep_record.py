@@ -12,6 +12,7 @@ import yaml
 from mlflow.entities import Run, ViewType
 
 from gpt_experiments import names
+from gpt_experiments.analysis.verdict import MARGIN
 from gpt_experiments.config import BUDGETED, Budget, Variant
 from gpt_experiments.errors import ConfigError, MissingError, TrackingError
 from gpt_experiments.parameters import TRAINING, Shape, TrainingSetup, check_value
@@ -28,13 +29,22 @@ _DAMAGED: Final = (UnreadableError, yaml.YAMLError, KeyError, TypeError, ValueEr
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSetup:
-    """A sweep's definition but for its levels; `variants` is the number that it was to try at most."""
+    """A sweep's definition but for its levels.
+
+    Attributes:
+        variants: the number that it was to try at most.
+        seeds: how many seeds each variant was to get at most.
+    """
 
     method: str
     budget: Budget
     baseline: Variant
     training: Mapping[str, str]
     variants: int | None
+    margin: float = MARGIN
+    until_decided: bool = False
+    own_seeds: bool = False
+    seeds: int = 1
 
 
 def find_sweep(store: Store, reference: str | None) -> Run:
@@ -245,6 +255,9 @@ def _setup(given: Any) -> SweepSetup:
         raise ConfigError("no method, or no budget")
     if not isinstance(training, dict) or not (variants is None or isinstance(variants, int)):
         raise ConfigError("training or trials is of another type")
+    margin, seeds = float(given.get("margin", MARGIN)), given.get("seeds", 1)
+    if not margin > 0:
+        raise ConfigError("the margin is not positive")
     texts = {str(key): str(value) for key, value in training.items()}
     return SweepSetup(
         method=given["method"],
@@ -252,4 +265,8 @@ def _setup(given: Any) -> SweepSetup:
         baseline=Variant(shape=Shape(**given["baseline"]), training=training_of(texts)),
         training=texts,
         variants=variants,
+        margin=margin,
+        until_decided=given.get("until_decided") is True,
+        own_seeds=given.get("own_seeds") is True,
+        seeds=len(seeds) if isinstance(seeds, list) else int(seeds),
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from gpt_experiments.analysis import adjusted, detectable, estimate
+from gpt_experiments.analysis import adjusted, estimate
 
 
 def test_an_interval_is_students() -> None:
@@ -45,12 +44,3 @@ def test_holms_correction_by_hand() -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holms_correction_is_that_of_statsmodels(p_values: list[float]) -> None:
     assert adjusted(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), rel=1e-12)
-
-
-def test_what_is_called_detectable_is_just_detected() -> None:
-    """Differences with that mean and standard deviation come out at exactly the corrected level."""
-    sd, n, comparisons = 0.007, 5, 10
-    least = detectable(sd, n, comparisons)
-    values = np.array([-2.0, -1, 0, 1, 2])
-    values = values / values.std(ddof=1) * sd + least
-    assert estimate(values).p_value == pytest.approx(0.05 / comparisons)

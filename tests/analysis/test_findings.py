@@ -10,6 +10,7 @@ import shlex
 import pytest
 
 from gpt_experiments.analysis import Effect, beliefs, effects, findings
+from gpt_experiments.analysis.power import seeds_needed
 from gpt_experiments.analysis.results import SweepResults
 from gpt_experiments.config import Variant
 from gpt_experiments.parameters import Shape
@@ -27,9 +28,9 @@ def test_a_sweep_with_verdicts_and_a_variant_of_one_seed_does_not_say_that_there
     """The best variant has one seed, the others have three."""
     results = simulate(as_believed, seeds=3, lost=[("n_embed=128", 1), ("n_embed=128", 2)])
     text = said(results)
-    found = re.search(r"Of 9 comparisons (\d) are better or worse", text)
+    found = re.search(r"Of 9 comparisons with the baseline's level (\d) are decided: .*worse", text)
     assert found
-    assert int(found[1]) > 0
+    assert int(found[1]) > 1
     assert "1 more have only one seed, so no verdict" in text
     assert "no verdicts here" not in text
 
@@ -37,12 +38,12 @@ def test_a_sweep_with_verdicts_and_a_variant_of_one_seed_does_not_say_that_there
 def test_without_verdicts_the_noise_that_is_named_is_the_noise_that_is_used() -> None:
     guessed = said(simulate(as_believed, seeds=1))
     assert "If seeds of one variant differ by 0.005 nats per character, as they usually do" in guessed
-    assert "about 0.058 with 3 seeds" in guessed
+    assert f"it takes {seeds_needed(0.005 * 2**0.5, 0.02, 10)} seeds to find a difference of 0.02" in guessed
     lost = [(label, seed) for label in LABELS for seed in (1, 2) if label != "n_head=8"]
     measured = said(simulate(as_believed, seeds=3, noise=0.1, lost=lost))
-    found = re.search(r"differ by ([\d.]+), as they do here, .* about ([\d.]+) with 3 seeds", measured)
+    found = re.search(r"differ by ([\d.]+) nats per character, as they do here, it takes (\d+) seeds", measured)
     assert found
-    assert float(found[2]) / float(found[1]) == pytest.approx(0.058 / 0.005, rel=0.02)
+    assert int(found[2]) == pytest.approx(seeds_needed(float(found[1]) * 2**0.5, 0.02, 10) or 0, abs=5)
 
 
 def test_seeds_that_are_planned_are_not_seen() -> None:
@@ -58,7 +59,7 @@ def test_seeds_that_are_planned_are_not_seen() -> None:
 def test_takeaways_count_the_seeds_of_their_own_comparisons() -> None:
     results = simulate(lambda v: 2.5, seeds=4, noise=0.1, lost=[("dropout=0.3", 3)], random=1)
     takeaway = findings.of_hyperparameter(results, "dropout", effects(results))[-1]
-    assert takeaway == "Takeaway: at this budget dropout makes no difference that 3 to 4 seeds can show."
+    assert takeaway == "Takeaway: whether dropout=0 and dropout=0.3 do better or worse, 3 to 4 seeds do not settle."
 
 
 def test_levels_without_the_baselines_are_said_to_have_nothing_to_be_compared_with() -> None:

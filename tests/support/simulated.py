@@ -50,22 +50,32 @@ def simulate(
     random: int = 0,
     lost: Sequence[tuple[str, int]] = (),
     details: bool = False,
+    plot_noise: float = 0.0,
+    own_seeds: bool = False,
 ) -> SweepResults:
     """A sweep in which a trial's loss is `loss_of(variant)`, plus what its seed does to all variants, plus noise.
 
     Args:
         noise, seed_effect: standard deviations, nats per character.
         lost: label and seed of trials that failed.
+        plot_noise: standard deviation of what a seed does to all trials of one size.
+        own_seeds: whether each size has seeds of its own; else that of the largest block_size is added to all of its
+            trials once more, as text that they share would.
         details: with curves and losses by position, which take longer to make up.
     """
     rng = np.random.default_rng(random)
     shared = rng.normal(0, seed_effect, seeds)
     rows, curves, positions = [], [], []
+    of_size: dict[tuple[float, ...], float] = {}
     for variant in one_at_a_time() if variants is None else variants:
         label, config = Variant(shape=variant).label(Variant(shape=BASELINE)), ModelConfig(shape=variant, vocab_size=65)
         for seed in range(seeds):
             failed = (label, seed) in lost
             val = loss_of(variant) + shared[seed] + rng.normal(0, noise)
+            if plot_noise:
+                sizes = [(seed, variant.n_layer, variant.n_embed, variant.block_size)]
+                sizes += [] if own_seeds else [(seed, variant.block_size)]
+                val += sum(of_size.setdefault(size, rng.normal(0, plot_noise)) for size in sizes)
             run_id = f"{label} {seed}"
             tokens = 100 * 32 * variant.block_size
             measured = {
@@ -113,6 +123,7 @@ def simulate(
         corpus_digest="f" * 64,
         vocab_size=65,
         trials=pd.DataFrame(rows),
+        own_seeds=own_seeds,
         curves=pd.DataFrame(curves, columns=["run_id", "step", "train_loss", "val_loss"]),
         positions=pd.DataFrame(positions, columns=["run_id", "characters_seen", "val_loss"]),
         heads=pd.DataFrame(columns=["run_id", "layer", "head", "entropy", "name", "repeat_length"]),
