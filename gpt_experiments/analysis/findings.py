@@ -8,7 +8,6 @@ from collections.abc import Container, Sequence
 from typing import Final
 
 from gpt_experiments.analysis.effects import Effect, looked_at, noise, relative_change
-from gpt_experiments.analysis.estimate import LEVEL
 from gpt_experiments.analysis.looks import Looked
 from gpt_experiments.analysis.power import noise_of_comparisons, seeds_for_equivalence, seeds_needed
 from gpt_experiments.analysis.results import FINISHED, LOSS, SweepResults, level_name
@@ -59,7 +58,7 @@ def _counts_sentence(results: SweepResults, tested: Sequence[Effect], total: int
     text = f"Of {len(tested)} comparisons with the baseline's level {decided or 'none'} {_is_or_are(decided)} decided"
     text += f": {kinds}" if decided else ""
     if counts["equivalent"]:
-        text += f" (equivalent: they differ by less than {results.margin:g} nats per character)"
+        text += f"; equivalent means that they differ by less than {results.margin:g} nats per character"
     if total > len(tested):
         text += f"; {total - len(tested)} more have only one seed, so no verdict"
     return f"{text}."
@@ -74,22 +73,22 @@ def _trust_sentences(results: SweepResults, tested: Sequence[Effect], looked: Lo
         looks, done = looked.looks, looked.done
         return [
             f"This is planned look {done} of {len(looks.seeds)}, at {looks.seeds[done - 1]} seeds. Of the "
-            f"{LEVEL:.0%} chance of a false verdict {looks.spent(done):.1%} is spent; the verdicts hold however often "
-            "the sweep was looked at."
+            f"5 % chance of a false verdict {looks.spent(done) * 100:.2g} % are spent; the "
+            "verdicts hold however often the sweep was looked at."
         ]
     if any(effect.noise_from == "interactions" for effect in tested):
         return [_INTERACTIONS]
     n = max(effect.n for effect in tested)
     more = "--until-decided plans several looks" if results.method == "one-at-a-time" else "decide on the seeds first"
     return [
-        f"The chance that any of these verdicts is false is at most {LEVEL:.0%}. That holds for one look, at {n} "
+        f"The chance that any of these verdicts is false is at most 5 %. That holds for one look, at {n} "
         f"seeds. If seeds are added because of what it shows, and it is looked at again, more are false ({more})."
     ]
 
 
 _INTERACTIONS: Final = (
     "The noise is taken from interactions of three and more hyperparameters, which are taken to be nothing but noise: "
-    f"under that assumption the chance that any of these verdicts is false is at most {LEVEL:.0%}."
+    "under that assumption the chance that any of these verdicts is false is at most 5 %."
 )
 
 
@@ -98,14 +97,14 @@ def _advice_sentence(results: SweepResults, found: Sequence[Effect], undecided: 
     known = noise_of_comparisons(results, found)
     sds = [known.by_comparison[level_name(e.hyperparameter, e.level)] for e in undecided]
     needs = [
-        f"{_seeds_between([seeds_needed(sd, size, len(found)) for sd in sds])} for a difference of {size:g}"
+        f"{_seeds_between([seeds_needed(sd, size, len(found)) for sd in sds])} to find a difference of {size:g}"
         for size in _ADVISED
     ]
     none = _seeds_between([seeds_for_equivalence(sd, results.margin, len(found)) for sd in sds])
-    what = "The undecided one needs" if len(sds) == 1 else f"The {len(sds)} undecided ones need"
+    what = "The undecided one takes" if len(sds) == 1 else f"The {len(sds)} undecided ones take"
     return (
         f"{what} {', '.join(needs)}, and {none} to show that there is none beyond the margin, each with a chance of "
-        "80 %."
+        "80 %, if one looks once."
     )
 
 

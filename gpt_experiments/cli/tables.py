@@ -186,7 +186,7 @@ def power_table(needs: pd.DataFrame) -> Table:
             for name, header in named.items()
         ),
     ]
-    return _make_table(columns, [""] * len(needs), {})
+    return plain_table(columns)
 
 
 def _status(row: PlannedRow) -> str:

@@ -91,6 +91,7 @@ class Schedule:
             while self._ask():
                 pass
             self._is_exhausted = not self._stages.are_several
+            self._pass_stages_that_are_done()
 
     def form_groups(self, limit: Callable[[Trial], int], workers: int) -> None:
         """Let trials train together: at most `limit` of one shape, and so that each of the workers has something to do.
@@ -169,6 +170,14 @@ class Schedule:
         self._values[variant] = []
         self._plan(self._stages.begin(variant))
         return True
+
+    def _pass_stages_that_are_done(self) -> None:
+        """Plan also what follows from trials that are finished already, so that the plan is as exact as can be."""
+        while not self._is_exhausted and all(planned.done is not None for planned in self.planned):
+            for planned in self.planned:
+                assert planned.done is not None
+                self._losses[planned.variant, planned.trial.seed] = planned.done.summary.final_val_loss
+            self._begin_stage()
 
     def _begin_stage(self) -> None:
         """Queue what follows from the losses of all trials so far."""

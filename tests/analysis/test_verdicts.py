@@ -106,7 +106,7 @@ def test_a_report_repeats_the_looks_of_the_sweep() -> None:
     assert (found["n_embed", 32].verdict, found["n_embed", 32].look) == ("worse", 1)
     assert found["n_embed", 32].n == 4  # later seeds do not count: they were trained for others
     text = " ".join(findings.overall(results, list(found.values())))
-    assert "This is planned look 2 of 4, at 6 seeds. Of the 5% chance of a false verdict 2.5% is spent" in text
+    assert "This is planned look 2 of 4, at 6 seeds. Of the 5 % chance of a false verdict 2.5 % are spent" in text
     assert "however often the sweep was looked at" in text
     before = until_decided(simulate(known, seeds=3))
     assert {effect.verdict for effect in effects(before)} == {"no verdict"}
