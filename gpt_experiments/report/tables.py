@@ -145,7 +145,7 @@ def effects_table(found: Sequence[Effect]) -> Table:
         for e in found
     )
     if any(e.look for e in found):
-        shown.insert(shown.columns.get_loc("verdict"), "look", ["" if e.look is None else str(e.look) for e in found])
+        shown.insert(list(shown.columns).index("verdict"), "look", ["" if e.look is None else str(e.look) for e in found])
     if all(e.combinations == 1 for e in found):
         shown = shown.drop(columns=["combinations", "lower in"])
     lost = [level_name(e.hyperparameter, e.level) for e in found if e.lost_seeds]
