@@ -153,7 +153,7 @@ def until_decided(losses: Array, margin: float = MARGIN) -> tuple[Array, Array, 
 
 
 def noise_table(measured: pd.DataFrame) -> pd.DataFrame:
-    """What was measured: each variant's standard deviation with its 95 % interval, and what it shares with the baseline.
+    """What was measured: each variant's standard deviation with its interval, and what it shares with the baseline.
 
     `p` is Shapiro and Wilk's of normal losses, `p of difference` that of the differences to the baseline.
     """

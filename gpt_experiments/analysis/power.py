@@ -21,6 +21,9 @@ POWER: Final = 0.8
 SIZES: Final = (0.005, 0.01, 0.02, 0.05)
 """Differences that one may want to find, nats per character."""
 
+COLUMNS: Final = {f"seeds_for_{size:g}".replace(".", "_"): size for size in SIZES}
+"""The columns of `power_table` that say how many seeds find a difference of that size."""
+
 _POINTS: Final = 400
 
 MOST: Final = 1_000
@@ -111,8 +114,8 @@ def noise_of_comparisons(results: SweepResults, found: Sequence[Effect] | None =
 def power_table(results: SweepResults, found: Sequence[Effect] | None = None) -> pd.DataFrame:
     """Seeds that each comparison needs for differences of SIZES, and to be found equivalent, with a power of 80 %.
 
-    Columns: `level`, `sd` of the paired difference in nats per character, one for each size (`0.02`), `equivalent`;
-    NaN where 1,000 seeds are not enough.
+    Columns: `level`, `sd` of the paired difference in nats per character, one for each size (`seeds_for_0_02`),
+    `seeds_for_equivalence`; NaN where 1,000 seeds are not enough.
     """
     known = noise_of_comparisons(results, found)
     comparisons = max(1, len(known.by_comparison))
@@ -120,11 +123,10 @@ def power_table(results: SweepResults, found: Sequence[Effect] | None = None) ->
         {
             "level": level,
             "sd": sd,
-            **{f"{size:g}": seeds_needed(sd, size, comparisons) for size in SIZES},
-            "equivalent": seeds_for_equivalence(sd, results.margin, comparisons),
+            **{column: seeds_needed(sd, size, comparisons) for column, size in COLUMNS.items()},
+            "seeds_for_equivalence": seeds_for_equivalence(sd, results.margin, comparisons),
         }
         for level, sd in known.by_comparison.items()
     ]
-    return pd.DataFrame(rows, columns=["level", "sd", *(f"{size:g}" for size in SIZES), "equivalent"]).astype(
-        {column: float for column in [*(f"{size:g}" for size in SIZES), "equivalent", "sd"]}
-    )
+    numbers = ["sd", *COLUMNS, "seeds_for_equivalence"]
+    return pd.DataFrame(rows, columns=["level", *numbers]).astype(dict.fromkeys(numbers, float))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpt_experiments.analysis.comparison import CurveComparison, FactsComparison, TrialDiff
+    from gpt_experiments.analysis.estimate import Estimate
     from gpt_experiments.analysis.results import SweepResults, TrialResults
     from gpt_experiments.analysis.sweep_comparison import SweepDiff, VariantPair
     from gpt_experiments.app.rerun import Rerun
@@ -60,7 +61,7 @@ def sweeps_fields(found: SweepDiff, page: Path | None) -> Fields:
         "b": _sweep(found.b),
         **_facts(found.facts),
         "variants": [_variant(found, pair) for pair in trials.variants],
-        "overall": None if trials.overall is None else asdict(trials.overall),
+        "overall": None if trials.overall is None else _estimate(trials.overall),
         "only_a": trials.only_a,
         "only_b": trials.only_b,
         "unpaired": trials.unpaired,
@@ -109,10 +110,14 @@ def _variant(found: SweepDiff, pair: VariantPair) -> dict[str, Any]:
         "label_b": pair.label_b,
         "val_loss_a": pair.mean_a,
         "val_loss_b": pair.mean_b,
-        "difference": asdict(pair.difference),
+        "difference": _estimate(pair.difference),
         "p_adjusted": pair.p_adjusted,
         "verdict": pair.verdict,
         "pairs": [asdict(seed) for seed in pair.seeds],
         "sample_a": sample_a,
         "sample_b": sample_b,
     }
+
+
+def _estimate(found: Estimate) -> dict[str, Any]:
+    return {"mean": found.mean, "low": found.low, "high": found.high, "p_value": found.p_value, "n": found.n}

@@ -176,8 +176,9 @@ def plan_table(rows: Sequence[PlannedRow]) -> Table:
 
 def power_table(needs: pd.DataFrame) -> Table:
     """The seeds that each comparison needs; see `analysis.power_table`."""
-    sizes = [name for name in needs.columns if name not in ("level", "sd", "equivalent")]
-    named = {**{size: f"for {size}" for size in sizes}, "equivalent": "for equivalence"}
+    from gpt_experiments.analysis.power import COLUMNS
+
+    named = {column: f"for {size:g}" for column, size in COLUMNS.items()} | {"seeds_for_equivalence": "for equivalence"}
     columns = [
         Column(header="level", cells=list(needs["level"]), left=True),
         Column(header="noise", cells=[f"{sd:.2g}" for sd in needs["sd"]]),

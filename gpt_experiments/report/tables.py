@@ -19,6 +19,7 @@ from gpt_experiments.analysis import (
     power_table,
     variance_shares,
 )
+from gpt_experiments.analysis.power import COLUMNS
 from gpt_experiments.report.document import Table
 
 _MOST_ROWS = 40
@@ -145,7 +146,9 @@ def effects_table(found: Sequence[Effect]) -> Table:
         for e in found
     )
     if any(e.look for e in found):
-        shown.insert(list(shown.columns).index("verdict"), "look", ["" if e.look is None else str(e.look) for e in found])
+        shown.insert(
+            list(shown.columns).index("verdict"), "look", ["" if e.look is None else str(e.look) for e in found]
+        )
     if all(e.combinations == 1 for e in found):
         shown = shown.drop(columns=["combinations", "lower in"])
     lost = [level_name(e.hyperparameter, e.level) for e in found if e.lost_seeds]
@@ -169,13 +172,12 @@ def _is_small(effect: Effect) -> bool:
 def power(results: SweepResults, found: Sequence[Effect]) -> Table:
     """How many seeds each comparison needs for differences of several sizes."""
     data = power_table(results, found)
-    sizes = [column for column in data.columns if column not in ("level", "sd", "equivalent")]
     shown = pd.DataFrame(
         {
             "level": row["level"],
             "noise": f"{row['sd']:.2g}",
-            **{f"for {size}": _seeds(row[size]) for size in sizes},
-            "to show that there is none": _seeds(row["equivalent"]),
+            **{f"for {size:g}": _seeds(row[column]) for column, size in COLUMNS.items()},
+            "to show that there is none": _seeds(row["seeds_for_equivalence"]),
         }
         for row in data.to_dict("records")
     )

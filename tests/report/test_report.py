@@ -75,7 +75,7 @@ def test_every_figure_and_table_is_a_file_too(folder: Path) -> None:
     assert len(summary) == 11
     assert summary["final_val_loss"].is_monotonic_increasing
     effects = pd.read_csv(folder / "effects.csv")
-    assert set(effects["verdict"]) <= {"better", "worse", "undecided", "no difference seen"}
+    assert set(effects["verdict"]) <= {"better", "worse", "equivalent", "undecided"}
     assert len(pd.read_csv(folder / "trials.csv")) == 66
 
 
