@@ -19,6 +19,7 @@ SWEEP: Final = "gpt.sweep"  # the sweep's name
 SWEEP_KEY: Final = "gpt.sweep_key"  # the sweep's identity: what must be equal for two invocations to be one sweep
 SWEEPS: Final = "gpt.sweeps"  # of a trial: the run ids of all sweeps that it belongs to, also of those that reuse it
 VARIANT: Final = "gpt.variant"
+TUNING: Final = "gpt.tuning"  # of a trial that only tuned its variant, and is part of no comparison: `yes`
 CELL: Final = "gpt.cell"
 OWNER: Final = "gpt.owner"  # the process that writes the run, as host|pid|start time
 FAILURE: Final = "gpt.failure"
@@ -45,6 +46,7 @@ CHAMPION: Final = "champion"
 # Parameters beside those of `parameters`
 DEVICE: Final = "device"
 IS_ADAPTIVE: Final = "is_adaptive"  # of a sweep: whether its method chooses variants by results
+NUISANCE: Final = "nuisance"  # of a sweep: the parameters that each variant was tuned over, if there are any
 SEED: Final = "seed"
 VOCAB_SIZE: Final = "vocab_size"
 

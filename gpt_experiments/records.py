@@ -48,6 +48,7 @@ class PlannedTrial:
         label: the variant's, as `n_head=8`; the same for every seed.
         cell: its identity; no other trial of the sweep has the same.
         done: the finished run that has its result already, if there is one.
+        is_tuning: whether it only shows which nuisance parameters suit its variant, and is part of no comparison.
     """
 
     trial: Trial
@@ -56,6 +57,7 @@ class PlannedTrial:
     cell: str
     n_params: int
     done: FinishedTrial | None = field(default=None, compare=False)
+    is_tuning: bool = False
 
     @property
     def name(self) -> str:
@@ -89,6 +91,7 @@ class StoredTrial:
         finished: that run, if it is finished and complete.
         has_failed: whether the newest run has failed.
         reason: why there is no result, as far as that is known.
+        is_tuning: see `PlannedTrial`.
     """
 
     label: str
@@ -100,6 +103,7 @@ class StoredTrial:
     finished: FinishedTrial | None
     has_failed: bool = False
     reason: str = ""
+    is_tuning: bool = False
 
     @property
     def name(self) -> str:

@@ -25,6 +25,22 @@ FINISHED: Final = "finished"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What a sweep that tunes its variants has beside the trials at the baseline's values of the nuisance parameters.
+
+    Attributes:
+        parameters: the nuisance parameters.
+        trials: those that tuned, each with a seed of the tuning: as `SweepResults.trials`, with a column for each of
+            the nuisance parameters, which are no part of the `label`.
+        elsewhere: those that are compared at other values than the baseline's, in the same form.
+    """
+
+    parameters: tuple[str, ...]
+    trials: pd.DataFrame
+    elsewhere: pd.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
 class SweepResults:
     """A sweep as its tracking store remembers it; losses in nats per character.
 
@@ -43,6 +59,8 @@ class SweepResults:
         until_decided: whether seeds are added at planned looks until every comparison is decided.
         most_seeds: the most that a variant may get in such a sweep.
         own_seeds: whether each size of model has seeds of its own; `seed` is then that of the definition.
+        tuning: what a sweep has that tunes its variants; `trials` are then those at the baseline's values of the
+            nuisance parameters, which are none of the `parameters`.
         left_out: sentences on what could not be read of the sweep.
     """
 
@@ -66,6 +84,7 @@ class SweepResults:
     until_decided: bool = False
     most_seeds: int = 1
     own_seeds: bool = False
+    tuning: Tuning | None = None
     left_out: tuple[str, ...] = ()
 
     @cached_property

@@ -111,6 +111,9 @@ def print_ending(console: Console, summary: SweepSummary, next_commands: NextCom
     console.print()
     if summary.trials:
         console.print(results_table(summary.trials, console.width))
+        tuned = sum(record.planned.is_tuning and record.summary is not None for record in summary.trials)
+        if tuned:
+            console.print(literal(f"{counted(tuned, 'trial')} that tuned variants are not compared", "dim"))
         console.print()
     if summary.failed:
         _print_failures(console, summary)

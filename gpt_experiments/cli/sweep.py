@@ -101,8 +101,8 @@ def sweep(
 ) -> Answer:
     """Train every variant of a sweep as MLflow runs.
 
-    NAME_OR_FILE is one-at-a-time, grid, quick, or the path of a YAML file. Run it again and it continues: a trial that
-    has a finished run is not trained again.
+    NAME_OR_FILE is one-at-a-time, grid, quick, fair, or the path of a YAML file. Run it again and it continues: a trial
+    that has a finished run is not trained again.
     """
     from gpt_experiments.sweep.definition_file import load_definition
 

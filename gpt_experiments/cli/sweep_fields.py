@@ -100,6 +100,7 @@ def _trial(planned: PlannedTrial) -> Fields:
         "seed": planned.trial.seed,
         "cell": planned.cell,
         "parameters": planned.trial.variant.values(),
+        "tuning": planned.is_tuning,
     }
 
 

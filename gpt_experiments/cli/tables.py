@@ -195,8 +195,12 @@ def _status(row: PlannedRow) -> str:
 
 
 def best_first(records: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:
-    """The trials that have a result, each with the best validation loss that it reached, the lowest first."""
-    scored = [(record, record.summary.best_val_loss) for record in records if record.summary is not None]
+    """The trials that have a result, each with the best validation loss that it reached, the lowest first.
+
+    Those that only tuned a variant do not compete.
+    """
+    compared = [record for record in records if not record.planned.is_tuning]
+    scored = [(record, record.summary.best_val_loss) for record in compared if record.summary is not None]
     return sorted(scored, key=lambda pair: pair[1])
 
 

@@ -8,6 +8,7 @@ from gpt_experiments.figures.head_mosaic import head_mosaic
 from gpt_experiments.figures.heatmaps import attention_heads, attention_mean
 from gpt_experiments.figures.levels import level_curves, position_curves
 from gpt_experiments.figures.pairs import pair_curves, pair_panels
+from gpt_experiments.figures.sensitivity import sensitivity_curves
 from gpt_experiments.figures.style import save_png, save_svg
 from gpt_experiments.figures.variants import effect_plot, variant_bars
 
@@ -27,6 +28,7 @@ __all__ = [
     "position_curves",
     "save_png",
     "save_svg",
+    "sensitivity_curves",
     "share_bars",
     "variant_bars",
 ]

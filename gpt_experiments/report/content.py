@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gpt_experiments import names
-from gpt_experiments.analysis import Effect, Pretrained, SweepResults, beliefs, effects, findings
+from gpt_experiments.analysis import Effect, Pretrained, SweepResults, beliefs, effects, findings, tuned_findings
+from gpt_experiments.analysis.tuning import nuisance_name
 from gpt_experiments.report import pictures, tables
 from gpt_experiments.report.document import (
     Block,
@@ -20,6 +21,7 @@ from gpt_experiments.report.document import (
     SideBySide,
     Verbatim,
 )
+from gpt_experiments.report.tuned import tuned_section
 from gpt_experiments.sweep.definition_file import shipped_definitions
 
 _LONGEST_SAMPLE = 2000  # characters; one that this program wrote has 300
@@ -52,6 +54,7 @@ def make_document(results: SweepResults, extras: Extras) -> Document:
         _variants(results, extras),
         _hyperparameters(results, found),
         *_effects(results, found),
+        *tuned_section(results),
         *_variance(results, extras),
         Section(anchor="cost", title="What a loss costs", blocks=pictures.costs(results)),
         *_context(results),
@@ -63,7 +66,12 @@ def make_document(results: SweepResults, extras: Extras) -> Document:
     return Document(
         title=f"Sweep {results.name}: what differed, and how sure we are",
         subtitle=_subtitle(results),
-        lead=[*findings.overall(results, found), *_missing_lead(results), *_left_out_lead(left_out)],
+        lead=[
+            *findings.overall(results, found),
+            *tuned_findings.lead(results),
+            *_missing_lead(results),
+            *_left_out_lead(left_out),
+        ],
         sections=sections,
         left_out=left_out,
     )
@@ -74,7 +82,8 @@ def _subtitle(results: SweepResults) -> str:
     done, total = len(results.finished), len(results.trials)
     variants = _of(results.finished["label"].nunique(), results.trials["label"].nunique(), "variant")
     seeds = _of(len(results.finished_seeds), len(results.planned_seeds), "seed")
-    return f"{variants}, {seeds}, {done} of {total} trials finished, on {results.corpus}"
+    tuned = "" if results.tuning is None else f", each tuned over {nuisance_name(results)} beforehand"
+    return f"{variants}, {seeds}, {done} of {total} trials finished, on {results.corpus}{tuned}"
 
 
 def _of(done: int, planned: int, what: str) -> str:

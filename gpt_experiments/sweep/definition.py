@@ -25,6 +25,7 @@ from gpt_experiments.sweep import levels as level_rules
 from gpt_experiments.sweep.levels import Level, Range, check_divisible, dividing_pairs
 from gpt_experiments.sweep.methods import METHODS
 from gpt_experiments.sweep.methods.base import Method
+from gpt_experiments.sweep.nuisance import check_nuisance, settings, tuning_seeds
 
 __all__ = [
     "Level",
@@ -68,6 +69,9 @@ class SweepDefinition:
             to a size is not taken for what the size does. For grid.
         skip_indivisible: leave out the combinations whose n_embed is not divisible by their n_head; without it they are
             an error.
+        nuisance: parameters of the training that each variant is tuned over, with the values to try. A variant is then
+            compared at its best values, and at the baseline's.
+        tuning_seeds: how many seeds each combination of these values is tried with.
 
     Raises:
         ConfigError: a value breaks a rule, alone or together with others that it can meet, or the plan is too large;
@@ -87,6 +91,8 @@ class SweepDefinition:
     margin: float = MARGIN
     until_decided: bool = False
     own_seeds: bool = False
+    nuisance: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
+    tuning_seeds: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", check_seeds(self.seeds))
@@ -105,6 +111,7 @@ class SweepDefinition:
                     f"{name} has levels, but with budget={self.budget} the budget sets it for each variant; choose "
                     "budget=steps, or leave those levels out"
                 )
+        check_nuisance(self)
         self._check_combinations()
         self._check_size()
 
@@ -123,6 +130,11 @@ class SweepDefinition:
         """How many variants to try, for a method that needs the number."""
         assert self.trials is not None
         return self.trials
+
+    @property
+    def tuned_with(self) -> tuple[int, ...]:
+        """The seeds that variants are tuned with, none of them among `seeds`; empty if nothing is tuned."""
+        return tuning_seeds(self.tuning_seeds, self.seeds) if self.nuisance else ()
 
     @property
     def longest_context(self) -> int:
@@ -208,6 +220,13 @@ class SweepDefinition:
             **({"until_decided": True} if self.until_decided else {}),
             **({"own_seeds": True} if self.own_seeds else {}),
             **({} if self.margin == MARGIN else {"margin": self.margin}),
+            **(self._tuning_as_dict() if self.nuisance else {}),
+        }
+
+    def _tuning_as_dict(self) -> dict[str, Any]:
+        return {
+            "nuisance": {name: list(values) for name, values in self.nuisance.items()},
+            "tuning_seeds": self.tuning_seeds,
         }
 
     def require_steps(self, vocab_size: int) -> None:
@@ -218,6 +237,8 @@ class SweepDefinition:
         """
         smallest = [self._smallest()] if self.rules.combines_levels else self.one_at_a_time()
         for variant in smallest:
+            if "batch_size" in self.nuisance:
+                variant = variant.with_values({"batch_size": min(self.whole_numbers("batch_size"))})
             setup_at_budget(variant, self.baseline_variant, vocab_size=vocab_size, budget=self.budget)
 
     def _smallest(self) -> Variant:
@@ -228,7 +249,7 @@ class SweepDefinition:
 
     def whole_numbers(self, name: str) -> Sequence[int]:
         """The values that a whole-number parameter can have."""
-        levels = self.levels.get(name)
+        levels = self.levels.get(name, self.nuisance.get(name))
         if levels is None:
             return [self.baseline_variant.value(name)]
         return levels.whole_numbers() if isinstance(levels, Range) else [int(level) for level in levels]
@@ -254,8 +275,10 @@ class SweepDefinition:
         """Check the training parameters together, at the values that are most likely to conflict."""
         varied = [name for name in TRAINING if name in self.levels]
         worst = {name: self._bounds(name)[0 if name in ("eval_interval", "learning_rate") else 1] for name in varied}
-        for values in [worst] if self.rules.combines_levels else [{name: value} for name, value in worst.items()]:
-            self.baseline_variant.with_values(values)
+        alone = [{name: value} for name, value in worst.items()]
+        for values in [worst] if self.rules.combines_levels else [{}, *alone]:
+            for setting in settings(self.nuisance):
+                self.baseline_variant.with_values({**values, **setting})
 
     def _bounds(self, name: str) -> tuple[Level, Level]:
         levels = self.levels[name]
@@ -272,11 +295,23 @@ class SweepDefinition:
                 field="levels",
             )
         variants = min(self.rules.count_valid(self), self.trials or cells)
+        if self.nuisance:
+            self._check_tuned_size(variants)
         if variants * len(self.seeds) > MOST_TRIALS:
             raise ConfigError(
                 f"{variants:,} variants with {len(self.seeds):,} seeds are {variants * len(self.seeds):,} trials, but "
                 f"a sweep may have at most {MOST_TRIALS:,}; take fewer seeds or fewer variants",
                 field="seeds",
+            )
+
+    def _check_tuned_size(self, variants: int) -> None:
+        tuning, compared = len(settings(self.nuisance)) * self.tuning_seeds, 2 * len(self.seeds)
+        if variants * (tuning + compared) > MOST_TRIALS:
+            raise ConfigError(
+                f"{variants:,} variants, each with {tuning:,} trials that tune it and up to {compared:,} that compare "
+                f"it, are {variants * (tuning + compared):,} trials, but a sweep may have at most {MOST_TRIALS:,}; "
+                "list fewer values, or take fewer seeds or fewer variants",
+                field="nuisance",
             )
 
 

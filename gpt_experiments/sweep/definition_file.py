@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gpt_experiments.errors import LONGEST_VALUE, ConfigError, shown
-from gpt_experiments.parameters import Shape, TrainingSetup, check_value
+from gpt_experiments.parameters import PARAMETERS, Shape, TrainingSetup, check_value
 from gpt_experiments.sweep.definition import (
     BUDGETS,
     LEVELED,
@@ -26,7 +26,7 @@ from gpt_experiments.sweep.yaml_source import FieldPath, YamlSource, read_yaml
 
 _FIELDS = (
     "name", "description", "method", "baseline", "levels", "training", "budget", "seeds", "trials", "skip_indivisible",
-    "margin", "until_decided", "own_seeds",
+    "margin", "until_decided", "own_seeds", "nuisance", "tuning_seeds",
 )  # fmt: skip
 _REQUIRED = ("name", "method", "levels")
 _R = TypeVar("_R")
@@ -100,7 +100,9 @@ class _Reader:
             values["seeds"] = self._located(("seeds",), partial(read, given))
         elif self._fields.get("until_decided") is True:
             values["seeds"] = first_seeds(MOST_SEEDS_LOOKED_AT)
-        for name in ("trials", "skip_indivisible", "margin", "until_decided", "own_seeds"):
+        if "nuisance" in self._fields:
+            values["nuisance"] = self._nuisance()
+        for name in ("trials", "skip_indivisible", "margin", "until_decided", "own_seeds", "tuning_seeds"):
             if name in self._fields:
                 values[name] = self._fields[name]
         return self._located(("levels",), partial(SweepDefinition, **values))
@@ -135,6 +137,16 @@ class _Reader:
                 levels[name] = self._one_parameter(where, given[name])
                 self._located(where, partial(check_levels, name, levels[name], method))
         return levels
+
+    def _nuisance(self) -> dict[str, tuple[Level, ...]]:
+        nuisance: dict[str, tuple[Level, ...]] = {}
+        for name, given in self._mapping(("nuisance",), PARAMETERS).items():
+            if not isinstance(given, list):
+                raise self._source.error(
+                    ("nuisance", name), f"must be a list of values to try, as [1e-4, 1e-3], but got {shown(given)}"
+                )
+            nuisance[name] = tuple(given)
+        return nuisance
 
     def _one_parameter(self, where: FieldPath, given: Any) -> tuple[Level, ...] | Range:
         if isinstance(given, dict):

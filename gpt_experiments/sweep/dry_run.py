@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +40,7 @@ class DryRun:
 
     Attributes:
         rows: the trials that are known in advance.
-        to_choose: how many more the method will choose as results come in, at most.
+        to_choose: how many more follow from results, at most: the method chooses them, or a further stage trains them.
         seconds: time of the whole sweep, with all workers.
         groups: how many trials train as one, for each group.
         notices: what the table cannot show, a sentence each.
@@ -78,18 +78,21 @@ def dry_run(
     finished = store.finished_trials() if store and not options.force else FinishedTrials()
     earlier_plan = store.earlier_plan(sweep_key(definition, corpus)) if store and definition.rules.is_adaptive else None
     schedule = make_schedule(definition, corpus, finished.by_cell, earlier_plan)
-    unknown = schedule.total - len(schedule.planned)  # trials that the method will choose
+    unknown = schedule.total - len(schedule.planned)  # trials that depend on results
     to_train = unknown + sum(p.done is None for p in schedule.planned)
     hardware = find_hardware(options, max(1, to_train))
     limit = group_limit(options, hardware, corpus.vocab_size)
     schedule.form_groups(limit, hardware.workers)
     planned = [group for group in schedule.groups if group[0].done is None]
     timed, notices = [tuple(p.trial for p in group) for group in planned], lost_notice(schedule.planned, finished)
-    if unknown:
+    if unknown and definition.rules.is_adaptive:
         timed += _groups_of_adaptive(definition, unknown, limit)
         more = "more " if schedule.planned else ""
         chooses = f"{definition.method} chooses up to {unknown} {more}trials as results come in"
         notices += [f"{chooses}; the estimate takes the baseline's time for each"]
+    elif unknown:
+        timed += _groups_of_later_stages(schedule.planned, unknown, limit)
+        notices += [f"up to {unknown} more trials follow from the results of these; the estimate takes their times"]
     device = torch.device(hardware.device)
     prepare_process(device, hardware.threads)
     seconds = estimate_seconds(timed, corpus, device)
@@ -113,3 +116,10 @@ def _groups_of_adaptive(
     """Stand-ins for the groups of an adaptive method: the baseline's seeds, once for each variant to try."""
     seeds = [Trial(shape=definition.baseline, seed=seed, training=definition.training) for seed in definition.seeds]
     return form_groups(seeds, limit) * (trials // len(seeds))
+
+
+def _groups_of_later_stages(
+    planned: Sequence[PlannedTrial], trials: int, limit: Callable[[Trial], int]
+) -> list[tuple[Trial, ...]]:
+    """Stand-ins for the groups of further stages: so many of the known trials, taken evenly."""
+    return form_groups([planned[number * len(planned) // trials].trial for number in range(trials)], limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -22,7 +23,8 @@ from gpt_experiments.training.events import Evaluation, TrainingSummary
 def sweep_key(definition: SweepDefinition, corpus: Corpus) -> str:
     """The sweep's identity: 16 hexadecimal digits.
 
-    Levels, seeds and the number of trials are not part of it, so that a sweep that is extended goes on in its run.
+    Levels, seeds and the number of trials are not part of it, so that a sweep that is extended goes on in its run. Of
+    nuisance parameters their names are, but not the values to try.
     """
     return identity(
         {
@@ -33,6 +35,7 @@ def sweep_key(definition: SweepDefinition, corpus: Corpus) -> str:
             "budget": definition.budget,
             **({"own_seeds": True} if definition.own_seeds else {}),
             "corpus": corpus.digest,
+            **({"nuisance": sorted(definition.nuisance)} if definition.nuisance else {}),
         }
     )
 
@@ -191,6 +194,7 @@ class Schedule:
             label = variant.label(self._definition.baseline_variant)
             for trial in trials_of(self._definition, self._corpus, variant, seeds):
                 planned = plan_trial(trial, variant, label, self._corpus, self._finished)
+                planned = dataclasses.replace(planned, is_tuning=trial.seed in self._definition.tuned_with)
                 self.planned.append(planned)
                 self._queue.append(planned)
 

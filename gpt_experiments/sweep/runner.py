@@ -53,6 +53,7 @@ def run_sweep(
                 budget=definition.budget,
                 is_adaptive=definition.rules.is_adaptive,
                 vocab_size=corpus.vocab_size,
+                nuisance=definition.nuisance,
             ),
             notes=schema.corpus_tags(corpus),
             take_over=options.take_over,
@@ -253,7 +254,8 @@ def _write_plan(parent: RunRecorder, planned: Iterable[PlannedTrial], records: I
 
 def _close_parent(parent: RunRecorder, summary: SweepSummary) -> None:
     """End the sweep's run: FINISHED only if every trial has a result; else with a tag that says what is missing."""
-    losses = [record.summary.best_val_loss for record in summary.trials if record.summary is not None]
+    compared = [record for record in summary.trials if not record.planned.is_tuning]
+    losses = [record.summary.best_val_loss for record in compared if record.summary is not None]
     if losses:
         parent.log_metrics({names.BEST_VAL_LOSS: min(losses)})
     if summary.is_complete:

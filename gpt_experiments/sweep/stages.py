@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from gpt_experiments.analysis.looks import Looked, Looks, look_at
+from gpt_experiments.analysis.tuning import best_setting
 from gpt_experiments.config import Variant
 from gpt_experiments.sweep.definition import SweepDefinition
+from gpt_experiments.sweep.nuisance import settings
 
 Wanted = tuple[Variant, Sequence[int]]
 """A variant, and the seeds to train it with."""
@@ -106,6 +108,54 @@ class UntilDecided:
         return None if at_level is None or at_base is None else at_level - at_base
 
 
+class TunedStages:
+    """Two stages: every variant is tuned over the nuisance parameters, and then compared.
+
+    It is tuned with seeds of their own, so that what was lowest by luck does not count twice. It is compared with the
+    definition's seeds: at the baseline's values of the nuisance parameters, and at its own best ones, if these are
+    others.
+    """
+
+    def __init__(self, definition: SweepDefinition) -> None:
+        self._seeds, self._tuned_with = definition.seeds, definition.tuned_with
+        self._settings = settings(definition.nuisance)
+        self._tuned: list[Variant] = []
+        self._are_compared = False
+
+    @property
+    def most(self) -> int:
+        return len(self._settings) * len(self._tuned_with) + 2 * len(self._seeds)
+
+    @property
+    def are_several(self) -> bool:
+        return True
+
+    def begin(self, variant: Variant) -> list[Wanted]:
+        self._tuned.append(variant)
+        return [(variant.with_values(setting), self._tuned_with) for setting in self._settings]
+
+    def go_on(self, losses: Losses) -> list[Wanted]:
+        if self._are_compared:
+            return []
+        self._are_compared = True
+        return [
+            (compared, self._seeds)
+            for variant in self._tuned
+            for compared in dict.fromkeys([variant, self._best(variant, losses)])
+        ]
+
+    def _best(self, variant: Variant, losses: Losses) -> Variant:
+        """The variant at its best values; as it is where no trial that tuned it has a loss."""
+        tried = {
+            tuple(setting.values()): [losses.get((variant.with_values(setting), seed)) for seed in self._tuned_with]
+            for setting in self._settings
+        }
+        best = best_setting(tried)
+        return variant if best is None else variant.with_values(dict(zip(self._settings[0], best, strict=True)))
+
+
 def make_stages(definition: SweepDefinition) -> Stages:
     """The stages that the definition asks for."""
+    if definition.nuisance:
+        return TunedStages(definition)
     return UntilDecided(definition) if definition.until_decided else AllSeeds(definition)

@@ -67,7 +67,10 @@ def _keep_views(store: Store, run_id: str | None, *, is_running: bool) -> None:
     with as_tracking_errors(store.uri), host_lock(store.uri):  # another sweep may be writing its own
         sweep = store.client.get_run(run_id) if run_id else None
         experiment = store.client.get_experiment(store.experiment.experiment_id)
-        writes = _missing(experiment, sweep, _condition(store, run_id, is_running=is_running) if run_id else "")
+        condition = _condition(store, run_id, is_running=is_running) if run_id else ""
+        if sweep and names.NUISANCE in sweep.data.params and sweep.info.status != "RUNNING":
+            condition += f" AND tags.`{names.TUNING}` IS NULL"  # while it trains, they may be all there is to see
+        writes = _missing(experiment, sweep, condition)
         for tag, value in writes.tags.items():
             store.client.set_experiment_tag(experiment.experiment_id, tag, value)
         for tag in writes.removed:

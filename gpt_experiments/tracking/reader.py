@@ -12,6 +12,7 @@ from mlflow.entities import Run
 
 from gpt_experiments import names
 from gpt_experiments.analysis.results import FINISHED, Pretrained, SweepResults
+from gpt_experiments.analysis.tuning import split_trials
 from gpt_experiments.config import ModelConfig, seed_of_own
 from gpt_experiments.errors import MissingError, TrackingError
 from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
@@ -19,7 +20,15 @@ from gpt_experiments.records import Outcome, StoredTrial, trial_name
 from gpt_experiments.tracking.failures import as_tracking_errors
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_numbers, read_text
 from gpt_experiments.tracking.runs import get_run
-from gpt_experiments.tracking.schema import SUMMARY_METRICS, PlanRow, finished_trial, is_finite, kind_of, problem_of
+from gpt_experiments.tracking.schema import (
+    SUMMARY_METRICS,
+    PlanRow,
+    finished_trial,
+    is_finite,
+    kind_of,
+    nuisance_of,
+    problem_of,
+)
 from gpt_experiments.tracking.store import Store
 from gpt_experiments.tracking.sweep_record import SweepRecord, find_sweep
 
@@ -31,7 +40,7 @@ _WHOLE: Final = {"characters_seen": 1, "layer": 1, "head": 1, "repeat_length": 0
 
 @dataclass(frozen=True, kw_only=True)
 class SweepTrials:
-    """The trials of a sweep.
+    """The trials of a sweep, without those that only tuned its variants.
 
     Attributes:
         running: whether a process still trains them.
@@ -54,7 +63,8 @@ def read_sweep_trials(store: Store, reference: str | None = None) -> SweepTrials
     parent = find_sweep(store, reference)
     left_out = LeftOut()
     record = SweepRecord(store, parent, left_out)
-    trials = _stored_trials(store, record.rows(), record.vocab_size(), _runs_by_cell(store), left_out)
+    rows = [row for row in record.rows() if not row.is_tuning]
+    trials = _stored_trials(store, rows, record.vocab_size(), _runs_by_cell(store), left_out)
     return SweepTrials(
         name=record.name,
         run_id=parent.info.run_id,
@@ -81,12 +91,25 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
         runs = _runs_by_cell(store)
         trials = _stored_trials(store, rows, vocab_size, runs, left_out)
         by_id = {run.info.run_id: run for of_cell in runs.values() for run in of_cell}
-        labels = {row.variant: row.variant.label(setup.baseline) for row in rows}
+        nuisance = nuisance_of(parent.data.params)
+        shared = {name: setup.baseline.value(name) for name in nuisance}
+        labels = {row.variant: row.variant.with_values(shared).label(setup.baseline) for row in rows}
         finished = [
-            (by_id[trial.run_id], trial_name(labels[trial.variant], trial.seed)) for trial in trials if trial.finished
+            (by_id[trial.run_id], trial_name(trial.variant.label(setup.baseline), trial.seed))
+            for trial in trials
+            if trial.finished and not trial.is_tuning
         ]
-        columns = [*HYPERPARAMETERS, *_varied_training(rows)]
-        if not finished:
+        columns = [*HYPERPARAMETERS, *_varied_training(rows, except_for=nuisance)]
+        shown = [*columns, *nuisance]
+        frame = pd.DataFrame(
+            [
+                _row(trial, labels[trial.variant], by_id.get(trial.run_id), vocab_size, shown)
+                | ({"seed": seed_of_own(trial.seed)} if setup.own_seeds else {})
+                for trial in trials
+            ]
+        )
+        compared, tuning = split_trials(frame, [trial.is_tuning for trial in trials], shared)
+        if compared.empty or not (compared["outcome"] == FINISHED).any():
             raise TrackingError(_nothing_finished(record.name, parent, left_out))
         return SweepResults(
             name=record.name,
@@ -103,13 +126,8 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
             corpus=parent.data.tags.get(names.CORPUS, "unknown"),
             corpus_digest=parent.data.tags.get(names.CORPUS_DIGEST, ""),
             vocab_size=vocab_size,
-            trials=pd.DataFrame(
-                [
-                    _row(trial, labels[trial.variant], by_id.get(trial.run_id), vocab_size, columns)
-                    | ({"seed": seed_of_own(trial.seed)} if setup.own_seeds else {})
-                    for trial in trials
-                ]
-            ),
+            trials=compared,
+            tuning=tuning,
             parameters=tuple(columns),
             curves=curves_of(store, finished, left_out),
             positions=_tables(store, finished, names.POSITIONS_FILE, _POSITION_COLUMNS, left_out),
@@ -121,7 +139,11 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
 
 def _nothing_finished(name: str, parent: Run, left_out: LeftOut) -> str:
     first = "".join(f"; {sentence}" for sentence in left_out.sentences()[:3])
-    return f"sweep {name!r} (run {parent.info.run_id}) has no finished trial yet; run it until one is finished{first}"
+    compared = " among those that it compares once it has tuned its variants" if nuisance_of(parent.data.params) else ""
+    return (
+        f"sweep {name!r} (run {parent.info.run_id}) has no finished trial yet{compared}; run it until one is "
+        f"finished{first}"
+    )
 
 
 def read_pretrained(store: Store, run_id: str) -> Pretrained:
@@ -196,6 +218,7 @@ def _stored_trial(store: Store, row: PlanRow, vocab_size: int, runs: Sequence[Ru
         finished=whole,
         has_failed=has_failed,
         reason=reason,
+        is_tuning=row.is_tuning,
     )
 
 
@@ -208,12 +231,12 @@ def _what_became_of(store: Store, run_id: str) -> str:
     return "is deleted" if run.info.lifecycle_stage != "active" else "belongs to another cell"
 
 
-def _varied_training(rows: Sequence[PlanRow]) -> list[str]:
+def _varied_training(rows: Sequence[PlanRow], *, except_for: Sequence[str]) -> list[str]:
     """The parameters of the training in which the planned variants differ."""
     return [
         name
         for name, declared in TRAINING.items()
-        if declared.is_number and len({row.variant.value(name) for row in rows}) > 1
+        if declared.is_number and name not in except_for and len({row.variant.value(name) for row in rows}) > 1
     ]
 
 

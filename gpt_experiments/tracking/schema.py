@@ -36,6 +36,7 @@ _TYPES: Final[Mapping[str, Callable[[str], Any]]] = {
     **{name: declared.parse for name, declared in PARAMETERS.items()},
     names.SEED: int,
 }
+_YES: Final = "yes"
 _INFINITE: Final = 1e300  # MLflow stores an infinite value as 1.8e308
 
 
@@ -62,7 +63,8 @@ def trial_tags(
 ) -> dict[str, str]:
     """See `computing_tags` for all but the first two."""
     computed = computing_tags(hardware=hardware, threads=threads, replicas=replicas, kernels=kernels)
-    return {names.VARIANT: planned.label, names.CELL: planned.cell, **computed, **corpus_tags(corpus)}
+    role = {names.TUNING: _YES} if planned.is_tuning else {}
+    return {names.VARIANT: planned.label, names.CELL: planned.cell, **role, **computed, **corpus_tags(corpus)}
 
 
 def pretrained_params(
@@ -86,9 +88,12 @@ def sweep_params(
     budget: Budget,
     baseline: Variant,
     vocab_size: int,
+    nuisance: Iterable[str] = (),
 ) -> dict[str, object]:
+    tuned = " ".join(sorted(nuisance))
     return {
         "method": method,
+        **({names.NUISANCE: tuned} if tuned else {}),
         names.IS_ADAPTIVE: is_adaptive,
         "baseline": " ".join(as_text(name, baseline.value(name)) for name in HYPERPARAMETERS),
         "budget": budget,
@@ -116,6 +121,7 @@ class PlanRow:
     seed: int
     run_id: str | None = None
     outcome: str | None = None
+    is_tuning: bool = False
 
     @property
     def name(self) -> str:
@@ -129,6 +135,7 @@ class PlanRow:
             **self.variant.values(),
             "run_id": self.run_id,
             "outcome": self.outcome,
+            **({"is_tuning": True} if self.is_tuning else {}),
         }
 
     @classmethod
@@ -146,7 +153,15 @@ class PlanRow:
         required = [name for name, declared in SHAPE.items() if not declared.is_younger]
         values = {name: row[name] for name in PARAMETERS if name in row or name in required}
         variant = Variant(training=training).with_values(values)
-        return cls(cell=texts[0], variant=variant, label=texts[1], seed=seed, run_id=optional[0], outcome=optional[1])
+        return cls(
+            cell=texts[0],
+            variant=variant,
+            label=texts[1],
+            seed=seed,
+            run_id=optional[0],
+            outcome=optional[1],
+            is_tuning=row.get("is_tuning") is True,
+        )
 
 
 def plan_rows(planned: Iterable[PlannedTrial], records: Iterable[TrialRecord] = ()) -> list[PlanRow]:
@@ -157,8 +172,17 @@ def plan_rows(planned: Iterable[PlannedTrial], records: Iterable[TrialRecord] = 
         run_id, outcome = (p.done.run_id, Outcome.REUSED) if p.done else (None, None)
         if p.cell in ended:
             run_id, outcome = ended[p.cell].run_id, ended[p.cell].outcome
-        row = PlanRow(cell=p.cell, variant=p.variant, label=p.label, seed=p.trial.seed, run_id=run_id, outcome=outcome)
-        rows.append(row)
+        rows.append(
+            PlanRow(
+                cell=p.cell,
+                variant=p.variant,
+                label=p.label,
+                seed=p.trial.seed,
+                run_id=run_id,
+                outcome=outcome,
+                is_tuning=p.is_tuning,
+            )
+        )
     return rows
 
 
@@ -197,6 +221,16 @@ def is_adaptive(params: Mapping[str, str]) -> bool:
     """Whether the plan of the sweep whose run has these parameters grows while it runs."""
     until_0_1_0 = str(params.get("method") == "tpe")
     return params.get(names.IS_ADAPTIVE, until_0_1_0) == "True"
+
+
+def nuisance_of(params: Mapping[str, str]) -> tuple[str, ...]:
+    """The parameters that each variant was tuned over in the sweep whose run has these parameters."""
+    return tuple(name for name in params.get(names.NUISANCE, "").split() if name in TRAINING)
+
+
+def has_only_tuned(run: Run) -> bool:
+    """Whether it is the run of a trial that tuned its variant, and is part of no comparison."""
+    return run.data.tags.get(names.TUNING) == _YES
 
 
 def is_finite(value: float) -> bool:

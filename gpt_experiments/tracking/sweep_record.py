@@ -20,7 +20,15 @@ from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_json, read_text
 from gpt_experiments.tracking.runs import get_run
-from gpt_experiments.tracking.schema import PlanRow, baseline_of, is_adaptive, kind_of, training_of, variant_of
+from gpt_experiments.tracking.schema import (
+    PlanRow,
+    baseline_of,
+    has_only_tuned,
+    is_adaptive,
+    kind_of,
+    training_of,
+    variant_of,
+)
 from gpt_experiments.tracking.store import Store
 
 _MOST_PLAN_BYTES: Final = 200_000_000  # a trial takes some 300
@@ -175,6 +183,7 @@ class SweepRecord:
                     seed=int(params["seed"]),
                     run_id=run.info.run_id,
                     outcome=None,
+                    is_tuning=has_only_tuned(run),
                 )
             except (KeyError, ValueError):
                 self._left_out.add("the run", "does not say which trial it is", run.info.run_id)

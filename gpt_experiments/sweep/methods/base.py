@@ -39,6 +39,7 @@ class Method(ABC):
         is_adaptive: whether what it chooses depends on results.
         accepts_ranges: whether levels may be a range.
         combines_levels: whether levels of several hyperparameters meet in one variant.
+        may_tune: whether a definition may name nuisance parameters, over which each of its variants is tuned.
         takes_trials, needs_trials: whether a definition may, or must, say how many variants to try.
 
     Attributes:
@@ -49,6 +50,7 @@ class Method(ABC):
     is_adaptive: ClassVar[bool] = False
     accepts_ranges: ClassVar[bool] = False
     combines_levels: ClassVar[bool] = True
+    may_tune: ClassVar[bool] = False
     takes_trials: ClassVar[bool] = True
     needs_trials: ClassVar[bool] = False
 

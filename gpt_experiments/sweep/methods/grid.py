@@ -24,6 +24,7 @@ class Grid(Method):
     """
 
     name = "grid"
+    may_tune = True
 
     def __init__(self, definition: SweepDefinition, history: History) -> None:
         import optuna

@@ -17,6 +17,7 @@ class OneAtATime(Method):
 
     name = "one-at-a-time"
     combines_levels = False
+    may_tune = True
     takes_trials = False
 
     def __init__(self, definition: SweepDefinition, history: History) -> None:
