@@ -105,6 +105,22 @@ def test_the_key_of_a_sweep_of_ones_own_stays_and_does_not_depend_on_its_extent(
     assert sweep_key(dataclasses.replace(SEARCH, budget="flops"), tiny_shakespeare) != "5725eeba23657a25"
 
 
+def test_nuisance_parameters_are_part_of_a_sweeps_key_and_their_values_are_not(tiny_shakespeare: Corpus) -> None:
+    study, fair = load_definition("one-at-a-time"), load_definition("fair")
+    untuned = dataclasses.replace(fair, nuisance={}, name=study.name)
+    assert sweep_key(untuned, tiny_shakespeare) == sweep_key(study, tiny_shakespeare)
+    tuned = {
+        sweep_key(dataclasses.replace(fair, nuisance=nuisance, tuning_seeds=seeds), tiny_shakespeare)
+        for nuisance, seeds in (
+            ({"learning_rate": (3e-4, 1e-3)}, 1),
+            ({"learning_rate": (1e-4, 3e-4, 1e-3)}, 3),
+        )
+    }
+    assert tuned == {sweep_key(fair, tiny_shakespeare)}
+    other = dataclasses.replace(fair, nuisance={"weight_decay": (0.01, 0.1)})
+    assert sweep_key(other, tiny_shakespeare) not in {*tuned, sweep_key(untuned, tiny_shakespeare)}
+
+
 def test_a_field_that_is_added_later_changes_no_cell_while_it_has_its_default() -> None:
     before = Trial(shape=Shape(n_head=2), training=TrainingSetup(steps=5)).cell("x")
     assert Trial(shape=LaterShape(n_head=2), training=LaterSetup(steps=5)).cell("x") == before

@@ -17,6 +17,7 @@ from markdown_it.token import Token
 
 from gpt_experiments.cli import program
 from gpt_experiments.sweep.definition_file import load_definition
+from gpt_experiments.sweep.nuisance import settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
@@ -169,6 +170,9 @@ def test_a_shipped_sweep_plans_the_trials_that_the_readme_promises(
     name: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size, steps = promised()[name]
+    definition = load_definition(name)
+    if definition.nuisance:  # what compares the variants follows from what tunes them
+        size *= len(settings(definition.nuisance)) * definition.tuning_seeds
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text(text, encoding="utf-8")
     # Timing a few steps of each size takes minutes, and is tested elsewhere.

@@ -185,7 +185,7 @@ class Schedule:
     def _begin_stage(self) -> None:
         """Queue what follows from the losses of all trials so far."""
         wanted = self._stages.go_on(self._losses)
-        self._is_exhausted = not wanted
+        self._is_exhausted = not wanted or not self._stages.are_several
         self._plan(wanted)
 
     def _plan(self, wanted: Iterable[Wanted]) -> None:

@@ -32,7 +32,7 @@ class Stages(Protocol):
 
     @property
     def are_several(self) -> bool:
-        """Whether another stage may follow the first."""
+        """Whether another stage may follow those that have begun."""
         ...
 
     def begin(self, variant: Variant) -> list[Wanted]:
@@ -128,7 +128,7 @@ class TunedStages:
 
     @property
     def are_several(self) -> bool:
-        return True
+        return not self._are_compared
 
     def begin(self, variant: Variant) -> list[Wanted]:
         self._tuned.append(variant)

@@ -31,7 +31,7 @@ REAL = [*WHOLE, *"0.1 -0.0 0.5 1e-400 1e30 1e31 1e400 -1e400 -inf 1e-3 1e-40 . 1
 TEXT = "a .. / /dev/null . a/b é null auto cpu CPU cpu:5 cuda cuda:99 cuda:-1 mps meta models:/a/1 -- -x".split()
 TEXT += ["", " ", "a\nb", "\x1b[31m", "x" * 300, "0" * 32, "cuda:" + "9" * 30]
 BEGINS = "here the work would begin"
-SWEEPS = ["quick", "grid", "one-at-a-time", "mine.yaml", "mine.yaml", "gird", "absent.yaml"]
+SWEEPS = ["quick", "fair", "grid", "one-at-a-time", "mine.yaml", "mine.yaml", "gird", "absent.yaml"]
 
 
 def values_of(option: click.Option, name: str) -> st.SearchStrategy[list[str]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gpt_experiments.analysis import SweepResults
+from gpt_experiments.analysis.results import Tuning
 from gpt_experiments.config import ModelConfig, Variant
 from gpt_experiments.parameters import HYPERPARAMETERS, Shape
 
@@ -21,6 +23,9 @@ LEVELS: Mapping[str, Sequence[float]] = {
     "dropout": (0.0, 0.1, 0.3),
     "block_size": (32, 128, 256),
 }
+
+SHARED_RATE = 3e-4
+"""The baseline's learning rate."""
 
 Loss = Callable[[Shape], float]
 
@@ -37,6 +42,47 @@ def full_grid() -> list[Shape]:
         Shape(**dict(zip(HYPERPARAMETERS, levels, strict=True)))  # type: ignore[arg-type]
         for levels in itertools.product(*(LEVELS[name] for name in HYPERPARAMETERS))
     ]
+
+
+def simulate_tuned(
+    loss_of: Callable[[Shape, float], float],
+    *,
+    rates: Sequence[float] = (1e-4, 3e-4, 1e-3, 3e-3),
+    seeds: int = 3,
+    tuning_seeds: int = 2,
+    noise: float = 0.003,
+    failed: Sequence[tuple[str, float]] = (),
+    missing: Sequence[tuple[str, float]] = (),
+    **options: Any,
+) -> SweepResults:
+    """A sweep whose variants were tuned over the learning rate; a trial's loss is `loss_of(variant, rate)` and noise.
+
+    Args:
+        failed, missing: label and rate of what was tuned without a result: all trials failed, or none has ended yet.
+    """
+
+    def at(rate: float, count: int, random: int) -> SweepResults:
+        given = dict(seeds=count, noise=noise, random=random, **options)
+        return simulate(lambda shape: loss_of(shape, rate), **given)
+
+    tuning, elsewhere = [], []
+    for number, rate in enumerate(rates):
+        trials = at(rate, tuning_seeds, 100 + number).trials.assign(learning_rate=rate)
+        trials["seed"] += 1_000_000
+        for outcome, which in (("failed", failed), ("missing", missing)):
+            lost = [(label, rate) in which for label in trials["label"]]
+            trials.loc[lost, "outcome"] = outcome
+        tuning.append(trials)
+        if rate != SHARED_RATE:
+            elsewhere.append(at(rate, seeds, number).trials.assign(learning_rate=rate))
+    return dataclasses.replace(
+        at(SHARED_RATE, seeds, 50),
+        tuning=Tuning(
+            parameters=("learning_rate",),
+            trials=pd.concat(tuning, ignore_index=True),
+            elsewhere=pd.concat(elsewhere, ignore_index=True),
+        ),
+    )
 
 
 def simulate(

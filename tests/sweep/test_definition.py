@@ -37,7 +37,7 @@ def load(tmp_path: Path, text: str | bytes) -> SweepDefinition:
 
 
 def test_the_shipped_sweeps_are_the_studys() -> None:
-    assert shipped_definitions().keys() == {"one-at-a-time", "grid", "quick"}
+    assert shipped_definitions().keys() == {"one-at-a-time", "grid", "quick", "fair"}
     study = load_definition("one-at-a-time")
     expected = [Variant()]
     for change in (
@@ -48,6 +48,10 @@ def test_the_shipped_sweeps_are_the_studys() -> None:
     assert study.one_at_a_time() == expected
     assert study.training == TrainingSetup()
     assert [variant.shape for variant in load_definition("quick").one_at_a_time()] == [v.shape for v in expected]
+    fair = load_definition("fair")
+    assert fair.one_at_a_time() == expected
+    assert fair.training == TrainingSetup()
+    assert fair.nuisance == {"learning_rate": (1e-4, 3e-4, 1e-3, 3e-3)}
     grid = load_definition("grid")
     assert grid.training == TrainingSetup()
     for name, levels in grid.levels.items():
@@ -387,7 +391,7 @@ def test_no_value_is_too_odd_for_a_short_answer(name: str, value: object) -> Non
 
 
 def test_names_and_paths_that_lead_nowhere_are_reported(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"did you mean one-at-a-time\? choose from grid, one-at-a-time, quick"):
+    with pytest.raises(ConfigError, match=r"did you mean one-at-a-time\? choose from fair, grid, one-at-a-time, quick"):
         load_definition("one-at-time")
     with pytest.raises(ConfigError, match=r"absent\.yaml cannot be read \(No such file"):
         load_definition(str(tmp_path / "absent.yaml"))

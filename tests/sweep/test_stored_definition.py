@@ -38,6 +38,13 @@ def test_a_range_from_zero_reads_back() -> None:
     assert read_back(SweepDefinition(name="mine", method="tpe", levels=levels, trials=3)).levels == levels
 
 
+def test_nuisance_parameters_read_back() -> None:
+    nuisance = {"learning_rate": (3e-4, 1e-3), "weight_decay": (0.01, 0.1)}
+    definition = SweepDefinition(name="mine", method="grid", levels=LEVELS, nuisance=nuisance, tuning_seeds=2)
+    assert read_back(definition) == definition
+    assert "tuning_seeds" not in SweepDefinition(name="mine", method="grid", levels=LEVELS).as_dict()
+
+
 floats = st.floats(0, 0.875)
 dropouts = (
     st.lists(floats, min_size=1, max_size=4, unique=True).map(tuple)
