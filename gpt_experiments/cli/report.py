@@ -10,7 +10,18 @@ import click
 from gpt_experiments.cli.json_output import Answer, json_option
 from gpt_experiments.cli.options import tracking_options
 
-_TABLES: Final = ("summary", "effects", "power", "variance-shares", "importances", "beliefs", "pretrained", "trials")
+_TABLES: Final = (
+    "summary",
+    "effects",
+    "power",
+    "variance-shares",
+    "importances",
+    "beliefs",
+    "pretrained",
+    "trials",
+    "effects-at-best",
+    "tuning",
+)
 """The tables of a report that its JSON object has, too."""
 
 

@@ -164,14 +164,15 @@ def _sensitivity_picture(results: SweepResults, panels: dict[str, pd.DataFrame],
 def _tuning_table(results: SweepResults) -> Table:
     """The loss of each variant at each setting, a row a variant."""
     assert results.tuning is not None
-    names, data = results.tuning.parameters, tuning_losses(results)
+    names, losses = results.tuning.parameters, tuning_losses(results)
+    settings = losses[list(names)].astype(float).apply(lambda row: setting_text(names, tuple(row)), axis=1)
+    data = losses.assign(setting=settings)[["label", "setting", "loss", "low", "high", "seeds", "chosen"]]
     rows = []
     for label, group in data.groupby("label", sort=False):
         row = {"variant": str(label)}
         for each in group.to_dict("records"):
-            text = "failed" if math.isnan(each["loss"]) else f"{each['loss']:.4f}"
-            setting = setting_text(names, tuple(float(each[name]) for name in names))
-            row[setting] = f"{text} *" if each["chosen"] else text
+            text = "no loss" if math.isnan(each["loss"]) else f"{each['loss']:.4f}"
+            row[each["setting"]] = f"{text} *" if each["chosen"] else text
         rows.append(row)
     shown = pd.DataFrame(rows).fillna("")
     return Table(

@@ -25,7 +25,7 @@ from gpt_experiments.tracking.runs import get_run
 
 _FEWEST_FOR_IMPORTANCES = 10  # trials; a forest of fewer is meaningless
 _LEAST_SPREAD = 1e-9  # nats per character; equal losses have no variance to explain
-_SHOWN_BY_MLFLOW = ("summary", "effects", "beliefs")  # on the page of the sweep's run
+_SHOWN_BY_MLFLOW = ("summary", "effects", "effects-at-best", "beliefs")  # on the page of the sweep's run
 _DIGITS = 5  # after the decimal point, there
 
 

@@ -37,10 +37,11 @@ from gpt_experiments.errors import TrackingError
 from gpt_experiments.model.difference import WeightsDifference
 from gpt_experiments.records import PlannedTrial, RunFacts
 from gpt_experiments.report import tables
+from gpt_experiments.report.content import Extras, make_document
 from gpt_experiments.tracking import Store
 from gpt_experiments.training import Evaluation
 from tests.support.json_page import JsonPage, answer, run
-from tests.support.simulated import full_grid, simulate
+from tests.support.simulated import full_grid, simulate, simulate_tuned
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,7 @@ training: {steps: 2, batch_size: 2, eval_interval: 2}
 """
 SHAPE = ("--n-head", 1, "--n-layer", 1, "--n-embed", 8, "--dropout", 0, "--block-size", 16)
 LENGTH = ("--steps", 2, "--batch-size", 2, "--eval-interval", 2)
-RARE = {("report", "variance_shares"), ("report", "importances")}
+RARE = {("report", name) for name in ("variance_shares", "importances", "effects_at_best", "tuning")}
 """What no tiny sweep has; of a sweep that is made up, their members are compared with the page."""
 
 
@@ -355,11 +356,18 @@ def made_up_rows() -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows of a report's tables that only a sweep of several seeds, or a full grid, has."""
     sweep = simulate(lambda shape: 2.5 + shape.dropout, seeds=2)
     grid = simulate(lambda shape: 2.5 + shape.dropout, seeds=1, variants=full_grid())
+    tuned = simulate_tuned(lambda shape, rate: 2.5 + rate, failed=[("n_head=8", 1e-3)])
     for heading, table in (
         ("variant", tables.summary(sweep)),
         ("effect", tables.effects_table(effects(sweep))),
         ("variance share", tables.shares_table(grid)),
         ("importance", tables.importances_table({"n_head": 0.5})),
+        *(
+            (heading, table)
+            for table in make_document(tuned, Extras()).tables()
+            for heading, name in (("effect at best", "effects-at-best"), ("tuned value", "tuning"))
+            if table.name == name
+        ),
     ):
         for row in table.values.to_dict("records"):
             yield heading, {str(name): value for name, value in row.items()}

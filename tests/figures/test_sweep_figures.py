@@ -14,6 +14,7 @@ from gpt_experiments.figures import (
     interactions,
     level_curves,
     position_curves,
+    sensitivity_curves,
     share_bars,
     variant_bars,
 )
@@ -115,6 +116,30 @@ def test_positions_are_averaged_where_they_crowd_and_keep_their_mean() -> None:
     assert (x[0], x[1]) == (1, 2)
     assert x[-1] > 100
     assert np.allclose(np.asarray(line.get_ydata()), 2.5)
+
+
+def test_sensitivity_has_a_curve_a_level_with_its_chosen_value_ringed_on_one_scale() -> None:
+    def panel(levels: list[float]) -> pd.DataFrame:
+        return pd.DataFrame(
+            [
+                {"level": level, "value": value, "loss": loss, "low": loss - 0.1, "high": loss + 0.1, "chosen": chosen}
+                for level in levels
+                for value, loss, chosen in ((1e-4, 3.0 + level, False), (1e-3, 2.0, True), (1e-2, np.nan, False))
+            ]
+        )
+
+    figure = sensitivity_curves({"n_head": panel([1, 4]), "n_layer": panel([2, 4, 8])}, "learning_rate", shared=3e-4)
+    heads, layers = figure.axes
+    assert [text.get_text() for text in layers.get_legend().get_texts()] == ["2", "4", "8"]
+    assert heads.get_ylim() == layers.get_ylim()
+    assert heads.get_xscale() == "log"
+    lines = heads.get_lines()
+    assert list(lines[0].get_xdata()) == [3e-4, 3e-4]  # the baseline's value
+    rings = [line for line in lines if line.get_markerfacecolor() == "none"]
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in rings] == [([1e-3], [2.0])] * 2
+    assert len(heads.collections) == 2  # ranges over seeds
+    zero = panel([1, 4]).assign(value=[0.0, 0.1, 0.2] * 2)
+    assert sensitivity_curves({"n_head": zero}, "weight_decay", shared=0.1).axes[0].get_xscale() == "linear"
 
 
 def test_small_shares_are_gathered() -> None:
