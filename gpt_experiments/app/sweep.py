@@ -48,7 +48,8 @@ class LeftReport:
 
 def can_be_reported(summary: SweepSummary) -> bool:
     """Whether there is something to report, and time for it."""
-    return not summary.interrupted and any(record.summary is not None for record in summary.trials)
+    compared = [record for record in summary.trials if not record.planned.is_tuning]
+    return not summary.interrupted and any(record.summary is not None for record in compared)
 
 
 def leave_report(store: Store, summary: SweepSummary) -> LeftReport:

@@ -25,7 +25,7 @@ from gpt_experiments.sweep import levels as level_rules
 from gpt_experiments.sweep.levels import Level, Range, check_divisible, dividing_pairs
 from gpt_experiments.sweep.methods import METHODS
 from gpt_experiments.sweep.methods.base import Method
-from gpt_experiments.sweep.nuisance import check_nuisance, settings, tuning_seeds
+from gpt_experiments.sweep.nuisance import check_nuisance, check_tuned_size, settings, tuning_seeds
 
 __all__ = [
     "Level",
@@ -295,23 +295,12 @@ class SweepDefinition:
                 field="levels",
             )
         variants = min(self.rules.count_valid(self), self.trials or cells)
-        if self.nuisance:
-            self._check_tuned_size(variants)
+        check_tuned_size(self, variants, MOST_TRIALS)
         if variants * len(self.seeds) > MOST_TRIALS:
             raise ConfigError(
                 f"{variants:,} variants with {len(self.seeds):,} seeds are {variants * len(self.seeds):,} trials, but "
                 f"a sweep may have at most {MOST_TRIALS:,}; take fewer seeds or fewer variants",
                 field="seeds",
-            )
-
-    def _check_tuned_size(self, variants: int) -> None:
-        tuning, compared = len(settings(self.nuisance)) * self.tuning_seeds, 2 * len(self.seeds)
-        if variants * (tuning + compared) > MOST_TRIALS:
-            raise ConfigError(
-                f"{variants:,} variants, each with {tuning:,} trials that tune it and up to {compared:,} that compare "
-                f"it, are {variants * (tuning + compared):,} trials, but a sweep may have at most {MOST_TRIALS:,}; "
-                "list fewer values, or take fewer seeds or fewer variants",
-                field="nuisance",
             )
 
 

@@ -70,6 +70,21 @@ def check_nuisance(definition: SweepDefinition) -> None:
         )
 
 
+def check_tuned_size(definition: SweepDefinition, variants: int, most: int) -> None:
+    """Raise a ConfigError if tuning and comparing so many variants takes more than `most` trials."""
+    if not definition.nuisance:
+        return
+    tuning = definition.tuning_seeds * math.prod(len(values) for values in definition.nuisance.values())
+    compared = 2 * len(definition.seeds)
+    if variants * (tuning + compared) > most:
+        raise ConfigError(
+            f"{variants:,} variants, each with {tuning:,} trials that tune it and up to {compared:,} that compare it, "
+            f"are {variants * (tuning + compared):,} trials, but a sweep may have at most {most:,}; list fewer values, "
+            "or take fewer seeds or fewer variants",
+            field="nuisance",
+        )
+
+
 def _check_count(definition: SweepDefinition) -> None:
     count = definition.tuning_seeds
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_TUNING_SEEDS:

@@ -76,6 +76,7 @@ class Schedule:
     ) -> None:
         self._definition, self._corpus, self._finished, self._method = definition, corpus, finished, method
         self._stages = make_stages(definition)
+        self._tuned_with = frozenset(definition.tuned_with)
         self._losses: dict[tuple[Variant, int], float | None] = {}  # of the trials that ended, after their last step
         self._values: dict[Variant, list[float | None]] = {}  # of variants under way, one for each seed that ended
         self._queue: list[PlannedTrial] = []  # trials that are in no group yet
@@ -194,7 +195,7 @@ class Schedule:
             label = variant.label(self._definition.baseline_variant)
             for trial in trials_of(self._definition, self._corpus, variant, seeds):
                 planned = plan_trial(trial, variant, label, self._corpus, self._finished)
-                planned = dataclasses.replace(planned, is_tuning=trial.seed in self._definition.tuned_with)
+                planned = dataclasses.replace(planned, is_tuning=trial.seed in self._tuned_with)
                 self.planned.append(planned)
                 self._queue.append(planned)
 

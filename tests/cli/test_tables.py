@@ -10,11 +10,12 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from gpt_experiments.cli.messages import describe_groups
+from gpt_experiments.app.sweep import can_be_reported
+from gpt_experiments.cli.messages import describe_groups, summary_line
 from gpt_experiments.cli.tables import format_seconds, plan_table, results_table
 from gpt_experiments.records import FinishedTrial
 from gpt_experiments.sweep.dry_run import PlannedRow
-from tests.support.made_up import failed, finished, interrupted, planned
+from tests.support.made_up import ended, failed, finished, interrupted, planned
 from tests.support.variants import make_variant
 
 GRID = [
@@ -219,3 +220,13 @@ def test_markup_and_control_characters_in_a_label_are_shown_not_obeyed() -> None
     rows = [plan_row(label=label, seed=1, n_params=1, status="done", seconds=None)]
     assert shown in lines(plan_table(rows))[2]
     assert shown in lines(results_table([finished(planned(1, label), 1.9)], 120))[3]
+
+
+def test_trials_that_only_tuned_are_not_ranked_and_are_no_reason_for_a_report() -> None:
+    tuning = dataclasses.replace(planned(1), is_tuning=True)
+    trials = [finished(tuning, 1.5), finished(planned(2), 1.9)]
+    assert [line.split()[:2] for line in lines(results_table(trials, 120))[3:]] == [["1", "n_layer=2"]]
+    summary = ended(trials)
+    assert "best val loss 1.9000" in summary_line(summary)
+    assert can_be_reported(summary)
+    assert not can_be_reported(ended(trials[:1]))
