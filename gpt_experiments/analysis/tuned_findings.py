@@ -198,7 +198,7 @@ def limits(results: SweepResults) -> list[str]:
         for setting in tuned.failed
     ]
     if partly:
-        sentences.append(f"Trained with an error or without a finite loss, and so never the best: {_listed(partly)}.")
+        sentences.append(f"A trial that tuned them has failed, so they are never the best: {_listed(partly)}.")
     unfinished = [tuned.label for tuned in variants.values() if tuned.state == "unfinished"]
     if unfinished:
         sentences.append(f"Not tuned to the end yet, so not compared at its best: {_listed(unfinished)}.")
@@ -241,7 +241,8 @@ def _trimmed(claim: str) -> str:
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    between = {1: "", 2: f" and {seeds[-1]}"}.get(len(seeds), f" to {seeds[-1]}")
+    return f"seed{'' if len(seeds) == 1 else 's'} {seeds[0]}{between}"
 
 
 def _counted(count: int, what: str) -> str:

@@ -73,7 +73,7 @@ def _draw_axis(axes: Axes, values: Sequence[float], parameter: str) -> None:
     axes.xaxis.set_major_locator(FixedLocator(values))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.tick_params(axis="x", labelsize=style.TICK_SIZE)
+    axes.tick_params(labelsize=style.TICK_SIZE)
     axes.set_xlabel(parameter)
     style.light_grid(axes)
 

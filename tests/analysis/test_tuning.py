@@ -98,7 +98,7 @@ def test_a_rate_that_diverged_is_never_the_best_and_without_any_loss_there_is_no
     assert eight.best is None
     limits = " ".join(tuned_findings.limits(results))
     assert "it is compared at one learning rate only: n_layer=8." in limits
-    assert "so never the best: n_layer=1 at 0.001." in limits
+    assert "so they are never the best: n_layer=1 at 0.001." in limits
 
 
 def test_nothing_is_chosen_before_the_tuning_of_a_variant_has_ended() -> None:

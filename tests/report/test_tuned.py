@@ -166,7 +166,7 @@ def test_what_tuned_is_read_back_apart_from_what_compares(place: Workplace, ende
     assert "trained at one learning rate, 0.001" in report
     page = Path("report/report.html").read_text()
     assert "Each at its best learning rate" in page
-    assert "so never the best: baseline at 1e+30, n_embed=16 at 1e+30." in page
+    assert "so they are never the best: baseline at 1e+30, n_embed=16 at 1e+30." in page
     assert (Path("report") / "effects-at-best.csv").is_file()
     assert (Path("report") / "sensitivity-learning_rate.png").is_file()
 
