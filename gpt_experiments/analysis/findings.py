@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Container, Sequence
 from typing import Final
 
+from gpt_experiments.analysis import tuned_findings
 from gpt_experiments.analysis.effects import Effect, looked_at, noise, relative_change
 from gpt_experiments.analysis.looks import Looked
 from gpt_experiments.analysis.power import noise_of_comparisons, seeds_for_equivalence, seeds_needed
@@ -288,11 +289,15 @@ def _seeds_of(found: Sequence[Effect]) -> str:
     return f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
 
 
+def _one_rate(results: SweepResults) -> str:
+    rate = results.training.get("learning_rate", "unknown")
+    return f"Every variant was trained with the same learning rate, {rate}, which need not suit all sizes equally."
+
+
 def caveats(results: SweepResults) -> list[str]:
     """Sentences on the limits of the design."""
     sentences = [
-        f"Every variant was trained with the same learning rate, {results.training.get('learning_rate', 'unknown')}, "
-        "which need not suit all sizes equally.",
+        tuned_findings.caveat(results) or _one_rate(results),
         f"All losses are those after a short training: {results.training.get('steps', '?')} steps of the baseline. "
         "A variant that learns slowly may still end well.",
     ]

@@ -223,7 +223,9 @@ def _lost(results: SweepResults, variants: dict[str, Tuned]) -> list[str]:
 
 
 def caveat(results: SweepResults) -> str:
-    """What a report says of a sweep that was tuned in the place of "no learning rate suits all sizes"."""
+    """What a report says in the place of "one learning rate need not suit all"; empty if nothing was tuned."""
+    if results.tuning is None:
+        return ""
     what = nuisance_name(results)
     return (
         f"Every variant was compared at one {what}, which need not suit all sizes equally; the section "

@@ -75,9 +75,9 @@ def _effects_table(results: SweepResults, compared: Sequence[Compared]) -> Table
     )
     return Table(
         name="effects-at-best",
-        caption="Validation loss at a level minus at the baseline's level, nats per character, ± half of the 95 % "
-        f"interval, paired by seed: once with every variant at {what} {shared}, once with each at its own best. "
-        "Verdicts are corrected for the number of comparisons of their column."
+        caption="Validation loss at a level minus at the baseline's level, nats per character, paired by seed: once "
+        f"with every variant at {what} {shared}, once with each at its own best. Behind ± is half of the interval that "
+        "decides the verdict; it holds for all comparisons of its column together, not for both columns."
         + ("" if results.varies_one_at_a_time else " The best values are those with the others at the baseline's."),
         shown=shown,
         data=data,
@@ -88,17 +88,17 @@ def _effects_table(results: SweepResults, compared: Sequence[Compared]) -> Table
 def _difference(effect: Effect | None) -> str:
     if effect is None:
         return ""
-    found = effect.difference
-    return f"{found.mean:+.4f}" + ("" if math.isnan(found.low) else f" ± {found.half_width:.4f}")
+    half_width = effect.judged.half_width
+    return f"{effect.difference.mean:+.4f}" + ("" if math.isnan(half_width) else f" ± {half_width:.4f}")
 
 
 def _data(prefix: str, effect: Effect | None) -> dict[str, object]:
-    found = None if effect is None else effect.difference
+    judged = None if effect is None else effect.judged
     return {
-        f"{prefix}_difference": math.nan if found is None else found.mean,
-        f"{prefix}_low": math.nan if found is None else found.low,
-        f"{prefix}_high": math.nan if found is None else found.high,
-        f"{prefix}_seeds": 0 if found is None else found.n,
+        f"{prefix}_difference": math.nan if judged is None else judged.difference.mean,
+        f"{prefix}_low": math.nan if judged is None else judged.low,
+        f"{prefix}_high": math.nan if judged is None else judged.high,
+        f"{prefix}_seeds": 0 if judged is None else judged.difference.n,
         f"{prefix}_verdict": "" if effect is None else effect.verdict,
     }
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gpt_experiments.analysis import SweepResults, effects, tuned_findings
+from gpt_experiments.analysis import SweepResults, effects, findings, tuned_findings
 from gpt_experiments.analysis.tuning import at_best, best_setting, split_trials, tuned_variants, tuning_losses
 from gpt_experiments.parameters import Shape
 from tests.support.simulated import SHARED_RATE, simulate, simulate_tuned
@@ -116,6 +116,12 @@ def test_losses_of_the_tuning_have_a_row_for_each_variant_and_rate() -> None:
     layer = losses.loc[("n_layer=1", 1e-3)]
     assert layer["low"] < layer["loss"] < layer["high"]
     assert layer["seeds"] == 2
+
+
+def test_the_caveat_on_the_learning_rate_names_the_section_that_repairs_it() -> None:
+    text = " ".join(findings.caveats(simulate_tuned(suits)))
+    assert "the section 'Each at its best learning rate' compares them at their own" in text
+    assert "Every variant was trained with the same learning rate" not in text
 
 
 def test_a_sweep_without_nuisance_parameters_stays_as_it_is() -> None:

@@ -80,6 +80,14 @@ def test_a_file_names_nuisance_parameters(tmp_path: Path) -> None:
             GOOD.replace("  learning_rate: [1e-4, 3e-4, 1e-3]", "  warmup_steps: [0, 5]") + "budget: tokens\n",
             "warmup_steps cannot be tuned, because budget=tokens sets it",
         ),
+        (
+            GOOD.replace("seeds: 2\n", "until_decided: true\n"),
+            "a sweep cannot have nuisance and until_decided at once.*leave one of the two out",
+        ),
+        (
+            GOOD.replace("one-at-a-time", "grid\nown_seeds: true"),
+            "a sweep cannot have nuisance and own_seeds at once",
+        ),
         (GOOD + "tuning_seeds: 0\n", "my.yaml:8: tuning_seeds: tuning_seeds must be a whole number from 1 to 1,000"),
         (GOOD + "tuning_seeds: [1, 2]\n", "tuning_seeds must be a whole number"),
         (GOOD[: GOOD.index("nuisance")] + "tuning_seeds: 2\n", "there is nothing to tune; add nuisance"),
