@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from gpt_experiments.sweep.methods.base import History, Method
+from gpt_experiments.sweep.methods.gp import GP
 from gpt_experiments.sweep.methods.grid import Grid
 from gpt_experiments.sweep.methods.one_at_a_time import OneAtATime
 from gpt_experiments.sweep.methods.random import Random
@@ -14,7 +15,7 @@ from gpt_experiments.sweep.methods.tpe import TPE
 if TYPE_CHECKING:
     from gpt_experiments.sweep.definition import SweepDefinition
 
-METHODS: Final[Mapping[str, type[Method]]] = {method.name: method for method in (OneAtATime, Grid, Random, TPE)}
+METHODS: Final[Mapping[str, type[Method]]] = {method.name: method for method in (OneAtATime, Grid, Random, TPE, GP)}
 """The methods by their names in a sweep file."""
 
 

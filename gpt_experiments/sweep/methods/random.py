@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from gpt_experiments import names
 from gpt_experiments.config import Variant
@@ -20,11 +20,16 @@ _REPEATS_BEFORE_GIVING_UP: Final = 1000  # draws in a row without a new variant:
 
 
 class Random(Method):
-    """Draws evenly over the levels."""
+    """Draws evenly over the levels.
+
+    Class attributes:
+        orders_levels: whether Optuna sees a list of levels as steps of a scale, not as categories.
+    """
 
     name = "random"
     accepts_ranges = True
     needs_trials = True
+    orders_levels: ClassVar[bool] = False
 
     def __init__(self, definition: SweepDefinition, history: History) -> None:
         import optuna
@@ -37,7 +42,7 @@ class Random(Method):
     ) -> None:
         """Draw `left` variants from the sampler, none of those that are known."""
         self.planned = self._left = left
-        self._space, self._study = Space(definition), make_study(sampler)
+        self._space, self._study = Space(definition, ordered=self.orders_levels), make_study(sampler)
         self._seen = set(known)
 
     def suggest(self) -> Variant | None:
@@ -45,8 +50,8 @@ class Random(Method):
 
         if self._left == 0:
             return None
-        for _ in range(_REPEATS_BEFORE_GIVING_UP):
-            trial = self._study.ask(self._space.distributions)
+        for repeats in range(_REPEATS_BEFORE_GIVING_UP):
+            trial = self._ask(repeats)
             variant = self._space.variant(trial)
             if variant is not None and variant not in self._seen:
                 self._seen.add(variant)
@@ -55,6 +60,10 @@ class Random(Method):
                 return variant
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return None
+
+    def _ask(self, repeats: int) -> optuna.Trial:
+        """Draw once; `repeats` draws in a row gave no new variant."""
+        return self._study.ask(self._space.distributions)
 
     def _note_asked(self, variant: Variant, trial: optuna.Trial) -> None:
         """Keep nothing: this method gets no results."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from gpt_experiments.config import Variant
 from gpt_experiments.parameters import PARAMETERS
-from gpt_experiments.sweep.levels import Range
+from gpt_experiments.sweep.levels import Level, Range
 
 if TYPE_CHECKING:
     import optuna
@@ -19,22 +20,26 @@ if TYPE_CHECKING:
 
 
 class Space:
-    """The definition's levels as Optuna's distributions, and Optuna's parameters as variants."""
+    """The definition's levels as Optuna's distributions, and Optuna's parameters as variants.
 
-    def __init__(self, definition: SweepDefinition) -> None:
-        from optuna.distributions import CategoricalDistribution
+    Args:
+        ordered: Optuna sees a list of levels as the whole numbers from 0 on, in rising order; else as categories.
+    """
 
+    def __init__(self, definition: SweepDefinition, *, ordered: bool = False) -> None:
         self._baseline = definition.baseline_variant
+        lists = {name: given for name, given in definition.levels.items() if not isinstance(given, Range)}
+        self._scales = {name: sorted(given) for name, given in lists.items() if ordered}
         self.distributions: dict[str, BaseDistribution] = {
-            name: _range_distribution(name, levels)
-            if isinstance(levels, Range)
-            else CategoricalDistribution(list(levels))
-            for name, levels in definition.levels.items()
+            name: _range_distribution(name, given) if isinstance(given, Range) else _list_distribution(given, ordered)
+            for name, given in definition.levels.items()
         }
 
     def variant(self, trial: optuna.Trial) -> Variant | None:
         """The baseline with the trial's parameters; None if its width is not divisible by its number of heads."""
-        parameters: dict[str, Any] = trial.params
+        parameters: dict[str, Any] = {
+            name: self._scales[name][value] if name in self._scales else value for name, value in trial.params.items()
+        }
         heads, width = (parameters.get(name, self._baseline.value(name)) for name in ("n_head", "n_embed"))
         if width % heads:  # only where the definition leaves such pairs out
             return None
@@ -49,6 +54,7 @@ class Space:
         import optuna
 
         params = {name: variant.value(name) for name in self.distributions}
+        params |= {name: scale.index(params[name]) for name, scale in self._scales.items()}
         return optuna.create_trial(params=params, distributions=self.distributions, value=value)
 
     def nearest(self, variant: Variant) -> Variant:
@@ -64,6 +70,12 @@ class Space:
         except ValueError:  # how Optuna refuses a variant
             return False
         return True
+
+
+def _list_distribution(levels: Sequence[Level], ordered: bool) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    return IntDistribution(0, len(levels) - 1) if ordered else CategoricalDistribution(list(levels))
 
 
 def _range_distribution(name: str, levels: Range) -> BaseDistribution:
