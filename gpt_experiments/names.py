@@ -23,6 +23,7 @@ TUNING: Final = "gpt.tuning"  # of a trial that only tuned its variant, and is p
 CELL: Final = "gpt.cell"
 OWNER: Final = "gpt.owner"  # the process that writes the run, as host|pid|start time
 FAILURE: Final = "gpt.failure"
+STOPPED: Final = "gpt.stopped"  # of a trial that a pruner stopped: when and why, a JSON object
 HARDWARE: Final = "gpt.hardware"
 CORPUS: Final = "gpt.corpus"
 CORPUS_DIGEST: Final = "gpt.corpus_digest"  # SHA-256 of the text, whole; a dataset input holds only 36 characters

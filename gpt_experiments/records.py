@@ -16,9 +16,50 @@ class Outcome(StrEnum):
 
     FINISHED = "finished"
     REUSED = "reused"  # a run that was finished before has its result
-    STOPPED = "stopped"  # by the sweep's method, because of its losses
+    STOPPED = "stopped"  # by the sweep's pruner, because of its losses; now or before
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStop:
+    """Why a pruner has stopped a trial before its last step; losses in nats per character.
+
+    Attributes:
+        step, steps: of the evaluation after which it was stopped, and of its whole training.
+        val_loss: what was compared.
+        limit: the highest loss that would have let it go on.
+        against: where the limit came from, as `the median of 4 trials`.
+        trials: how many trials those were.
+    """
+
+    pruner: str
+    step: int
+    steps: int
+    val_loss: float
+    limit: float
+    against: str
+    trials: int
+
+    @property
+    def excess(self) -> float:
+        """By how much the loss was too high."""
+        return self.val_loss - self.limit
+
+    def __str__(self) -> str:
+        return (
+            f"stopped at step {self.step:,} of {self.steps:,} by the {self.pruner} pruner: its validation loss "
+            f"{self.val_loss:.4f} was {self.excess:.4f} above {self.against}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppedTrial:
+    """A run that a pruner has stopped."""
+
+    run_id: str
+    cell: str
+    stop: EarlyStop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +90,7 @@ class PlannedTrial:
         cell: its identity; no other trial of the sweep has the same.
         done: the finished run that has its result already, if there is one.
         is_tuning: whether it only shows which nuisance parameters suit its variant, and is part of no comparison.
+        stopped: if there is none, the run of it that the sweep's pruner has stopped before.
     """
 
     trial: Trial
@@ -58,6 +100,11 @@ class PlannedTrial:
     n_params: int
     done: FinishedTrial | None = field(default=None, compare=False)
     is_tuning: bool = False
+    stopped: StoppedTrial | None = field(default=None, compare=False)
+
+    @property
+    def needs_training(self) -> bool:
+        return self.done is None and self.stopped is None
 
     @property
     def name(self) -> str:
@@ -72,7 +119,8 @@ class TrialRecord:
     Attributes:
         run_id: the MLflow run that holds it; of a reused trial, the run that was there before.
         summary: its losses and times; None where it has no result.
-        reason: why it failed, in one line.
+        reason: why it failed or was stopped, in one line.
+        stop: how it was stopped.
     """
 
     planned: PlannedTrial
@@ -80,6 +128,7 @@ class TrialRecord:
     run_id: str
     summary: TrainingSummary | None = None
     reason: str | None = None
+    stop: EarlyStop | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +139,7 @@ class StoredTrial:
         run_id: its newest run that is finished, else its newest run; empty where there is none.
         finished: that run, if it is finished and complete.
         has_failed: whether the newest run has failed.
+        stop: how the sweep's pruner has stopped the newest run, if it has.
         reason: why there is no result, as far as that is known.
         is_tuning: see `PlannedTrial`.
     """
@@ -102,6 +152,7 @@ class StoredTrial:
     run_id: str
     finished: FinishedTrial | None
     has_failed: bool = False
+    stop: EarlyStop | None = None
     reason: str = ""
     is_tuning: bool = False
 

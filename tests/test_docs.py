@@ -41,7 +41,7 @@ PARTS = {f"{path.name}/" for path in PACKAGE.iterdir() if (path / "__init__.py")
 
 WORDS = (
     "corpus, parameter, hyperparameter, shape, variant, baseline, pre-trained model, seed, trial, replica, group, "
-    "cell, sweep, method, executor, checkpoint, report"
+    "cell, sweep, method, pruner, executor, checkpoint, report"
 ).split(", ")
 STORED = {value for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}
 FILE = re.compile(r"[\w.*/-]+(?:\.(?:py|md|svg|cfg|toml|html)|/)")

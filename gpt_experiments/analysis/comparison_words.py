@@ -32,7 +32,11 @@ def trial_lead(diff: TrialDiff) -> list[str]:
         sentences.append(f"The losses are the same at all {len(curves.pairs)} common steps.")
     else:
         sentences.append("There is no step at which both were evaluated.")
-    unfinished = [f"{side} is {trial.status}" for side, trial in (("A", diff.a), ("B", diff.b)) if not _is_done(trial)]
+    unfinished = [
+        f"{side} is {trial.status}" + (f" ({trial.reason})" if trial.reason else "")
+        for side, trial in (("A", diff.a), ("B", diff.b))
+        if not _is_done(trial)
+    ]
     return [*sentences, *([f"{' and '.join(unfinished)}."] if unfinished else []), *diff.notes]
 
 

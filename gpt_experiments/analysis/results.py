@@ -22,6 +22,9 @@ LOSS: Final = "final_val_loss"
 """Variants are compared by the validation loss after the last step, whose weights the checkpoint holds."""
 
 FINISHED: Final = "finished"
+STOPPED: Final = "stopped"
+SET_ASIDE: Final = "set aside"
+"""The outcome, in comparisons alone, of a finished trial whose variant has a stopped one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,9 @@ class SweepResults:
 
     Attributes:
         trials: one row a planned trial: `label`, the `parameters`, `seed`, `run_id`, `outcome` (`finished`,
-            `failed`, `missing`), `reason` of a failure, `n_params`, `steps`, `tokens`, `flops`, and of finished trials
-            `final_train_loss`, `final_val_loss`, `best_val_loss`, `train_seconds`, `tokens_per_second`, `hardware`.
+            `stopped`, `failed`, `missing`), `reason` of a stop or a failure, `n_params`, `steps`, `tokens`, `flops`,
+            and of finished trials `final_train_loss`, `final_val_loss`, `best_val_loss`, `train_seconds`,
+            `tokens_per_second`, `hardware`.
         curves: `run_id`, `step`, `train_loss`, `val_loss`.
         positions: `run_id`, `characters_seen`, `val_loss`.
         heads: `run_id`, `layer`, `head`, the scores and the `name` of each attention head.
@@ -62,6 +66,7 @@ class SweepResults:
         tuning: what a sweep has that tunes its variants; `trials` are then those at the baseline's values of the
             nuisance parameters, which are none of the `parameters`.
         left_out: sentences on what could not be read of the sweep.
+        pruner: what stops the sweep's trials early; None lets all end.
     """
 
     name: str
@@ -86,6 +91,36 @@ class SweepResults:
     own_seeds: bool = False
     tuning: Tuning | None = None
     left_out: tuple[str, ...] = ()
+    pruner: str | None = None
+
+    @cached_property
+    def stopped(self) -> pd.DataFrame:
+        """The rows of `trials` that a pruner has stopped; nothing is measured of them."""
+        return self.trials[self.trials["outcome"] == STOPPED]
+
+    @cached_property
+    def compared(self) -> SweepResults:
+        """The same for comparisons: a variant of which a seed was stopped has no finished trials here.
+
+        Those that went on were chosen by their losses, so their mean would be too low.
+        """
+        if self.stopped.empty:
+            return self
+        is_biased = self.trials["label"].isin(set(self.stopped["label"])) & (self.trials["outcome"] == FINISHED)
+        return dataclasses.replace(
+            self, trials=self.trials.assign(outcome=self.trials["outcome"].mask(is_biased, SET_ASIDE))
+        )
+
+    @cached_property
+    def without_stopped(self) -> SweepResults:
+        """The same without the rows of stopped trials."""
+        return dataclasses.replace(self, trials=self.trials[self.trials["outcome"] != STOPPED])
+
+    @cached_property
+    def set_aside(self) -> list[str]:
+        """The labels of the variants with both finished and stopped trials."""
+        aside = self.compared.trials[self.compared.trials["outcome"] == SET_ASIDE]
+        return sorted(set(aside["label"]))
 
     @cached_property
     def finished(self) -> pd.DataFrame:
@@ -116,8 +151,11 @@ class SweepResults:
 
     @cached_property
     def is_factorial(self) -> bool:
-        """Whether at least two hyperparameters vary and all their combinations are there, each equally often."""
-        if len(self.varied) < 2:
+        """Whether at least two hyperparameters vary and all their combinations are there, each equally often.
+
+        It is not if trials were stopped, even where all of a level were: what is left was chosen by its losses.
+        """
+        if len(self.varied) < 2 or not self.stopped.empty:
             return False
         counts = self.finished.groupby(self.varied, observed=True).size()
         combinations = list(itertools.product(*(self.levels(name) for name in self.varied)))
@@ -184,6 +222,7 @@ class TrialResults:
     Attributes:
         label, name: the variant's label, and the name of the run.
         status: MLflow's, as FINISHED.
+        reason: why it ended early, in one line; empty where it did not, or does not say.
         sweep: the name of the sweep that trained it; None of a trial on its own.
         evaluations: its losses, nats per character, by rising step; NaN where one is missing or not finite.
         metrics: its last finite value of every metric.
@@ -203,6 +242,7 @@ class TrialResults:
     heads: pd.DataFrame
     sample: str | None
     left_out: tuple[str, ...]
+    reason: str = ""
 
 
 def level_name(name: str, level: float) -> str:

@@ -186,6 +186,7 @@ def facts_of_sweep(results: SweepResults, trials: Sequence[RunFacts]) -> RunFact
     parameters: dict[str, str | None] = {
         "method": results.method,
         "budget": results.budget,
+        "pruner": results.pruner or "none",
         "baseline": " ".join(as_text(name, results.baseline.value(name)) for name in results.parameters),
         **results.training,
         **levels,
@@ -287,6 +288,12 @@ def _notes(a: SweepResults, b: SweepResults, trials: PairedTrials) -> list[str]:
         )
     if a.corpus_digest != b.corpus_digest:
         notes.append("The two learnt from different texts, so their losses cannot be compared.")
+    for side, results in (("A", a), ("B", b)):
+        if not results.stopped.empty:
+            notes.append(
+                f"{len(results.stopped)} of {len(results.trials)} trials of {side} were stopped early; their variants "
+                "are left out."
+            )
     if not trials.variants:
         notes.append("No variant has a finished trial of the same seed in both.")
     return notes

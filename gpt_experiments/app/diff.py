@@ -38,7 +38,7 @@ def diff_runs(a: str, b: str, *, tracking_uri: str | None, experiment: str) -> T
 
 
 def _diff_sweeps(one: StoredRun, other: StoredRun) -> SweepDiff:
-    a, b = (read_sweep(side.store, side.run.info.run_id) for side in (one, other))
+    a, b = (read_sweep(side.store, side.run.info.run_id).compared for side in (one, other))
     of_a = facts_of_trials(one.store, list(a.finished["run_id"]))
     of_b = facts_of_trials(other.store, list(b.finished["run_id"]))
     return compare_sweeps(a, b, of_a, of_b)

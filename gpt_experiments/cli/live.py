@@ -73,8 +73,8 @@ class LiveDisplay:
     def trial_ended(self, record: TrialRecord) -> None:
         with self._lock:
             trial = self._known.trial_ended(record)
-        if record.outcome == "reused":
-            return  # the bar counts it
+        if record.outcome == "reused" or (record.outcome == "stopped" and trial is None):
+            return  # that was before; the bar counts it
         name = trial_name(record.planned, with_seed=len(self._known.seeds) > 1)
         line = literal(f"{record.outcome:{len('finished')}}  ", OUTCOME_STYLES[record.outcome])
         if record.summary is None:
@@ -108,7 +108,8 @@ class LiveDisplay:
 
 
 def _sweep_bar(board: Scoreboard, width: int) -> Text:
-    counts = [f"{board.outcomes[outcome]} {outcome}" for outcome in ("reused", "failed") if board.outcomes[outcome]]
+    named = ("reused", "stopped", "failed")
+    counts = [f"{board.outcomes[outcome]} {outcome}" for outcome in named if board.outcomes[outcome]]
     text = f"  {board.ended}/{board.total}" + (f" ({', '.join(counts)})" if counts else "")
     text += f"  {format_seconds(board.seconds)}"
     if left := about(board.seconds_left()):

@@ -70,6 +70,8 @@ def describe_groups(groups: Sequence[int]) -> str:
 
 def result(record: TrialRecord, trial: RunningTrial | None = None) -> str:
     """How a trial ended, after its name; `trial` says how far it was."""
+    if record.stop is not None:
+        return str(record.stop).removeprefix("stopped ")  # the line begins with that word
     if record.reason is not None:
         return record.reason
     if record.summary is None:

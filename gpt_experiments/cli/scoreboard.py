@@ -125,7 +125,7 @@ class Scoreboard:
         self.outcomes[record.outcome] += 1
         self.seeds.add(record.planned.trial.seed)
         trial = self.running.pop(record.planned.cell, None)
-        if trial is not None and record.outcome == "finished":
+        if trial is not None and record.outcome in ("finished", "stopped"):
             # Where writers save the files, the worker was free after the last event.
             free_at = trial.heard_at if self.start.writers and trial.heard_at is not None else self.now
             self._durations.append(free_at - trial.started_at)

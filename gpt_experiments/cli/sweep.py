@@ -41,11 +41,16 @@ if TYPE_CHECKING:
 @click.option(
     "--margin", type=float, metavar="NATS", help="A smaller difference counts as none, instead of the definition's."
 )
-@click.option("--trials", type=int, metavar="N", help="Variants to try in a grid, random or tpe sweep.")
+@click.option("--trials", type=int, metavar="N", help="Variants to try in a grid, random, tpe or gp sweep.")
 @click.option(
     "--budget",
     type=click.Choice(["steps", "tokens", "flops"]),
     help="What is equal for every variant, instead of the definition's.",
+)
+@click.option(
+    "--pruner",
+    type=click.Choice(["median", "halving", "hyperband", "none"]),
+    help="What stops trials early whose losses are high, instead of the definition's; none lets all end.",
 )
 @click.option(
     "--workers",
@@ -68,7 +73,7 @@ if TYPE_CHECKING:
 )
 @click.option("--timeout", type=float, metavar="S", help="Start no further trial after S seconds.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of the time; train nothing.")
-@click.option("--force", is_flag=True, help="Train every trial, also those that have a finished run.")
+@click.option("--force", is_flag=True, help="Train every trial, also those that have a finished run or were stopped.")
 @click.option("--take-over", is_flag=True, help="Go on with a sweep that another machine began and left unfinished.")
 @attention_over_training_option
 @device_option
@@ -85,6 +90,7 @@ def sweep(
     margin: float | None,
     trials: int | None,
     budget: Literal["steps", "tokens", "flops"] | None,
+    pruner: str | None,
     workers: int | None,
     replicas: int | None,
     executor: str,
@@ -102,7 +108,7 @@ def sweep(
     """Train every variant of a sweep as MLflow runs.
 
     NAME_OR_FILE is one-at-a-time, grid, quick, fair, or the path of a YAML file. Run it again and it continues: a trial
-    that has a finished run is not trained again.
+    that has a finished run is not trained again, nor one that the same pruner has stopped.
     """
     from gpt_experiments.sweep.definition_file import load_definition
 
@@ -111,6 +117,7 @@ def sweep(
         seeds=seeds,
         trials=trials,
         budget=budget,
+        pruner=pruner,
         margin=margin,
         until_decided=until_decided,
         max_seeds=max_seeds,
@@ -189,7 +196,7 @@ def _plan(
         each = length_of(definition.training.steps, definition.budget)
         console.print(
             f"{definition.name}: {len(plan.rows)} trials of {each} on {corpus.name}, "
-            f"{plan.done} done, {plan.to_train} to train"
+            f"{plan.done} done, {f'{plan.stopped} stopped before, ' if plan.stopped else ''}{plan.to_train} to train"
         )
         if max(plan.groups, default=1) > 1:
             console.print(describe_groups(plan.groups))

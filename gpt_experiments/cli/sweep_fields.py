@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,9 @@ def planned_fields(plan: DryRun, definition: SweepDefinition, corpus: Corpus) ->
         "corpus": corpus.name,
         "corpus_digest": corpus.digest,
         "total": len(plan.rows) + plan.to_choose,
+        "pruner": definition.pruner,
         "done": plan.done,
+        "stopped": plan.stopped,
         "to_train": plan.to_train,
         "to_choose": plan.to_choose,
         "trials": [
@@ -78,7 +81,8 @@ def planned_fields(plan: DryRun, definition: SweepDefinition, corpus: Corpus) ->
                 **_trial(row.planned),
                 "n_params": row.planned.n_params,
                 "done": row.planned.done is not None,
-                "run_id": None if row.planned.done is None else row.planned.done.run_id,
+                "stopped": row.planned.stopped is not None,
+                "run_id": _stored_run(row.planned),
                 "group": row.group,
                 "seconds": row.seconds,
             }
@@ -92,6 +96,11 @@ def planned_fields(plan: DryRun, definition: SweepDefinition, corpus: Corpus) ->
         "threads": plan.hardware.threads,
         "notices": plan.notices,
     }
+
+
+def _stored_run(planned: PlannedTrial) -> str | None:
+    stored = planned.done or planned.stopped
+    return None if stored is None else stored.run_id
 
 
 def _trial(planned: PlannedTrial) -> Fields:
@@ -112,6 +121,7 @@ def _ended_trial(record: TrialRecord) -> Fields:
         **_trial(record.planned),
         "outcome": record.outcome,
         "reason": record.reason,
+        "stop": None if record.stop is None else dataclasses.asdict(record.stop) | {"excess": record.stop.excess},
         "run_id": record.run_id,
         **metrics,
         "n_params": record.planned.n_params,

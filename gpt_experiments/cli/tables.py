@@ -170,7 +170,7 @@ def plan_table(rows: Sequence[PlannedRow]) -> Table:
     groups = [row.group for row in rows if row.group is not None]
     if len(groups) > len(set(groups)):
         columns.insert(4, Column(header="group", cells=["" if r.group is None else str(r.group) for r in shown]))
-    styles = ["dim" if row.planned.done is not None else "" for row in shown]
+    styles = ["" if row.planned.needs_training else "dim" for row in shown]
     return _make_table(columns, styles, {len(first): left_out})
 
 
@@ -191,7 +191,9 @@ def power_table(needs: pd.DataFrame) -> Table:
 
 
 def _status(row: PlannedRow) -> str:
-    return "to train" if row.planned.done is None else "done"
+    if row.planned.needs_training:
+        return "to train"
+    return "stopped" if row.planned.done is None else "done"
 
 
 def best_first(records: Sequence[TrialRecord]) -> list[tuple[TrialRecord, float]]:
@@ -209,7 +211,7 @@ def several_seeds(records: Sequence[TrialRecord]) -> bool:
 
 
 def results_table(records: Sequence[TrialRecord], width: int) -> Table:
-    """Trials by their best validation loss, the failed and the interrupted below.
+    """Trials by their best validation loss, the failed, the stopped and the interrupted below.
 
     Of more than 30, the best 20 and the worst 3 of those that have a loss, and the first 5 of the others.
 

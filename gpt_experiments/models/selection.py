@@ -129,6 +129,8 @@ def _unfinished(candidate: _Candidate) -> str:
 
 
 def _state(trial: StoredTrial) -> str:
+    if trial.stop is not None:
+        return f"was stopped at step {trial.stop.step:,} by the {trial.stop.pruner} pruner"
     if trial.has_failed:
         return f"failed ({trial.reason})" if trial.reason else "failed"
     return f"has no result ({trial.reason})" if trial.reason else "is not trained yet"

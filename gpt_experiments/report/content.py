@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gpt_experiments import names
 from gpt_experiments.analysis import Effect, Pretrained, SweepResults, beliefs, effects, findings, tuned_findings
+from gpt_experiments.analysis.stopped import no_decomposition, stopped_caveats, stopped_lead, stopped_trials
 from gpt_experiments.analysis.tuning import nuisance_name
 from gpt_experiments.report import pictures, tables
 from gpt_experiments.report.document import (
@@ -48,27 +49,31 @@ class Extras:
 
 def make_document(results: SweepResults, extras: Extras) -> Document:
     """The whole report of a sweep."""
-    found = effects(results)
+    compared = results.compared
+    is_comparable = not compared.finished.empty
+    found = effects(compared) if is_comparable else []
     left_out = [*results.left_out, *extras.left_out]
-    sections = [
-        _variants(results, extras),
-        _hyperparameters(results, found),
-        *_effects(results, found),
-        *tuned_section(results),
-        *_variance(results, extras),
-        Section(anchor="cost", title="What a loss costs", blocks=pictures.costs(results)),
-        *_context(results),
-        _beliefs(results),
-        _attention(results, extras),
-        _samples(results, extras),
-        _method(results, left_out),
-    ]
+    sections = [_variants(results, extras)]
+    if is_comparable:
+        sections += [
+            _hyperparameters(compared, found),
+            *_effects(compared, found),
+            *tuned_section(compared),
+            *_variance(compared, extras),
+            Section(anchor="cost", title="What a loss costs", blocks=pictures.costs(compared)),
+            *_context(compared),
+            _beliefs(compared),
+        ]
+    shown = compared if is_comparable else results
+    sections += [_attention(shown, extras), _samples(shown, extras), _method(results, left_out)]
+    nothing = "No variant was trained to its end with every seed, so nothing is compared."
     return Document(
         title=f"Sweep {results.name}: what differed, and how sure we are",
         subtitle=_subtitle(results),
         lead=[
-            *findings.overall(results, found),
+            *(findings.overall(compared, found) if is_comparable else [nothing]),
             *tuned_findings.lead(results),
+            *stopped_lead(results),
             *_missing_lead(results),
             *_left_out_lead(left_out),
         ],
@@ -96,7 +101,8 @@ def conclusions(document: Document, results: SweepResults) -> str:
     from gpt_experiments.report.markdown import escape, markdown_table
 
     parts = [f"**{escape(document.subtitle)}**", *map(escape, document.lead)]
-    found = effects(results)
+    compared = results.compared
+    found = effects(compared) if not compared.finished.empty else []
     if found and len(found) <= 20:
         parts.append(markdown_table(tables.effects_table(found).shown, ["level", "against", "verdict"]))
     parts.append(f"The whole report is the artifact `{names.REPORT_PAGE}`.")
@@ -104,7 +110,7 @@ def conclusions(document: Document, results: SweepResults) -> str:
 
 
 def _missing_lead(results: SweepResults) -> list[str]:
-    lost = len(results.trials) - len(results.finished)
+    lost = len(results.trials) - len(results.finished) - len(results.stopped)
     return [f"{lost} of {len(results.trials)} trials have no result; they are listed under Method."] if lost else []
 
 
@@ -116,9 +122,10 @@ def _left_out_lead(left_out: Sequence[str]) -> list[str]:
 
 
 def _variants(results: SweepResults, extras: Extras) -> Section:
-    bars = pictures.bars(results)
+    bars = None if results.compared.finished.empty else pictures.bars(results.compared)
     blocks: list[Block] = [tables.summary(results), *([bars] if bars else [])]
-    if findings.needs_more_seeds(results, effects(results)):
+    compared = results.compared
+    if findings.needs_more_seeds(results, effects(compared) if not compared.finished.empty else []):
         how = "To add seeds, which turn differences into evidence, run this with the same --data and store:"
         command = findings.more_seeds_command(results, shipped_definitions())
         blocks += [Paragraph(text=how), Command(text=command)]
@@ -152,8 +159,11 @@ def _variance(results: SweepResults, extras: Extras) -> list[Section]:
     if results.is_factorial:
         blocks: list[Block] = [*pictures.factorial(results), tables.shares_table(results)]
         return [Section(anchor="factorial", title="Main effects and interactions", blocks=blocks)]
+    if not results.stopped.empty and results.method == "grid":
+        why = Paragraph(text=no_decomposition(results))
+        return [Section(anchor="factorial", title="Main effects and interactions", blocks=[why])]
     if extras.importances:
-        table = tables.importances_table(dict(extras.importances))
+        table = tables.importances_table(dict(extras.importances), some_stopped=not results.stopped.empty)
         return [Section(anchor="importances", title="Importances", blocks=[table])]
     return []
 
@@ -202,9 +212,10 @@ def _cut(sample: str) -> str:
 
 
 def _method(results: SweepResults, left_out: Sequence[str]) -> Section:
-    lost = findings.missing(results)
+    lost = findings.missing(results.without_stopped)
+    shown = results if results.compared.finished.empty else results.compared
     blocks: list[Block] = [
-        Bullets(items=findings.caveats(results)),
+        Bullets(items=[*findings.caveats(shown), *stopped_caveats(results)]),
         Paragraph(
             text="Losses are exact means over the whole validation split, and over a training subset of the same size. "
             "Comparisons are paired by seed: the same seed gives the same order of data where shapes agree. Intervals "
@@ -217,6 +228,8 @@ def _method(results: SweepResults, left_out: Sequence[str]) -> Section:
     ]
     if lost:
         blocks[1:1] = [Paragraph(text="Trials without a result:"), Bullets(items=lost)]
+    if not results.stopped.empty:
+        blocks[1:1] = [Paragraph(text="Trials that were stopped early:"), Bullets(items=stopped_trials(results))]
     if left_out:
         blocks[1:1] = [Paragraph(text="Could not be read:"), Bullets(items=left_out)]
     return Section(anchor="method", title="Method", blocks=blocks)

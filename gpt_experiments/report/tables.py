@@ -32,14 +32,19 @@ def summary(results: SweepResults) -> Table:
     data["val_loss_low"] = [estimates[label].low for label in data["label"]]
     data["val_loss_high"] = [estimates[label].high for label in data["label"]]
     data["bits_per_character"] = data[LOSS] / math.log(2)
+    stopped = results.stopped["label"].value_counts()
+    data["stopped_seeds"] = data["label"].map(stopped).fillna(0).astype(int)
+    # Those with a seed that was stopped come last, without a rank.
+    data = data.sort_values(by="stopped_seeds", key=lambda count: count > 0, kind="stable", ignore_index=True)
     rows = []
     for rank, row in enumerate(data.to_dict("records"), start=1):
         found = estimates[row["label"]]
         rows.append(
             {
-                "#": str(rank),
+                "#": "" if row["stopped_seeds"] else str(rank),
                 "variant": row["label"],
                 "seeds": str(row["n_seeds"]),
+                "stopped": str(row["stopped_seeds"]),
                 "parameters": f"{row['n_params']:,.0f}",
                 "steps": f"{row['steps']:,.0f}",
                 "validation loss": _plus_minus(found.mean, found.half_width),
@@ -53,14 +58,17 @@ def summary(results: SweepResults) -> Table:
         )
     shown = pd.DataFrame(rows)
     alike = [column for column in ("seeds", "steps") if shown[column].nunique() == 1]
-    shown, cut = shown.drop(columns=alike), ""
+    alike += [] if results.set_aside else ["stopped"]
+    shown, cut, aside = shown.drop(columns=alike), "", ""
+    if results.set_aside:
+        aside = " Of those without a rank some seeds were stopped early, so the mean of the others is too low."
     if len(shown) > _MOST_ROWS:
         cut = f" The best {_MOST_ROWS - 10} and the worst 10 of {len(shown)} variants; the CSV file has all."
         shown = pd.concat([shown.head(_MOST_ROWS - 10), shown.tail(10)])
     return Table(
         name="summary",
         caption="Variants by validation loss after the last step, nats per character; means over seeds, ± half of the "
-        f"95 % interval. Best: the lowest of all evaluations. Gap: validation minus training loss.{cut}",
+        f"95 % interval. Best: the lowest of all evaluations. Gap: validation minus training loss.{aside}{cut}",
         shown=shown,
         data=data,
         left=["variant"],
@@ -219,13 +227,14 @@ def shares_table(results: SweepResults) -> Table:
     )
 
 
-def importances_table(importances: dict[str, float]) -> Table:
+def importances_table(importances: dict[str, float], *, some_stopped: bool = False) -> Table:
     data = pd.DataFrame({"hyperparameter": list(importances), "importance": list(importances.values())})
     shown = data.assign(importance=[f"{value:.3f}" for value in data["importance"]])
+    without = " Without the stopped trials: what makes losses very high is understated." if some_stopped else ""
     return Table(
         name="importances",
         caption="fANOVA importances (Hutter et al. 2014) from a random forest fitted to the trials, as Optuna computes "
-        "them: an estimate of how much of the variance each hyperparameter explains, not a test.",
+        f"them: an estimate of how much of the variance each hyperparameter explains, not a test.{without}",
         shown=shown,
         data=data,
         left=["hyperparameter"],
@@ -263,6 +272,7 @@ def setup(results: SweepResults) -> Table:
     rows = {
         "method": results.method,
         "budget": results.budget,
+        **({} if results.pruner is None else {"pruner": results.pruner}),
         "baseline": baseline,
         "corpus": f"{results.corpus}, {results.vocab_size} characters, SHA-256 {results.corpus_digest[:16]}...",
         **results.training,

@@ -80,13 +80,14 @@ def write_report(
     folder = folder or Path(f"report-{results.name}")
     left_out = LeftOut()
     folder.mkdir(parents=True, exist_ok=True)
+    shown = results if results.compared.finished.empty else results.compared  # of whose models pictures are shown
     extras = Extras(
         attention=attention_pictures(attention, store.uri)
         if attention
-        else compared_pictures(results, store.uri, left_out),
+        else compared_pictures(shown, store.uri, left_out),
         pretrained=[read_pretrained(store, run_id) for run_id in pretrained],
-        importances=importances_of(results),
-        explorers=_write_explorers(store, results, folder, left_out),
+        importances=importances_of(results.compared),
+        explorers=_write_explorers(store, shown, folder, left_out),
         left_out=left_out.sentences(),
     )
     document = make_document(results, extras)
@@ -155,7 +156,7 @@ def _write_explorers(store: Store, results: SweepResults, folder: Path, left_out
 def importances_of(results: SweepResults) -> dict[str, float] | None:
     """FANOVA importances, for designs without an exact decomposition (no factorial, not one at a time)."""
     rows = results.finished
-    if float(rows[LOSS].max() - rows[LOSS].min()) < _LEAST_SPREAD:
+    if rows.empty or float(rows[LOSS].max() - rows[LOSS].min()) < _LEAST_SPREAD:
         return None
     exact = results.is_factorial or results.varies_one_at_a_time
     if exact or len(rows) < _FEWEST_FOR_IMPORTANCES or not results.varied:

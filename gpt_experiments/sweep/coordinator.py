@@ -22,8 +22,8 @@ from gpt_experiments.execution.protocol import (
     Trained,
     Usage,
 )
-from gpt_experiments.records import Outcome, PlannedTrial, TrialRecord
-from gpt_experiments.sweep.trial_run import RunContext, TrialRun
+from gpt_experiments.records import EarlyStop, Outcome, PlannedTrial, TrialRecord
+from gpt_experiments.sweep.trial_run import RunContext, TrialRun, stopped_record
 from gpt_experiments.tracking import Claims, Others
 from gpt_experiments.tracking.membership import Membership
 from gpt_experiments.training import Evaluation, Progress, TrainingSummary
@@ -44,8 +44,8 @@ class TrialSource(Protocol):
         """The next group; an empty one if what follows depends on trials under way; None if there is none, ever."""
         ...
 
-    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
-        """Note losses during training; returns whether the trial should go on."""
+    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> EarlyStop | None:
+        """Note losses during training; returns why the trial should end now, None if it should not."""
         ...
 
     def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
@@ -122,9 +122,9 @@ class Coordinator:
             if not group:
                 break
             for planned in group:
-                if planned.done is not None:
+                if not planned.needs_training:
                     self._answer(planned, source)
-            to_train = [planned for planned in group if planned.done is None]
+            to_train = [planned for planned in group if planned.needs_training]
             if to_train and claims is None:
                 self._start(to_train)
             elif to_train and claims is not None:
@@ -169,13 +169,16 @@ class Coordinator:
                 )
 
     def _answer(self, planned: PlannedTrial, source: TrialSource) -> None:
-        """End a trial with the results of its finished run."""
-        done = planned.done
-        assert done is not None
-        self._membership.add(done)
-        record = TrialRecord(planned=planned, outcome=Outcome.REUSED, run_id=done.run_id, summary=done.summary)
+        """End a trial with what the store has of it: the results of its finished run, or that it was stopped."""
+        done, stopped = planned.done, planned.stopped
+        if done is not None:
+            self._membership.add(done)
+            record = TrialRecord(planned=planned, outcome=Outcome.REUSED, run_id=done.run_id, summary=done.summary)
+        else:
+            assert stopped is not None
+            record = stopped_record(planned, stopped.run_id, stopped.stop)
         self._end(planned.cell, record)
-        source.ended(planned, done.summary)
+        source.ended(planned, record.summary)
 
     def _start(self, group: Sequence[PlannedTrial]) -> None:
         # Submitted first: the workers train while the runs are opened.
@@ -200,7 +203,9 @@ class Coordinator:
             case Evaluation():
                 running.log_evaluation(event)
                 listener.trial_evaluated(running.planned, event)
-                if not source.evaluated(running.planned, event):
+                stop = source.evaluated(running.planned, event)
+                if stop is not None:
+                    running.must_stop = stop
                     self._executor.stop(cell)
             case Usage():
                 running.log_usage(event)
@@ -210,8 +215,8 @@ class Coordinator:
                 running.note_trained(replicas)
             case Picture() | JobDone():
                 self._waiting.append((running, event))
-            case JobStopped(step=step):
-                self._end(cell, running.stop(step))
+            case JobStopped():
+                self._end(cell, running.stop())
                 source.ended(running.planned, None)
             case JobFailed() if self._context.must_stop():
                 pass  # what stops this process may have ended the worker too; `run` closes the trial as interrupted

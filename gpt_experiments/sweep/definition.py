@@ -23,7 +23,7 @@ from gpt_experiments.parameters import (
 )
 from gpt_experiments.sweep import levels as level_rules
 from gpt_experiments.sweep.levels import Level, Range, check_divisible, dividing_pairs
-from gpt_experiments.sweep.methods import METHODS
+from gpt_experiments.sweep.methods import METHODS, PRUNERS
 from gpt_experiments.sweep.methods.base import Method
 from gpt_experiments.sweep.nuisance import check_nuisance, check_tuned_size, settings, tuning_seeds
 
@@ -41,6 +41,9 @@ LEVELED: Final = tuple(name for name, declared in PARAMETERS.items() if declared
 
 BUDGETS: Final[tuple[Budget, ...]] = get_args(Budget)
 
+NO_PRUNER: Final = "none"
+"""What a file or a command says where no trial is to be stopped early."""
+
 MOST_SEEDS: Final = 1_000
 MOST_SEEDS_LOOKED_AT: Final = 12
 """The most seeds of a sweep that trains until it is decided, if nobody says another number."""
@@ -57,8 +60,8 @@ class SweepDefinition:
 
     Args:
         method: `one-at-a-time` changes one hyperparameter of the baseline at a time; `grid` takes every combination;
-            `random` draws combinations; `tpe` lets Optuna's TPE choose them by what it has seen.
-        levels: for each parameter that is varied, its levels, or for random and tpe a Range.
+            `random` draws combinations; `tpe` and `gp` let Optuna choose them by what it has seen.
+        levels: for each parameter that is varied, its levels, or for random, tpe and gp a Range.
         budget: what is equal for every variant: optimisation steps, training tokens, or floating-point operations.
         seeds: each variant is trained once with each; at least one, none twice.
         trials: how many variants to try; None takes all there are.
@@ -67,6 +70,7 @@ class SweepDefinition:
             is decided; `seeds` are then the most, in that order. For one-at-a-time.
         own_seeds: whether each size of model (what is in DRAWS) trains with seeds of its own, so that what a seed does
             to a size is not taken for what the size does. For grid.
+        pruner: what stops trials early whose losses are high, one of PRUNERS; None lets every trial end.
         skip_indivisible: leave out the combinations whose n_embed is not divisible by their n_head; without it they are
             an error.
         nuisance: parameters of the training that each variant is tuned over, with the values to try. A variant is then
@@ -87,6 +91,7 @@ class SweepDefinition:
     budget: Budget = "steps"
     seeds: tuple[int, ...] = (names.DEFAULT_SEED,)
     trials: int | None = None
+    pruner: str | None = None
     skip_indivisible: bool = False
     margin: float = MARGIN
     until_decided: bool = False
@@ -113,6 +118,7 @@ class SweepDefinition:
                 )
         check_nuisance(self)
         self._check_combinations()
+        _check_pruner(self)
         self._check_size()
 
     @property
@@ -163,6 +169,7 @@ class SweepDefinition:
         margin: float | None = None,
         until_decided: bool = False,
         max_seeds: int | None = None,
+        pruner: str | None = None,
     ) -> SweepDefinition:
         """The definition with other values of these fields; `seeds` and `max_seeds` are numbers of seeds.
 
@@ -192,6 +199,8 @@ class SweepDefinition:
             changes["trials"] = trials
         if budget is not None:
             changes["budget"] = budget
+        if pruner is not None:
+            changes["pruner"] = None if pruner == NO_PRUNER else pruner
         return dataclasses.replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
@@ -216,6 +225,7 @@ class SweepDefinition:
             "budget": self.budget,
             "seeds": len(self.seeds) if self.seeds == first_seeds(len(self.seeds)) else list(self.seeds),
             **({} if self.trials is None else {"trials": self.trials}),
+            **({} if self.pruner is None else {"pruner": self.pruner}),
             **({"skip_indivisible": True} if self.skip_indivisible else {}),
             **({"until_decided": True} if self.until_decided else {}),
             **({"own_seeds": True} if self.own_seeds else {}),
@@ -307,7 +317,7 @@ class SweepDefinition:
 def check_levels(name: str, levels: tuple[Level, ...] | Range, method: type[Method]) -> None:
     """Raise a ConfigError for a level that no variant can have, a repeated one, or a range that does not fit."""
     if isinstance(levels, Range) and not method.accepts_ranges:
-        fitting = " and ".join(known.name for known in METHODS.values() if known.accepts_ranges)
+        fitting = _methods_with("accepts_ranges")
         raise ConfigError(f"a range is only for the methods {fitting}; {method.name} needs a list of levels")
     level_rules.check_levels(name, levels)
 
@@ -373,10 +383,8 @@ def _check_trials(definition: SweepDefinition) -> None:
     method = definition.rules
     for name, fits in (("trials", method.takes_trials), ("skip_indivisible", method.combines_levels)):
         if getattr(definition, name) and not fits:
-            *most, last = (known.name for known in METHODS.values() if known.takes_trials)
-            raise ConfigError(
-                f"{name} is only for {', '.join(most)} and {last}; {method.name} always takes every level", field=name
-            )
+            able = _methods_with("takes_trials")
+            raise ConfigError(f"{name} is only for {able}; {method.name} always takes every level", field=name)
     if definition.trials is not None:
         _check_count("trials", definition.trials, MOST_VARIANTS)
     elif method.needs_trials:
@@ -409,6 +417,34 @@ def _check_verdicts(definition: SweepDefinition) -> None:
             f"{MOST_SEEDS_LOOKED_AT} are usual",
             field="seeds",
         )
+
+
+def _check_pruner(definition: SweepDefinition) -> None:
+    if definition.pruner is None:
+        return
+    method, setup = definition.rules, definition.training
+    if definition.pruner not in PRUNERS:
+        known = ", ".join(PRUNERS)
+        raise ConfigError(f"pruner must be one of {known}, but got {shown(definition.pruner)}", field="pruner")
+    if not method.takes_pruner:
+        raise ConfigError(
+            f"a pruner is only for {_methods_with('takes_pruner')}; {method.name} compares every variant with the "
+            "baseline, so each must be trained to its end; choose another method, or choose pruner=none",
+            field="pruner",
+        )
+    if setup.eval_interval >= setup.steps:
+        raise ConfigError(
+            f"pruner={definition.pruner} stops trials after an evaluation before their last step, but with "
+            f"eval_interval={setup.eval_interval} there is none in {setup.steps:,} steps; lower eval_interval, or "
+            "choose pruner=none",
+            field="pruner",
+        )
+
+
+def _methods_with(ability: str) -> str:
+    """`grid, random and tpe`: the methods that have it."""
+    *most, last = (method.name for method in METHODS.values() if getattr(method, ability))
+    return f"{', '.join(most)} and {last}"
 
 
 def _check_count(name: str, value: Any, most: int) -> None:

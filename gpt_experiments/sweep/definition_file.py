@@ -15,18 +15,19 @@ from gpt_experiments.sweep.definition import (
     BUDGETS,
     LEVELED,
     MOST_SEEDS_LOOKED_AT,
+    NO_PRUNER,
     SweepDefinition,
     check_levels,
     check_seeds,
     first_seeds,
 )
 from gpt_experiments.sweep.levels import Level, Range
-from gpt_experiments.sweep.methods import METHODS, Method
+from gpt_experiments.sweep.methods import METHODS, PRUNERS, Method
 from gpt_experiments.sweep.yaml_source import FieldPath, YamlSource, read_yaml
 
 _FIELDS = (
-    "name", "description", "method", "baseline", "levels", "training", "budget", "seeds", "trials", "skip_indivisible",
-    "margin", "until_decided", "own_seeds", "nuisance", "tuning_seeds",
+    "name", "description", "method", "baseline", "levels", "training", "budget", "seeds", "trials", "pruner",
+    "skip_indivisible", "margin", "until_decided", "own_seeds", "nuisance", "tuning_seeds",
 )  # fmt: skip
 _REQUIRED = ("name", "method", "levels")
 _R = TypeVar("_R")
@@ -102,6 +103,9 @@ class _Reader:
             values["seeds"] = first_seeds(MOST_SEEDS_LOOKED_AT)
         if "nuisance" in self._fields:
             values["nuisance"] = self._nuisance()
+        if "pruner" in self._fields:
+            chosen = self._choice("pruner", (*PRUNERS, NO_PRUNER))
+            values["pruner"] = None if chosen == NO_PRUNER else chosen
         for name in ("trials", "skip_indivisible", "margin", "until_decided", "own_seeds", "tuning_seeds"):
             if name in self._fields:
                 values[name] = self._fields[name]

@@ -22,7 +22,7 @@ from gpt_experiments.training import prepare_process
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRow:
-    """A planned trial with its time and group, which are None if it is done.
+    """A planned trial with its time and group, which are None if it is done, or was stopped before.
 
     Attributes:
         seconds: its share of the time that its group takes by itself.
@@ -59,9 +59,14 @@ class DryRun:
         return sum(row.planned.done is not None for row in self.rows)
 
     @property
+    def stopped(self) -> int:
+        """How many of them the sweep's pruner has stopped before."""
+        return sum(row.planned.stopped is not None for row in self.rows)
+
+    @property
     def to_train(self) -> int:
-        """How many of the known trials have none."""
-        return len(self.rows) - self.done
+        """How many of them are neither."""
+        return len(self.rows) - self.done - self.stopped
 
 
 def dry_run(
@@ -76,14 +81,17 @@ def dry_run(
     definition.require_steps(corpus.vocab_size)
     store = Store.if_present(tracking_uri, experiment)
     finished = store.finished_trials() if store and not options.force else FinishedTrials()
-    earlier_plan = store.earlier_plan(sweep_key(definition, corpus)) if store and definition.rules.is_adaptive else None
-    schedule = make_schedule(definition, corpus, finished.by_cell, earlier_plan)
-    unknown = schedule.total - len(schedule.planned)  # trials that depend on results
-    to_train = unknown + sum(p.done is None for p in schedule.planned)
+    key = sweep_key(definition, corpus)
+    earlier_plan = store.earlier_plan(key) if store and definition.rules.is_adaptive else None
+    pruner = None if options.force else definition.pruner
+    stopped = store.stopped_trials(key, pruner) if store and pruner else {}
+    schedule = make_schedule(definition, corpus, finished.by_cell, earlier_plan, stopped=stopped)
+    unknown = schedule.total - len(schedule.planned)  # trials that the method will choose
+    to_train = unknown + sum(p.needs_training for p in schedule.planned)
     hardware = find_hardware(options, max(1, to_train))
     limit = group_limit(options, hardware, corpus.vocab_size)
     schedule.form_groups(limit, hardware.workers)
-    planned = [group for group in schedule.groups if group[0].done is None]
+    planned = [group for group in schedule.groups if group[0].needs_training]
     timed, notices = [tuple(p.trial for p in group) for group in planned], lost_notice(schedule.planned, finished)
     if unknown and definition.rules.is_adaptive:
         timed += _groups_of_adaptive(definition, unknown, limit)

@@ -9,12 +9,13 @@ from typing import Any
 
 from gpt_experiments.config import Trial, Variant, identity, identity_fields
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.records import FinishedTrial, PlannedTrial
+from gpt_experiments.records import EarlyStop, FinishedTrial, PlannedTrial, StoppedTrial
 from gpt_experiments.sweep.cost import rough_cost
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.grouping import form_groups
 from gpt_experiments.sweep.history import read_history, trials_of
-from gpt_experiments.sweep.methods import History, Method, make_method
+from gpt_experiments.sweep.judge import Judge, ValLosses
+from gpt_experiments.sweep.methods import History, Method, make_method, make_pruning
 from gpt_experiments.sweep.stages import Wanted, make_stages
 from gpt_experiments.tracking import FinishedTrials
 from gpt_experiments.training.events import Evaluation, TrainingSummary
@@ -41,16 +42,26 @@ def sweep_key(definition: SweepDefinition, corpus: Corpus) -> str:
 
 
 def make_schedule(
-    definition: SweepDefinition, corpus: Corpus, finished: Mapping[str, FinishedTrial], earlier_plan: Any
+    definition: SweepDefinition,
+    corpus: Corpus,
+    finished: Mapping[str, FinishedTrial],
+    earlier_plan: Any,
+    *,
+    stopped: Mapping[str, StoppedTrial] | None = None,
+    val_losses: ValLosses = lambda run_id: {},
 ) -> Schedule:
     """The sweep's trials, as far as they are known before the first one is trained.
 
     Args:
         finished: finished runs by cell, newest first.
         earlier_plan: the rows of the plan that the sweep has left, as JSON; None where there is none.
+        stopped: runs that the sweep's pruner has stopped, by cell.
+        val_losses: reads the validation losses of a run, by step.
     """
     history = read_history(definition, corpus, finished, earlier_plan)
-    return Schedule(definition, corpus, finished, make_method(definition, history), history)
+    pruning = make_pruning(definition)
+    judge = Judge(pruning, val_losses) if pruning is not None else None
+    return Schedule(definition, corpus, finished, make_method(definition, history), history, stopped or {}, judge)
 
 
 class Schedule:
@@ -64,6 +75,8 @@ class Schedule:
     Args:
         finished: finished runs by cell.
         history: what the method knows already, and does not suggest again.
+        stopped: runs that need not be trained again because the sweep's pruner has stopped them, by cell.
+        judge: stops trials early; None lets all go on.
     """
 
     def __init__(
@@ -73,8 +86,11 @@ class Schedule:
         finished: Mapping[str, FinishedTrial],
         method: Method,
         history: History | None = None,
+        stopped: Mapping[str, StoppedTrial] | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self._definition, self._corpus, self._finished, self._method = definition, corpus, finished, method
+        self._stopped, self._judge = stopped or {}, judge
         self._stages = make_stages(definition)
         self._tuned_with = frozenset(definition.tuned_with)
         self._losses: dict[tuple[Variant, int], float | None] = {}  # of the trials that ended, after their last step
@@ -124,7 +140,7 @@ class Schedule:
         return max((len(group) for group in self._groups), default=1)
 
     def next_group(self) -> tuple[PlannedTrial, ...] | None:
-        """Trials that train as one, or one that is done; none while a stage has to end first; None after the last."""
+        """Trials that train as one, or one that needs no training; none while a stage must end; None after the last."""
         if not self._groups and self._method.is_adaptive:
             self._ask()
         self._groups.extend(self._grouped())
@@ -141,22 +157,24 @@ class Schedule:
     def _grouped(self) -> list[tuple[PlannedTrial, ...]]:
         """Groups of the queued trials: finished ones first, then those that take longest."""
         queued, self._queue = self._queue, []
-        waiting = {planned.trial: planned for planned in queued if planned.done is None}
+        waiting = {planned.trial: planned for planned in queued if planned.needs_training}
         workers = 1 if self._method.is_adaptive else self._workers  # the other workers try other variants meanwhile
         groups = form_groups(list(waiting), self._limit, workers=workers)
         groups.sort(key=lambda group: -sum(rough_cost(trial, self._corpus.vocab_size) for trial in group))
         return [
-            *((planned,) for planned in queued if planned.done is not None),
+            *((planned,) for planned in queued if not planned.needs_training),
             *(tuple(waiting[trial] for trial in group) for group in groups),
         ]
 
-    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
-        """Whether the trial should go on after these losses."""
-        return self._method.goes_on(planned.variant, planned.trial.seed, evaluation)
+    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> EarlyStop | None:
+        """Why the trial should end after these losses; None lets it go on."""
+        return None if self._judge is None else self._judge.evaluated(planned, evaluation)
 
     def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
-        """Note a trial's losses, None if it failed; for the method, a variant's value is its mean best loss."""
+        """Note a trial's losses, None if it has none; for the method, a variant's value is its mean best loss."""
         variant = planned.variant
+        if self._judge is not None:
+            self._judge.ended(planned, summary)
         self._losses[variant, planned.trial.seed] = None if summary is None else summary.final_val_loss
         values = self._values.get(variant)
         if values is None:  # the method knew it before
@@ -164,7 +182,11 @@ class Schedule:
         values.append(None if summary is None else summary.best_val_loss)
         if len(values) == len(self._definition.seeds):
             known = [value for value in values if value is not None]
-            self._method.update(variant, sum(known) / len(known) if len(known) == len(values) else None)
+            course = None if self._judge is None else self._judge.course_of_stopped(variant)
+            if course is None:
+                self._method.update(variant, sum(known) / len(known) if len(known) == len(values) else None)
+            else:
+                self._method.learn_stopped(variant, course)
             del self._values[variant]
 
     def _ask(self) -> bool:
@@ -194,20 +216,27 @@ class Schedule:
         for variant, seeds in wanted:
             label = variant.label(self._definition.baseline_variant)
             for trial in trials_of(self._definition, self._corpus, variant, seeds):
-                planned = plan_trial(trial, variant, label, self._corpus, self._finished)
+                planned = plan_trial(trial, variant, label, self._corpus, self._finished, self._stopped)
                 planned = dataclasses.replace(planned, is_tuning=trial.seed in self._tuned_with)
                 self.planned.append(planned)
                 self._queue.append(planned)
 
 
 def plan_trial(
-    trial: Trial, variant: Variant, label: str, corpus: Corpus, finished: Mapping[str, FinishedTrial]
+    trial: Trial,
+    variant: Variant,
+    label: str,
+    corpus: Corpus,
+    finished: Mapping[str, FinishedTrial],
+    stopped: Mapping[str, StoppedTrial] | None = None,
 ) -> PlannedTrial:
-    """The trial with its cell, its size, and the finished run of that cell if there is one."""
+    """The trial with its cell, its size, and the finished run of that cell, else the stopped one, if there is one."""
     cell = trial.cell(corpus.digest)
     n_params = trial.model_config(corpus.vocab_size).n_params
+    done = finished.get(cell)
+    before = (stopped or {}).get(cell) if done is None else None
     return PlannedTrial(
-        trial=trial, variant=variant, label=label, cell=cell, n_params=n_params, done=finished.get(cell)
+        trial=trial, variant=variant, label=label, cell=cell, n_params=n_params, done=done, stopped=before
     )
 
 

@@ -16,7 +16,7 @@ from gpt_experiments.errors import TrackingError, without_secrets
 from gpt_experiments.execution import make_executor
 from gpt_experiments.execution.protocol import Executor, Hardware
 from gpt_experiments.kernels import why_not_compiled
-from gpt_experiments.records import PlannedTrial, SweepListener, SweepStart, SweepSummary, TrialRecord
+from gpt_experiments.records import EarlyStop, PlannedTrial, SweepListener, SweepStart, SweepSummary, TrialRecord
 from gpt_experiments.signals import StopRequest
 from gpt_experiments.sweep.coordinator import Coordinator, TrialSource, deadline
 from gpt_experiments.sweep.definition import SweepDefinition
@@ -33,6 +33,8 @@ def run_sweep(
     definition: SweepDefinition, corpus: Corpus, store: Store, options: RunOptions, listener: SweepListener
 ) -> SweepSummary:
     """Train every trial of the sweep that has no finished run; each is a child of the sweep's parent run.
+
+    A trial that the sweep's pruner has stopped before is not trained again, as long as the sweep has that pruner.
 
     Raises:
         ExperimentError: before anything starts, if the device, the corpus or the store cannot be used for the sweep.
@@ -60,13 +62,16 @@ def run_sweep(
         )
         try:
             claims, finished = _look(store, options)
-            schedule = make_schedule(definition, corpus, finished.by_cell, earlier_plan)
+            stopped = store.stopped_trials(key, definition.pruner) if definition.pruner and not options.force else {}
+            schedule = make_schedule(
+                definition, corpus, finished.by_cell, earlier_plan, stopped=stopped, val_losses=store.val_losses
+            )
             for notice in lost_notice(schedule.planned, finished):
                 listener.notice(notice)
             parent.log_text(dump_yaml(definition.as_dict()), names.DEFINITION_FILE)
             _write_plan(parent, schedule.planned, [])
             keep_views(store, parent.run_id, is_running=True, notice=listener.notice)
-            to_train = schedule.total - sum(planned.done is not None for planned in schedule.planned)
+            to_train = schedule.total - sum(not planned.needs_training for planned in schedule.planned)
             hardware = find_hardware(options, to_train)
             schedule.form_groups(group_limit(options, hardware, corpus.vocab_size), hardware.workers)
             session = _Session(corpus, store, options, hardware, listener, stop, claims, parent.run_id, definition.name)
@@ -128,8 +133,8 @@ class _One:
     def next_group(self) -> tuple[PlannedTrial] | None:
         return (self._waiting.pop(),) if self._waiting else None
 
-    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
-        return True
+    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
+        """Nothing ends it early."""
 
     def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
         """The losses are not needed."""
@@ -156,7 +161,7 @@ class _GrowingPlan:
             self._written = len(self._schedule.planned)
         return group
 
-    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
+    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> EarlyStop | None:
         return self._schedule.evaluated(planned, evaluation)
 
     def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:

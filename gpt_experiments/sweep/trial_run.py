@@ -11,7 +11,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import RunDeletedError
 from gpt_experiments.execution.protocol import Hardware, JobDone, JobFailed, Picture, Usage
 from gpt_experiments.kernels import are_switched_on
-from gpt_experiments.records import Outcome, PlannedTrial, SweepListener, TrialRecord
+from gpt_experiments.records import EarlyStop, Outcome, PlannedTrial, SweepListener, TrialRecord
 from gpt_experiments.tracking import Claims, Store, schema
 from gpt_experiments.tracking.facts import replicas_tag
 from gpt_experiments.training import Evaluation, TrainingSummary
@@ -45,6 +45,9 @@ class TrialRun:
 
     Every method may raise a TrackingError, if the store cannot be written.
 
+    Attributes:
+        must_stop: why the sweep's pruner wants it to end early; None while it may go on.
+
     Args:
         replicas: how many trials train as one model with it, itself included.
         hardware: of the executor that trains it.
@@ -53,6 +56,7 @@ class TrialRun:
     def __init__(self, planned: PlannedTrial, replicas: int, context: RunContext, hardware: Hardware) -> None:
         self.planned = planned
         self.is_trained = False
+        self.must_stop: EarlyStop | None = None
         self._replicas, self._context, self._hardware = replicas, context, hardware
         self._lost: str | None = None  # why nothing can be written to the run any more
         self._recorder = context.store.start_run(
@@ -92,10 +96,15 @@ class TrialRun:
             return self._ended(Outcome.FAILED, reason=self._lost)
         return self._ended(Outcome.FINISHED, summary=done.summary)
 
-    def stop(self, step: int) -> TrialRecord:
-        """End the run of a trial that the sweep's method has stopped."""
-        self._write(partial(self._recorder.kill, f"stopped at step {step:,} by the sweep's method"))
-        return self._ended(Outcome.STOPPED)
+    def stop(self) -> TrialRecord:
+        """End the run of a trial that had to stop."""
+        stop = self.must_stop
+        assert stop is not None  # nobody else has asked for it
+        self._write(partial(self._recorder.set_tags, schema.stop_tags(stop)))
+        self._write(partial(self._recorder.kill, str(stop)))
+        if self._lost is not None:
+            return self._ended(Outcome.FAILED, reason=self._lost)
+        return stopped_record(self.planned, self.run_id, stop)
 
     def fail(self, failed: JobFailed) -> TrialRecord:
         self._write(partial(self._recorder.fail, failed.reason, failed.traceback))
@@ -148,3 +157,8 @@ class TrialRun:
         self, outcome: Outcome, summary: TrainingSummary | None = None, reason: str | None = None
     ) -> TrialRecord:
         return TrialRecord(planned=self.planned, outcome=outcome, run_id=self.run_id, summary=summary, reason=reason)
+
+
+def stopped_record(planned: PlannedTrial, run_id: str, stop: EarlyStop) -> TrialRecord:
+    """The record of a trial that a pruner has stopped, now or before."""
+    return TrialRecord(planned=planned, outcome=Outcome.STOPPED, run_id=run_id, reason=str(stop), stop=stop)

@@ -38,6 +38,11 @@ def param(name: str) -> str:
     return f"params.`{name}`"
 
 
+def tag(name: str) -> str:
+    """A tag as MLflow names it in columns."""
+    return f"tags.`{name}`"
+
+
 def metric_axis(name: str) -> dict[str, str]:
     return {"type": "METRIC", "key": name, "dataAccessKey": name}
 

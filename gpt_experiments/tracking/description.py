@@ -14,8 +14,9 @@ from gpt_experiments.tracking.views import view_id, view_kinds
 _WHAT_IT_SAYS: Final = """\
 Each trial trains a small character-level GPT. Each sweep is the parent of its trials. Losses are in nats per character.
 
-- *Leaderboard*: every trial, the lowest validation loss first.
-- *Curves*: the losses over the steps, one line for each variant, the mean over its seeds.
+- *Leaderboard*: every trial, the lowest validation loss first. One that was stopped early or failed has no loss.
+- *Curves*: the losses over the steps, one line for each variant, the mean over its seeds. The line of one that was
+  stopped ends there; where only some seeds were, it goes on as the mean of the others.
 - *What it costs*: the validation loss against parameters, seconds and floating-point operations of the training.
 - *Hyperparameters*: the validation loss at every level.
 - *Attention*: where the heads look, with a slider over the steps.

@@ -11,18 +11,20 @@ import pandas as pd
 from mlflow.entities import Run
 
 from gpt_experiments import names
-from gpt_experiments.analysis.results import FINISHED, Pretrained, SweepResults
+from gpt_experiments.analysis.results import FINISHED, STOPPED, Pretrained, SweepResults
 from gpt_experiments.analysis.tuning import split_trials
 from gpt_experiments.config import ModelConfig, seed_of_own
 from gpt_experiments.errors import MissingError, TrackingError
 from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
 from gpt_experiments.records import Outcome, StoredTrial, trial_name
 from gpt_experiments.tracking.failures import as_tracking_errors
+from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_numbers, read_text
 from gpt_experiments.tracking.runs import get_run
 from gpt_experiments.tracking.schema import (
     SUMMARY_METRICS,
     PlanRow,
+    early_stop,
     finished_trial,
     is_finite,
     kind_of,
@@ -64,7 +66,8 @@ def read_sweep_trials(store: Store, reference: str | None = None) -> SweepTrials
     left_out = LeftOut()
     record = SweepRecord(store, parent, left_out)
     rows = [row for row in record.rows() if not row.is_tuning]
-    trials = _stored_trials(store, rows, record.vocab_size(), _runs_by_cell(store), left_out)
+    runs = _runs_by_cell(store)
+    trials = _stored_trials(store, parent, rows, record.vocab_size(), runs, left_out)
     return SweepTrials(
         name=record.name,
         run_id=parent.info.run_id,
@@ -89,7 +92,7 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
         rows, vocab_size = record.rows(), record.vocab_size()
         setup = record.setup(rows)
         runs = _runs_by_cell(store)
-        trials = _stored_trials(store, rows, vocab_size, runs, left_out)
+        trials = _stored_trials(store, parent, rows, vocab_size, runs, left_out)
         by_id = {run.info.run_id: run for of_cell in runs.values() for run in of_cell}
         nuisance = nuisance_of(parent.data.params)
         shared = {name: setup.baseline.value(name) for name in nuisance}
@@ -123,6 +126,7 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
             until_decided=setup.until_decided,
             most_seeds=setup.seeds,
             own_seeds=setup.own_seeds,
+            pruner=setup.pruner,
             corpus=parent.data.tags.get(names.CORPUS, "unknown"),
             corpus_digest=parent.data.tags.get(names.CORPUS_DIGEST, ""),
             vocab_size=vocab_size,
@@ -185,18 +189,26 @@ def _runs_by_cell(store: Store) -> dict[str, list[Run]]:
 
 
 def _stored_trials(
-    store: Store, rows: Iterable[PlanRow], vocab_size: int, runs: Mapping[str, Sequence[Run]], left_out: LeftOut
+    store: Store,
+    parent: Run,
+    rows: Iterable[PlanRow],
+    vocab_size: int,
+    runs: Mapping[str, Sequence[Run]],
+    left_out: LeftOut,
 ) -> list[StoredTrial]:
     """The result of each planned trial, no matter which sweep trained it.
 
-    A finished run counts also without its checkpoint: its losses are there.
+    A finished run counts also without its checkpoint: its losses are there. A stopped one counts only in its own sweep,
+    because it was compared with the trials of that.
     """
-    return [_stored_trial(store, row, vocab_size, runs.get(row.cell, ()), left_out) for row in rows]
+    return [_stored_trial(store, parent, row, vocab_size, runs.get(row.cell, ()), left_out) for row in rows]
 
 
-def _stored_trial(store: Store, row: PlanRow, vocab_size: int, runs: Sequence[Run], left_out: LeftOut) -> StoredTrial:
+def _stored_trial(
+    store: Store, parent: Run, row: PlanRow, vocab_size: int, runs: Sequence[Run], left_out: LeftOut
+) -> StoredTrial:
     whole = next((found for run in runs if run.info.status == "FINISHED" and (found := finished_trial(run))), None)
-    newest, has_failed, reason = next(iter(runs), None), False, ""
+    newest, has_failed, stop, reason = next(iter(runs), None), False, None, ""
     if whole is None and newest is not None:
         if newest.info.status == "FINISHED":
             problem = problem_of(newest) or "is not that of a trial"
@@ -204,6 +216,8 @@ def _stored_trial(store: Store, row: PlanRow, vocab_size: int, runs: Sequence[Ru
             left_out.add("the run", problem, row.name)
         else:
             has_failed = newest.info.status == "FAILED"
+            is_own = newest.data.tags.get(MLFLOW_PARENT_RUN_ID) == parent.info.run_id
+            stop = early_stop(newest) if is_own else None
             reason = next(iter(newest.data.tags.get(names.FAILURE, "").splitlines()), "")
     elif whole is None and (row.run_id or row.outcome in (Outcome.FINISHED, Outcome.REUSED)):
         run_id = row.run_id or ""
@@ -217,6 +231,7 @@ def _stored_trial(store: Store, row: PlanRow, vocab_size: int, runs: Sequence[Ru
         run_id=whole.run_id if whole else newest.info.run_id if newest else "",
         finished=whole,
         has_failed=has_failed,
+        stop=stop,
         reason=reason,
         is_tuning=row.is_tuning,
     )
@@ -253,7 +268,7 @@ def _row(trial: StoredTrial, label: str, run: Run | None, vocab_size: int, colum
         **{name: trial.variant.value(name) for name in columns},
         "seed": trial.seed,
         "run_id": trial.run_id,
-        "outcome": FINISHED if trial.finished else "failed" if trial.has_failed else "missing",
+        "outcome": _outcome(trial),
         "reason": trial.reason,
         "n_params": trial.n_params,
         "steps": steps,
@@ -263,6 +278,14 @@ def _row(trial: StoredTrial, label: str, run: Run | None, vocab_size: int, colum
         "hardware": run.data.tags.get(names.HARDWARE, "") if run else "",
         **{name: run.data.metrics[name] if run and trial.finished else None for name in measured},
     }
+
+
+def _outcome(trial: StoredTrial) -> str:
+    if trial.finished:
+        return FINISHED
+    if trial.stop is not None:
+        return STOPPED
+    return "failed" if trial.has_failed else "missing"
 
 
 def curves_of(store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut) -> pd.DataFrame:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_type_hints
 
 from mlflow.entities import Run
 
@@ -15,7 +16,15 @@ from gpt_experiments.config import Budget, ModelConfig, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import MissingError
 from gpt_experiments.parameters import HYPERPARAMETERS, PARAMETERS, SHAPE, TRAINING, Shape, TrainingSetup, as_text
-from gpt_experiments.records import FinishedTrial, Outcome, PlannedTrial, TrialRecord, trial_name
+from gpt_experiments.records import (
+    EarlyStop,
+    FinishedTrial,
+    Outcome,
+    PlannedTrial,
+    StoppedTrial,
+    TrialRecord,
+    trial_name,
+)
 from gpt_experiments.tracking.facts import computing_tags
 from gpt_experiments.tracking.mlflow_internals import mlflow_tags
 from gpt_experiments.training.events import TrainingSummary
@@ -106,6 +115,11 @@ def summary_metrics(summary: TrainingSummary) -> dict[str, float]:
     return {metric: getattr(summary, field) for metric, field in _SUMMARY_FIELDS.items()}
 
 
+def stop_tags(stop: EarlyStop) -> dict[str, str]:
+    """Of a run that a pruner has stopped; `gpt.failure` has the same as a sentence."""
+    return {names.STOPPED: json.dumps(dataclasses.asdict(stop))}
+
+
 def cost_metrics(trial: Trial, *, vocab_size: int) -> dict[str, float]:
     """What a trial's training cost, beside its summary; a finished trial of an earlier version lacks it."""
     return {names.FLOPS: trial.flops(vocab_size)}
@@ -170,6 +184,8 @@ def plan_rows(planned: Iterable[PlannedTrial], records: Iterable[TrialRecord] = 
     rows = []
     for p in planned:
         run_id, outcome = (p.done.run_id, Outcome.REUSED) if p.done else (None, None)
+        if p.stopped is not None:
+            run_id, outcome = p.stopped.run_id, Outcome.STOPPED
         if p.cell in ended:
             run_id, outcome = ended[p.cell].run_id, ended[p.cell].outcome
         rows.append(
@@ -278,6 +294,24 @@ def finished_trial(run: Run) -> FinishedTrial | None:
         )
     except (KeyError, ValueError):
         return None
+
+
+def early_stop(run: Run) -> EarlyStop | None:
+    """How a pruner has stopped the run; None if none has, or an edit in MLflow has removed or damaged what it says."""
+    if run.info.status != "KILLED":
+        return None
+    with contextlib.suppress(ValueError, TypeError):
+        given = json.loads(run.data.tags.get(names.STOPPED, ""))
+        kinds = get_type_hints(EarlyStop)
+        if set(given) == set(kinds) and all(type(given[name]) is kind for name, kind in kinds.items()):
+            return EarlyStop(**given)
+    return None
+
+
+def stopped_trial(run: Run) -> StoppedTrial | None:
+    """The run as a trial that a pruner has stopped; None if it is none."""
+    stop, cell = early_stop(run), run.data.tags.get(names.CELL)
+    return StoppedTrial(run_id=run.info.run_id, cell=cell, stop=stop) if stop is not None and cell else None
 
 
 @dataclass(frozen=True, kw_only=True)

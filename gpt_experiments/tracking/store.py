@@ -11,7 +11,7 @@ from mlflow.entities import Experiment, Run
 
 from gpt_experiments import names
 from gpt_experiments.errors import TrackingError
-from gpt_experiments.records import FinishedTrial
+from gpt_experiments.records import FinishedTrial, StoppedTrial
 from gpt_experiments.tracking import provenance
 from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
 from gpt_experiments.tracking.connection import database_file, opening_lock, require_name, resolve_uri
@@ -21,7 +21,7 @@ from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.relocation import Move, artifact_location, find_move, repair_moved_store
 from gpt_experiments.tracking.retry import RetryPolicy, retrying_client
-from gpt_experiments.tracking.schema import finished_trial
+from gpt_experiments.tracking.schema import finished_trial, is_finite, stopped_trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +129,20 @@ class Store:
                 trials.setdefault(trial.cell, trial)
         location = self.experiment.artifact_location
         return FinishedTrials(by_cell=trials, lost=frozenset(lost - trials.keys()), location=location)
+
+    def stopped_trials(self, key: str, pruner: str) -> dict[str, StoppedTrial]:
+        """The trials, by cell, that this pruner has stopped in the sweep of that identity; the newest of each."""
+        parent = self._sweep(key)
+        if parent is None:
+            return {}
+        ended = self.search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}' and attributes.status = 'KILLED'")
+        return stopped_among(ended, pruner)
+
+    def val_losses(self, run_id: str) -> dict[int, float]:
+        """The validation losses of a run, nats per character, by step; without those that are not finite."""
+        with as_tracking_errors(self.uri):
+            history = self.client.get_metric_history(run_id, names.VAL_LOSS)
+        return {metric.step: metric.value for metric in history if is_finite(metric.value)}
 
     def artifacts_of(self, run: Run) -> str:
         """The address of a run's files, also where the store was moved and its database does not say so yet."""
@@ -247,6 +261,16 @@ class Store:
                 token = page.token
                 if newest is not None or not token:
                     return runs
+
+
+def stopped_among(runs: Sequence[Run], pruner: str) -> dict[str, StoppedTrial]:
+    """The trials, by cell, that this pruner has stopped, among runs that come newest first."""
+    found: dict[str, StoppedTrial] = {}
+    for run in runs:
+        trial = stopped_trial(run)
+        if trial is not None and trial.stop.pruner == pruner:
+            found.setdefault(trial.cell, trial)
+    return found
 
 
 def _keep_uncommitted(recorder: RunRecorder) -> None:

@@ -53,6 +53,7 @@ class SweepSetup:
     until_decided: bool = False
     own_seeds: bool = False
     seeds: int = 1
+    pruner: str | None = None
 
 
 def find_sweep(store: Store, reference: str | None) -> Run:
@@ -267,6 +268,9 @@ def _setup(given: Any) -> SweepSetup:
     margin, seeds = float(given.get("margin", MARGIN)), given.get("seeds", 1)
     if not margin > 0:
         raise ConfigError("the margin is not positive")
+    pruner = given.get("pruner")
+    if not (pruner is None or isinstance(pruner, str)):
+        raise ConfigError("pruner is of another type")
     texts = {str(key): str(value) for key, value in training.items()}
     return SweepSetup(
         method=given["method"],
@@ -278,4 +282,5 @@ def _setup(given: Any) -> SweepSetup:
         until_decided=given.get("until_decided") is True,
         own_seeds=given.get("own_seeds") is True,
         seeds=len(seeds) if isinstance(seeds, list) else int(seeds),
+        pruner=pruner,
     )

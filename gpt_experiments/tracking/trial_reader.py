@@ -31,6 +31,7 @@ def read_trial(store: Store, run: Run) -> TrialResults:
             label=tags.get(names.VARIANT, name),
             name=name,
             status=run.info.status,
+            reason=next(iter(tags.get(names.FAILURE, "").splitlines()), ""),
             sweep=tags.get(names.SWEEP),
             facts=facts_of(run.data.params, tags),
             evaluations=evaluations_of(curves_of(store, runs, left_out)),

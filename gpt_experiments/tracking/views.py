@@ -171,6 +171,7 @@ _KINDS: Final = (
             charts.metric(names.FINAL_VAL_LOSS),
             *(charts.param(name) for name in HYPERPARAMETERS),
             *(charts.metric(name) for name in _MORE_RESULTS),
+            charts.tag(names.FAILURE),  # why a trial has none of these
         ),
     ),
     _Kind(

@@ -19,7 +19,7 @@ from gpt_experiments.analysis.comparison import (
     compare_metrics,
     compare_trials,
 )
-from gpt_experiments.analysis.comparison_words import alike, fact, number
+from gpt_experiments.analysis.comparison_words import alike, fact, number, trial_lead
 from gpt_experiments.analysis.results import TrialResults
 from gpt_experiments.analysis.sweep_comparison import compare_sweeps, pair_trials
 from gpt_experiments.records import RunFacts
@@ -224,3 +224,16 @@ def test_a_digest_is_shortened_and_what_is_missing_is_said() -> None:
     assert fact("0123456789abcdef" * 4) == "0123456789ab..."
     assert fact(None) == "not recorded"
     assert fact("some, not kept") == "some, not kept"
+
+
+def test_of_two_sweeps_variants_with_stopped_trials_are_left_out_and_counted() -> None:
+    a = simulate(lambda shape: 2.5, seeds=2)
+    b = simulate(lambda shape: 2.4, seeds=2, stopped=[("n_layer=8", 0), ("n_head=1", 0), ("n_head=1", 1)])
+    diff = compare_sweeps(a.compared, b.compared, [], [])
+    assert {"n_layer=8", "n_head=1"}.isdisjoint({pair.label for pair in diff.trials.variants})
+    assert "3 of 22 trials of B were stopped early; their variants are left out." in diff.notes
+
+
+def test_a_stopped_trial_says_why_it_has_no_result() -> None:
+    diff = compare_trials(trial(), trial(status="KILLED", reason="stopped at step 20"))
+    assert "B is KILLED (stopped at step 20)." in trial_lead(diff)

@@ -67,6 +67,15 @@ baseline: {n_head: 1, n_layer: 1, n_embed: 8, dropout: 0.0, block_size: 16}
 levels: {dropout: {low: 0.0, high: 0.5}}
 training: {steps: 2, batch_size: 2, eval_interval: 2}
 """
+PRUNED = """
+name: pruned
+method: grid
+baseline: {n_head: 1, n_layer: 1, n_embed: 8, dropout: 0.0, block_size: 16}
+levels: {n_head: [1, 2]}
+training: {steps: 6, batch_size: 2, eval_interval: 2}
+seeds: 3
+pruner: halving
+"""
 SHAPE = ("--n-head", 1, "--n-layer", 1, "--n-embed", 8, "--dropout", 0, "--block-size", 16)
 LENGTH = ("--steps", 2, "--batch-size", 2, "--eval-interval", 2)
 RARE = {("report", name) for name in ("variance_shares", "importances", "effects_at_best", "tuning")}
@@ -86,7 +95,12 @@ class Workplace:
         self.headings: set[str] = set()
         self.text_file = folder / "text.txt"
         self.text_file.write_text(text[:3000], encoding="utf-8")
-        for name, definition in (("tiny", DEFINITION), ("diverging", DIVERGING), ("adaptive", ADAPTIVE)):
+        for name, definition in (
+            ("tiny", DEFINITION),
+            ("diverging", DIVERGING),
+            ("adaptive", ADAPTIVE),
+            ("pruned", PRUNED),
+        ):
             (folder / f"{name}.yaml").write_text(definition)
 
     def ask(self, heading: str, *arguments: object, status: int = 0) -> dict[str, Any]:
@@ -164,6 +178,25 @@ def test_a_plan_has_the_trials_and_what_they_take(place: Workplace, tiny: dict[s
     (known,) = adaptive["trials"]  # the method knows the baseline, which `tiny` has trained
     assert (known["label"], adaptive["to_choose"], adaptive["total"]) == ("baseline", 2, 3)
     assert "tpe chooses up to 2 more trials" in adaptive["notices"][0]
+
+
+def test_a_trial_that_was_stopped_early_says_so(place: Workplace) -> None:
+    ended = place.sweep("pruned")
+    stops = [trial["stop"] for trial in ended["trials"] if trial["outcome"] == "stopped"]
+    assert (ended["complete"], ended["counts"]["stopped"]) == (True, len(stops))
+    assert stops
+    for stop in stops:
+        assert (stop["pruner"], stop["steps"]) == ("halving", 6)
+        assert stop["excess"] == pytest.approx(stop["val_loss"] - stop["limit"])
+        assert stop["excess"] > 0
+    again = place.sweep("pruned", "--dry-run")
+    assert (again["pruner"], again["stopped"], again["to_train"]) == ("halving", len(stops), 0)
+    assert sum(trial["stopped"] for trial in again["trials"]) == len(stops)
+    whole = place.sweep("pruned", "--dry-run", "--pruner", "none")
+    assert (whole["pruner"], whole["stopped"], whole["to_train"]) == (None, 0, len(stops))
+    found = place.ask("report", "report", "pruned", "--output", place.folder / "pruned", "--tracking-uri", place.uri)
+    assert [row["outcome"] for row in found["trials"]].count("stopped") == len(stops)
+    assert f"{len(stops)} of 6 trials w" in " ".join(found["lead"])
 
 
 def test_a_failing_sweep_answers_too(place: Workplace) -> None:

@@ -49,7 +49,7 @@ OPTIONS = {
     "rerun": "as_json data device quiet tracking_uri",
     "sweep": (
         "as_json budget data device dry_run executor experiment force margin max_seeds no_attention_over_training "
-        "quiet replicas seeds steps take_over timeout tracking_uri trials until_decided workers"
+        "pruner quiet replicas seeds steps take_over timeout tracking_uri trials until_decided workers"
     ),
     "train": (
         "as_json attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "

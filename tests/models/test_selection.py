@@ -9,7 +9,7 @@ import pytest
 from gpt_experiments.config import Variant
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.models.selection import choose_best
-from gpt_experiments.records import FinishedTrial, StoredTrial
+from gpt_experiments.records import EarlyStop, FinishedTrial, StoredTrial
 from gpt_experiments.training import TrainingSummary
 
 
@@ -115,3 +115,15 @@ def test_nothing_finished_is_reported_with_the_reasons() -> None:
         choose_best([lacking("a", 1), lacking("b", 1)])
     with pytest.raises(TrackingError, match="its plan is empty"):
         choose_best([])
+
+
+def test_a_variant_with_a_stopped_seed_cannot_win_and_the_notice_says_when_it_was_stopped() -> None:
+    stop = EarlyStop(pruner="median", step=500, steps=3000, val_loss=2.5, limit=2.0, against="others", trials=4)
+    choice = choose_best(
+        [done("plain", 1, 2.0), done("lucky", 1, 1.0), stored("lucky", 2, n_params=1, finished=None, stop=stop)]
+    )
+    assert choice.label == "plain"
+    (sentence,) = choice.notices
+    assert sentence.endswith(
+        "lower mean of 1.0000 so far cannot win: seed 2 was stopped at step 500 by the median pruner"
+    )

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from gpt_experiments.analysis import SweepResults
+from gpt_experiments.config import Variant
 from gpt_experiments.report.content import Extras, conclusions, make_document
 from gpt_experiments.report.write import importances_of, write_files
 from tests.analysis.test_beliefs import as_believed
-from tests.support.simulated import full_grid, simulate
+from tests.support.simulated import STOP_REASON, full_grid, simulate
 
 
 def written(results: SweepResults, folder: Path) -> str:
@@ -88,6 +89,48 @@ def test_it_says_what_the_numbers_say(page: str, eleven: SweepResults) -> None:
     short = conclusions(make_document(eleven, Extras()), eleven)
     assert "n\\_embed=128" in short
     assert short.count("\n| ") == 12  # ten effects below a head and its rule
+
+
+def test_of_stopped_trials_a_report_says_so_and_measures_nothing(tmp_path: Path) -> None:
+    gone = [("n_layer=1", seed) for seed in range(3)]
+    results = simulate(as_believed, stopped=[*gone, ("n_head=8", 1)], details=True)
+    page = written(results, tmp_path)
+    assert "4 of 33 trials were stopped early and take no part in what is compared, nor does 1 variant of which" in page
+    assert "trials have no result" not in page  # they are not missing
+    assert f"n_layer=1 (seed 1337): {STOP_REASON}" in page
+    assert "These variants have one, and take no part in any comparison: n_head=8." in page
+    summary = pd.read_csv(tmp_path / "summary.csv")
+    assert "n_layer=1" not in set(summary["label"])
+    assert summary["label"].iloc[-1] == "n_head=8"  # the mean of its lucky seeds has no rank
+    assert summary["stopped_seeds"].iloc[-1] == 1
+    compared = pd.read_csv(tmp_path / "effects.csv")
+    levels = set(zip(compared["hyperparameter"], compared["level"], strict=True))
+    assert {("n_layer", 1), ("n_head", 8)}.isdisjoint(levels)
+    assert {("n_layer", 8), ("n_head", 1)} < levels
+
+
+def test_if_every_variant_has_a_stopped_seed_nothing_is_compared(tmp_path: Path) -> None:
+    whole = simulate(as_believed, seeds=2)
+    results = simulate(as_believed, seeds=2, stopped=[(label, 1) for label in set(whole.trials["label"])])
+    page = written(results, tmp_path)
+    assert "No variant was trained to its end with every seed, so nothing is compared." in page
+    assert "The lowest validation loss is" not in page
+    assert not (tmp_path / "effects.csv").exists()
+    assert len(pd.read_csv(tmp_path / "summary.csv")) == 11
+
+
+@pytest.mark.slow
+def test_a_grid_with_stopped_cells_does_not_pretend_to_be_complete(tmp_path: Path) -> None:
+    """Not even where all cells of a level were stopped, so that the others are a whole grid."""
+    grid = [shape for shape in full_grid() if (shape.n_embed, shape.dropout, shape.block_size) == (64, 0.1, 128)]
+    labels = [Variant(shape=shape).label(Variant()) for shape in grid if shape.n_layer == 1]
+    stopped = [(label, seed) for label in labels for seed in range(2)]
+    results = simulate(as_believed, seeds=2, variants=grid, method="grid", stopped=stopped)
+    assert not results.is_factorial
+    assert simulate(as_believed, seeds=2, variants=grid, method="grid").is_factorial
+    page = written(results, tmp_path)
+    assert "The variance is not split into main effects and interactions: 6 of 18 trials were stopped early" in page
+    assert not (tmp_path / "variance-shares.csv").exists()
 
 
 @pytest.mark.slow

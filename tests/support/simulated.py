@@ -26,6 +26,7 @@ LEVELS: Mapping[str, Sequence[float]] = {
 
 SHARED_RATE = 3e-4
 """The baseline's learning rate."""
+STOP_REASON = "stopped at step 50 of 100 by the median pruner: its validation loss 2.5000 was 0.3100 above the median"
 
 Loss = Callable[[Shape], float]
 
@@ -95,6 +96,7 @@ def simulate(
     method: str = "one-at-a-time",
     random: int = 0,
     lost: Sequence[tuple[str, int]] = (),
+    stopped: Sequence[tuple[str, int]] = (),
     details: bool = False,
     plot_noise: float = 0.0,
     own_seeds: bool = False,
@@ -107,6 +109,7 @@ def simulate(
         plot_noise: standard deviation of what a seed does to all trials of one size.
         own_seeds: whether each size has seeds of its own; else that of the largest block_size is added to all of its
             trials once more, as text that they share would.
+        stopped: of those that a pruner has stopped.
         details: with curves and losses by position, which take longer to make up.
     """
     rng = np.random.default_rng(random)
@@ -116,7 +119,8 @@ def simulate(
     for variant in one_at_a_time() if variants is None else variants:
         label, config = Variant(shape=variant).label(Variant(shape=BASELINE)), ModelConfig(shape=variant, vocab_size=65)
         for seed in range(seeds):
-            failed = (label, seed) in lost
+            failed, was_stopped = (label, seed) in lost, (label, seed) in stopped
+            has_result = not failed and not was_stopped
             val = loss_of(variant) + shared[seed] + rng.normal(0, noise)
             if plot_noise:
                 sizes = [(seed, variant.n_layer, variant.n_embed, variant.block_size)]
@@ -137,18 +141,18 @@ def simulate(
                     **dataclasses.asdict(variant),
                     "seed": 1337 + seed,
                     "run_id": run_id,
-                    "outcome": "failed" if failed else "finished",
-                    "reason": "loss is nan at step 7" if failed else "",
+                    "outcome": "failed" if failed else "stopped" if was_stopped else "finished",
+                    "reason": "loss is nan at step 7" if failed else STOP_REASON if was_stopped else "",
                     "n_params": config.n_params,
                     "steps": 100,
                     "tokens": tokens,
                     "flops": tokens * config.flops_per_token,
                     "device": "cpu",
                     "hardware": "made up",
-                    **{name: None if failed else value for name, value in measured.items()},
+                    **{name: value if has_result else None for name, value in measured.items()},
                 }
             )
-            if details and not failed:
+            if details and has_result:
                 falling = [(at, val + 1 / (at + 1)) for at in (0, 50, 100)]
                 curves += [
                     {"run_id": run_id, "step": step, "train_loss": loss - 0.02, "val_loss": loss}

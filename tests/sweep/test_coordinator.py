@@ -1,4 +1,4 @@
-"""A whole sweep in this process: what its method stops, and what waits for another process."""
+"""A whole sweep in this process: what is stopped early, and what waits for another process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from gpt_experiments.config import Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.inline import InlineExecutor
 from gpt_experiments.parameters import Shape, TrainingSetup
+from gpt_experiments.records import EarlyStop, PlannedTrial
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.methods.random import Random
+from gpt_experiments.sweep.plan import Schedule
 from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.tracking import Store
@@ -32,24 +34,26 @@ SWEEP = SweepDefinition(
     training=TrainingSetup(steps=4, batch_size=2, eval_interval=2),
 )
 
+STOP = EarlyStop(pruner="median", step=2, steps=4, val_loss=3.5, limit=3.25, against="the median of 4 trials", trials=4)
+
 
 @pytest.fixture
 def updates(monkeypatch: pytest.MonkeyPatch) -> dict[int, float | None]:
-    """The method stops every trial with four heads after two steps; what it learns of each number of heads."""
+    """The schedule stops every trial with four heads after two steps; what the method learns of each number."""
     learned: dict[int, float | None] = {}
 
-    def goes_on(self: Random, variant: Variant, seed: int, evaluation: Evaluation) -> bool:
-        return variant.shape.n_head != 4 or evaluation.step < 2
+    def evaluated(self: Schedule, planned: PlannedTrial, evaluation: Evaluation) -> EarlyStop | None:
+        return STOP if planned.variant.shape.n_head == 4 and evaluation.step == 2 else None
 
     def update(self: Random, variant: Variant, value: float | None) -> None:
         learned[variant.shape.n_head] = value
 
-    monkeypatch.setattr(Random, "goes_on", goes_on)
+    monkeypatch.setattr(Schedule, "evaluated", evaluated)
     monkeypatch.setattr(Random, "update", update)
     return learned
 
 
-def test_a_trial_that_its_method_stops_ends_early_without_a_result_and_the_sweep_is_complete(
+def test_a_trial_that_is_stopped_ends_early_without_a_result_and_the_sweep_is_complete(
     store_uri: str, corpus: Corpus, updates: dict[int, float | None]
 ) -> None:
     store, listener = Store(store_uri), Recorder()
@@ -62,7 +66,7 @@ def test_a_trial_that_its_method_stops_ends_early_without_a_result_and_the_sweep
     assert client.get_run(str(summary.parent_run_id)).info.status == "FINISHED"
     stopped = client.get_run(ended[4].run_id)
     assert stopped.info.status == "KILLED"
-    assert stopped.data.tags[names.FAILURE] == "stopped at step 2 by the sweep's method"
+    assert stopped.data.tags[names.FAILURE] == str(STOP)
     assert [metric.step for metric in client.get_metric_history(ended[4].run_id, names.VAL_LOSS)] == [0, 2]
     assert [file.path for file in client.list_artifacts(ended[4].run_id)] == ["images"]
     assert updates[4] is None

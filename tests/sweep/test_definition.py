@@ -139,7 +139,7 @@ def test_overrides_are_validated_and_leave_the_rest(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             definition.with_overrides(**wrong)
-    with pytest.raises(ConfigError, match="trials is only for grid, random and tpe"):
+    with pytest.raises(ConfigError, match="trials is only for grid, random, tpe and gp"):
         load_definition("quick").with_overrides(trials=3)
 
 
@@ -166,7 +166,7 @@ MISTAKES = [
     (GOOD.replace("mine", "''"), "my.yaml:1: name: must be a text that is not empty, but got ''"),
     (
         GOOD.replace("grid", "gird"),
-        "my.yaml:2: method: must be one of one-at-a-time, grid, random, tpe, but got 'gird'",
+        "my.yaml:2: method: must be one of one-at-a-time, grid, random, tpe, gp, but got 'gird'",
     ),
     (GOOD.replace("seeds:", "seed:"), "my.yaml:8: seed: unknown field; did you mean seeds?"),
     (GOOD.replace("n_head:", "n_heads:"), "my.yaml:4: levels.n_heads: unknown field; did you mean n_head?"),

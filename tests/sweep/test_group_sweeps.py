@@ -71,8 +71,8 @@ class Groups:
     def next_group(self) -> list[PlannedTrial] | None:
         return self._waiting.pop(0) if self._waiting else None
 
-    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
-        return True
+    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
+        """All go on."""
 
     def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
         assert planned.trial.seed not in self.values

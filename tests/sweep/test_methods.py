@@ -82,7 +82,7 @@ def test_random_is_the_same_every_time_and_never_repeats() -> None:
     assert all(0 <= v.shape.dropout <= 0.5 for v in first)
 
 
-@pytest.mark.parametrize("name", ["random", "tpe"])
+@pytest.mark.parametrize("name", ["random", "tpe", "gp"])
 def test_a_space_that_is_exhausted_ends_the_search(name: str) -> None:
     method = make_method(definition(name, trials=50))
     assert len(set(drain(method))) == 12
@@ -101,8 +101,45 @@ def test_tpe_learns_where_the_low_losses_are() -> None:
     assert sum(abs(v.shape.dropout - 0.2) for v in asked[:10]) / 10 > 0.15
 
 
-def test_tpe_counts_and_never_repeats_what_was_done_before() -> None:
-    first = make_method(definition("tpe", trials=6))
+def test_gp_finds_where_the_low_losses_are_and_is_the_same_every_time() -> None:
+    levels = {"dropout": Range(low=0.0, high=0.9), "n_layer": (1, 2, 4, 6, 8, 12)}
+
+    def asked() -> list[Variant]:
+        method, found = make_method(definition("gp", levels=levels, trials=20)), []
+        while (variant := method.suggest()) is not None:
+            found.append(variant)
+            method.update(variant, (variant.shape.dropout - 0.2) ** 2 + 0.01 * abs(variant.shape.n_layer - 6))
+        return found
+
+    first = asked()
+    late = first[-4:]
+    assert sum(abs(v.shape.dropout - 0.2) for v in late) / 4 < 0.05
+    assert {v.shape.n_layer for v in late} == {6}
+    assert asked() == first
+
+
+def test_gp_takes_a_list_of_numbers_as_a_scale_whatever_its_order() -> None:
+    space = Space(definition("gp", levels={"n_layer": (8, 1, 4), "dropout": (0.0, 0.1)}), ordered=True)
+    trial = space.ended_trial(make_variant(n_layer=4, dropout=0.1), 2.0)
+    assert trial.params == {"n_layer": 1, "dropout": 1}
+    assert space.variant(trial) == make_variant(n_layer=4, dropout=0.1)  # type: ignore[arg-type]
+    assert space.holds(make_variant(n_layer=8, dropout=0.0))
+    assert not space.holds(make_variant(n_layer=2, dropout=0.0))
+
+
+def test_gp_draws_by_chance_where_it_would_draw_the_same_again() -> None:
+    """Its next draw has little reason to differ from one that was refused, and each costs a fit."""
+    levels = {"n_head": (1, 2, 3, 4), "n_embed": (8, 12, 16, 24)}
+    method, found = make_method(definition("gp", levels=levels, trials=40, skip_indivisible=True)), []
+    while (variant := method.suggest()) is not None:
+        found.append(variant)
+        method.update(variant, 2.0 + variant.shape.n_head)
+    assert len(found) == len(set(found)) == 14
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_a_method_that_learns_counts_and_never_repeats_what_was_done_before(name: str) -> None:
+    first = make_method(definition(name, trials=6))
     done = {}
     for i in range(4):
         variant = first.suggest()
@@ -110,13 +147,14 @@ def test_tpe_counts_and_never_repeats_what_was_done_before() -> None:
         first.update(variant, None if i == 3 else float(i))
         if i < 3:
             done[variant] = float(i)
-    rest = drain(make_method(definition("tpe", trials=6), History(values=done, variants=tuple(done))))
+    rest = drain(make_method(definition(name, trials=6), History(values=done, variants=tuple(done))))
     assert len(rest) == 3
     assert not set(rest) & set(done)
 
 
-def test_several_may_be_under_way_at_once_with_tpe() -> None:
-    method = make_method(definition("tpe", trials=9))
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_several_may_be_under_way_at_once(name: str) -> None:
+    method = make_method(definition(name, trials=9))
     asked = [method.suggest() for _ in range(4)]
     assert len(set(asked)) == 4
     for variant in reversed(asked):
@@ -129,15 +167,16 @@ def test_optuna_says_nothing_and_writes_nothing(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for method in ("grid", "random", "tpe"):
+    for method in ("grid", "random", "tpe", "gp"):
         drain(make_method(definition(method, trials=4)))
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_tpe_is_reported_the_value_of_what_was_begun_before() -> None:
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_a_method_that_learns_is_told_of_what_was_begun_before(name: str) -> None:
     begun = make_variant(n_head=1, n_layer=1, dropout=0.0)
-    method = make_method(definition("tpe", trials=4), History(variants=(begun,)))
+    method = make_method(definition(name, trials=4), History(variants=(begun,)))
     assert method.planned == 3
     method.update(begun, 2.0)
     assert begun not in drain(method)

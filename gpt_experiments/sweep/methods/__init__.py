@@ -9,6 +9,7 @@ from gpt_experiments.sweep.methods.base import History, Method
 from gpt_experiments.sweep.methods.gp import GP
 from gpt_experiments.sweep.methods.grid import Grid
 from gpt_experiments.sweep.methods.one_at_a_time import OneAtATime
+from gpt_experiments.sweep.methods.pruning import PRUNERS, Pruning
 from gpt_experiments.sweep.methods.random import Random
 from gpt_experiments.sweep.methods.tpe import TPE
 
@@ -24,4 +25,9 @@ def make_method(definition: SweepDefinition, history: History | None = None) -> 
     return METHODS[definition.method](definition, history or History())
 
 
-__all__ = ["METHODS", "History", "Method", "make_method"]
+def make_pruning(definition: SweepDefinition) -> Pruning | None:
+    """What stops trials of the sweep early; None where the definition names no pruner."""
+    return Pruning(definition) if definition.pruner is not None else None
+
+
+__all__ = ["METHODS", "PRUNERS", "History", "Method", "Pruning", "make_method", "make_pruning"]

@@ -11,7 +11,6 @@ from gpt_experiments.config import Variant
 
 if TYPE_CHECKING:
     from gpt_experiments.sweep.definition import SweepDefinition
-    from gpt_experiments.training.events import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +39,7 @@ class Method(ABC):
         accepts_ranges: whether levels may be a range.
         combines_levels: whether levels of several hyperparameters meet in one variant.
         may_tune: whether a definition may name nuisance parameters, over which each of its variants is tuned.
+        takes_pruner: whether a definition may name a pruner, which stops trials whose losses are high.
         takes_trials, needs_trials: whether a definition may, or must, say how many variants to try.
 
     Attributes:
@@ -51,6 +51,7 @@ class Method(ABC):
     accepts_ranges: ClassVar[bool] = False
     combines_levels: ClassVar[bool] = True
     may_tune: ClassVar[bool] = False
+    takes_pruner: ClassVar[bool] = True
     takes_trials: ClassVar[bool] = True
     needs_trials: ClassVar[bool] = False
 
@@ -64,11 +65,15 @@ class Method(ABC):
         """A variant that was not suggested before, or None when there is none left."""
 
     def update(self, variant: Variant, value: float | None) -> None:  # noqa: B027  # a grid does not learn
-        """Learn a variant's mean best validation loss; None where a trial of it has failed or was stopped."""
+        """Learn a variant's mean best validation loss; None where a trial of it has failed."""
 
-    def goes_on(self, variant: Variant, seed: int, evaluation: Evaluation) -> bool:
-        """Whether a running trial should go on after these losses; a stopped one has no result."""
-        return True
+    def learn_stopped(self, variant: Variant, course: Mapping[int, float]) -> None:  # noqa: B027  # nor from this
+        """Learn of a variant of which a trial was stopped.
+
+        Args:
+            course: its mean validation loss, nats per character, after each part of training that all its trials have
+                completed, counted as `pruning.Pruning` does.
+        """
 
     @classmethod
     @abstractmethod

@@ -15,7 +15,7 @@ _REPEATS_BEFORE_CHANCE: Final = 5  # each is a fit and a search, and the next on
 
 
 class GP(Learning):
-    """Draws by a Gaussian process and its logarithmic expected improvement (Ament et al. 2023), as Optuna implements it.
+    """Draws by a Gaussian process and its log expected improvement (Ament et al. 2023), as Optuna implements it.
 
     Numbers in a list are steps of a scale, so that a level says something of its neighbours. Variants that train
     together are kept apart by the improvement that is expected beyond all of them. The first ten variants are random.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gpt_experiments import names
@@ -50,3 +51,18 @@ class Learning(Random):
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             self._study.tell(trial, value)
+
+    def learn_stopped(self, variant: Variant, course: Mapping[int, float]) -> None:
+        """Tell Optuna of a pruned trial: TPE ranks it below all finished ones, GP makes nothing of it."""
+        import optuna
+
+        if not course:
+            self.update(variant, None)
+            return
+        trial = self._asked.pop(variant, None)
+        if trial is None:
+            self._study.add_trial(self._space.ended_trial(variant, course[max(course)], course))
+            return
+        for part, value in course.items():
+            trial.report(value, part)
+        self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)

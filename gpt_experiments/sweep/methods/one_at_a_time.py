@@ -18,6 +18,7 @@ class OneAtATime(Method):
     name = "one-at-a-time"
     combines_levels = False
     may_tune = True
+    takes_pruner = False
     takes_trials = False
 
     def __init__(self, definition: SweepDefinition, history: History) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from gpt_experiments.sweep.levels import Level, Range
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
     from gpt_experiments.sweep.definition import SweepDefinition
@@ -45,8 +46,13 @@ class Space:
             return None
         return self._baseline.with_values(parameters)
 
-    def ended_trial(self, variant: Variant, value: float) -> optuna.trial.FrozenTrial:
+    def ended_trial(
+        self, variant: Variant, value: float, course: Mapping[int, float] | None = None
+    ) -> optuna.trial.FrozenTrial:
         """The variant as a trial from which Optuna learns.
+
+        Args:
+            course: the values on the way of a variant that was stopped, by how far it had come; None of a whole one.
 
         Raises:
             ValueError: the levels do not allow the variant.
@@ -55,7 +61,13 @@ class Space:
 
         params = {name: variant.value(name) for name in self.distributions}
         params |= {name: scale.index(params[name]) for name, scale in self._scales.items()}
-        return optuna.create_trial(params=params, distributions=self.distributions, value=value)
+        return optuna.create_trial(
+            state=optuna.trial.TrialState.COMPLETE if course is None else optuna.trial.TrialState.PRUNED,
+            params=params,
+            distributions=self.distributions,
+            value=value,
+            intermediate_values=dict(course or {}),
+        )
 
     def nearest(self, variant: Variant) -> Variant:
         """The baseline with the variant's values of the parameters that vary in this space."""
@@ -95,9 +107,9 @@ def _highest(levels: Range) -> float:
     return float(low + (high - low) // step * step)
 
 
-def make_study(sampler: BaseSampler) -> optuna.Study:
-    """A study in memory that looks for the lowest value."""
+def make_study(sampler: BaseSampler, pruner: BasePruner | None = None) -> optuna.Study:
+    """A study in memory that looks for the lowest value; it always has the same name, by which Hyperband deals."""
     import optuna
 
     logging.getLogger("optuna").setLevel(logging.WARNING)  # "A new study created in memory" means nothing to a user
-    return optuna.create_study(sampler=sampler, direction="minimize")
+    return optuna.create_study(sampler=sampler, pruner=pruner, study_name="sweep", direction="minimize")
