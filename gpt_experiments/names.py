@@ -31,6 +31,7 @@ VERSIONS: Final = "gpt.versions"
 THREADS: Final = "gpt.threads"  # CPU threads that the trial trained with
 REPLICAS: Final = "gpt.replicas"  # how many trials trained together as one model
 KERNELS: Final = "gpt.kernels"  # whether the kernels for the CPU were switched on, `on` or `off`
+CONFIRMS: Final = "gpt.confirms"  # of a trial on a fresh seed: the run ids of the sweeps or trials that it confirms
 UNCOMMITTED: Final = "gpt.uncommitted"  # SHA-256 of what the code differs in from its commit
 
 # Of an experiment's saved views and its description
@@ -38,7 +39,10 @@ VIEW_DIGEST: Final = "gpt.digest"  # what this program wrote, so that a person's
 
 # Tags of a registered version, beside variant, cell and corpus
 RUN: Final = "gpt.run"
-SCORE: Final = "gpt.final_val_loss"  # the loss that is compared with the champion's, nats per character
+SCORE: Final = "gpt.final_val_loss"  # its loss, nats per character: the mean over fresh seeds, else its run's
+FRESH_LOSSES: Final = "gpt.fresh_losses"  # the loss of each fresh seed, as JSON; it is compared with the champion's
+SIZE: Final = "gpt.n_params"
+MEASURED: Final = "gpt.measured"  # what the loss is: `fresh seeds`, `choice` (optimistic), or `one run`
 
 # Model registry
 DEFAULT_MODEL: Final = "gpt-experiments"

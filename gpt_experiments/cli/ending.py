@@ -49,9 +49,7 @@ def next_commands(summary: SweepSummary, *, store: Store, tracking_uri: str | No
     commands = []
     if not summary.is_complete:
         # --force would train finished trials again, and the sweep is taken over already.
-        again = [argument for argument in sys.argv[1:] if argument not in ("--force", "--take-over")]
-        typed = shlex.join(map(without_secrets, again))
-        commands.append((f"{program} {typed}", "go on: train only what is missing"))
+        commands.append(same_command("--force", "--take-over"))
     if _HAS_PAGES.match(store.uri):
         of_sweep = f" {summary.parent_run_id}" if summary.parent_run_id is not None else ""
         commands.append((f"{program} ui{of_sweep}{there}", "compare the trials in MLflow's pages"))
@@ -66,6 +64,13 @@ def next_commands(summary: SweepSummary, *, store: Store, tracking_uri: str | No
         command = f"{program} register {summary.parent_run_id}{there}"
         commands.append((command, "put the best one into the model registry"))
     return commands
+
+
+def same_command(*without: str) -> tuple[str, str]:
+    """The command that was typed, and that it goes on; `without` are flags that must not be repeated."""
+    again = [argument for argument in sys.argv[1:] if argument not in without]
+    typed = shlex.join(map(without_secrets, again))
+    return f"{_python()} -m gpt_experiments {typed}", "go on: train only what is missing"
 
 
 def command_fields(commands: Sequence[tuple[str, str]]) -> list[dict[str, str]]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpt_experiments import names
+from gpt_experiments.models.confirmation import Confirmation
+from gpt_experiments.models.fresh_words import Rival, bits, fresh_section
 from gpt_experiments.models.selection import Choice
 from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
 from gpt_experiments.tracking import ModelRun
@@ -14,37 +16,45 @@ from gpt_experiments.tracking import ModelRun
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenFrom:
-    """The sweep whose best model this is, and how it was chosen."""
+    """The sweep whose best model this is, or the trial whose variant it is, and how it was chosen.
 
-    sweep: str
+    Attributes:
+        sweep: its name; None of a trial on its own.
+        run_id: the sweep's, or the trial's.
+        choice: what the sweep's losses chose; None where one trial was named.
+        confirmation: what fresh seeds say; None where there were none.
+    """
+
+    sweep: str | None
     run_id: str
-    choice: Choice
+    choice: Choice | None
+    confirmation: Confirmation | None = None
 
 
-def model_card(run: ModelRun, *, vocabulary: str, sample: str, origin: ChosenFrom | None) -> str:
+def model_card(
+    run: ModelRun, *, vocabulary: str, sample: str, origin: ChosenFrom | None, rival: Rival | None = None
+) -> str:
     """The card: data, configuration, losses, a sample, limits, origin; always below 5,000 characters.
 
     Args:
         vocabulary: every character that the model knows.
         sample: text that the model wrote; empty where none is known.
-        origin: None if the user named the run, so that nothing was chosen.
+        origin: None if the user named the run, so that nothing was chosen or measured.
+        rival: None where there was no champion to test it against.
     """
+    confirmation = origin.confirmation if origin else None
     sections = [
         f"# {_cut(run.label, 200)}",
         f"A character-level GPT of {run.n_params:,} parameters. It continues a text, one character at a time.",
         _data(run, len(vocabulary)),
         "## Configuration\n\n" + _table(run.params),
         _losses(run, len(vocabulary)),
-        "## Sample\n\n" + _sample(sample),
+        *([fresh_section(confirmation, rival)] if confirmation else []),
+        "## Sample\n\n" + _sample(sample, 200 if confirmation else 400),
         _limits(run, len(vocabulary), origin),
         _origin(run, origin),
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def bits(nats: float) -> float:
-    """Nats as bits."""
-    return nats / math.log(2)
 
 
 def _data(run: ModelRun, vocab_size: int) -> str:
@@ -75,8 +85,8 @@ def _losses(run: ModelRun, vocab_size: int) -> str:
     return f"## Losses\n\n{table}\n\n{note}"
 
 
-def _sample(sample: str) -> str:
-    return "\n".join(f"    {line}" for line in _cut(sample, 400).splitlines()) or "None could be read."
+def _sample(sample: str, length: int) -> str:
+    return "\n".join(f"    {line}" for line in _cut(sample, length).splitlines()) or "None could be read."
 
 
 def _limits(run: ModelRun, vocab_size: int, origin: ChosenFrom | None) -> str:
@@ -86,23 +96,30 @@ def _limits(run: ModelRun, vocab_size: int, origin: ChosenFrom | None) -> str:
         f"It sees only the last {block_size} characters.",
         "It imitates the style of one text. What it writes is made up, and nothing filters it.",
     ]
-    if origin and origin.choice.n_variants > 1:
+    if origin and origin.confirmation:
+        limits.append("All losses are on one validation split; there is no separate test split.")
+    elif origin and origin.choice and origin.choice.n_variants > 1:
         limits.append(
-            f"It was selected by its validation loss among {origin.choice.n_variants} variants, "
-            "so that figure is slightly optimistic; there is no separate test split."
+            f"It was selected by its validation loss among {origin.choice.n_variants} variants, and the same trials "
+            "measured it, so that figure is optimistic; there is no separate test split."
         )
+    elif run.kind == "trial":
+        limits.append("Its loss is that of one seed; other seeds of the same variant differ.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
 
 
 def _origin(run: ModelRun, origin: ChosenFrom | None) -> str:
     lines = [f"- run `{run.run_id}`" + (f", cell `{run.cell}`" if run.cell else "")]
-    if origin:
+    if origin and origin.confirmation:
+        of_sweep = f"sweep {_cut(origin.sweep or '', 200)}, " if origin.choice else ""
+        lines.append(f"- a trial on a fresh seed, which confirms {of_sweep}run `{origin.run_id}`")
+    elif origin and origin.choice:
         choice = origin.choice
         seeds = "1 seed" if choice.n_seeds == 1 else f"{choice.n_seeds} seeds"
         is_best = run.run_id == choice.trial.run_id
         lines.append(
-            f"- best of sweep {_cut(origin.sweep, 200)} (run `{origin.run_id}`): the lowest mean validation loss, "
-            f"{choice.mean_val_loss:.4f} over {seeds}; of its trials "
+            f"- best of sweep {_cut(origin.sweep or '', 200)} (run `{origin.run_id}`): the lowest mean validation "
+            f"loss, {choice.mean_val_loss:.4f} over {seeds}; of its trials "
             + ("the one with the lowest" if is_best else "the best one whose model can be read")
         )
     elif run.sweep:

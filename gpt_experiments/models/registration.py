@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from statistics import fmean
 from typing import Final
 
 from gpt_experiments import names
+from gpt_experiments.analysis.contest import Contest, contest
 from gpt_experiments.artifacts import SPEAKER_TEXT
-from gpt_experiments.errors import CheckpointError, MissingError, TrackingError
-from gpt_experiments.model import load_checkpoint
-from gpt_experiments.models.card import ChosenFrom, bits, model_card
-from gpt_experiments.models.selection import Choice, choose_best
-from gpt_experiments.records import FinishedTrial
+from gpt_experiments.models.card import model_card
+from gpt_experiments.models.challenge import challenge
+from gpt_experiments.models.confirmation import Confirmation
+from gpt_experiments.models.finding import Found, find_confirmed, find_model
+from gpt_experiments.models.fresh_seeds import ConfirmOptions
+from gpt_experiments.models.fresh_words import Rival
 from gpt_experiments.scratch import scratch_folder
-from gpt_experiments.tracking import ModelRun, Store, model_folder
-from gpt_experiments.tracking.reader import SweepTrials, read_sweep_trials
-from gpt_experiments.tracking.registry import ModelRegistry, RegisteredVersion
+from gpt_experiments.tracking import ModelRun, Store
+from gpt_experiments.tracking.registry import Measured, ModelRegistry, RegisteredVersion
 from gpt_experiments.tracking.run_files import UnreadableError, read_text
-from gpt_experiments.tracking.runs import find_model_run, get_run, kind_of_run
+from gpt_experiments.tracking.runs import get_run
 
 _LONGEST_EXAMPLE: Final = 20  # characters
 
@@ -37,6 +35,9 @@ class Registration:
         messages: what was done and why, a sentence each, in the order in which it was done.
         left_out: what could not be read, a sentence each.
         example_prompt: a prompt of characters that the model knows.
+        confirmation: how it was chosen and measured with fresh seeds; None where it was not.
+        rival: the champion that it was compared with; None where it had none.
+        between: its loss minus the rival's on fresh seeds; None where no test is possible.
     """
 
     name: str
@@ -46,6 +47,9 @@ class Registration:
     messages: tuple[str, ...]
     left_out: tuple[str, ...]
     example_prompt: str
+    confirmation: Confirmation | None = None
+    rival: RegisteredVersion | None = None
+    between: Contest | None = None
 
     @property
     def model_uri(self) -> str:
@@ -53,10 +57,13 @@ class Registration:
         return f"models:/{self.name}/{self.version.version}"
 
 
-def register_model(reference: str | None, store: Store, name: str, *, force: bool = False) -> Registration:
+def register_model(
+    reference: str | None, store: Store, name: str, *, force: bool = False, options: ConfirmOptions | None = None
+) -> Registration:
     """Register the best model of a sweep, or the model of one run, under `name`.
 
-    A trial of a sweep whose checkpoint cannot be read is skipped, and a message says so.
+    Without `options` it is the best trial of the sweep's best variant, and a trial whose checkpoint cannot be read is
+    skipped. With them the variant is chosen and measured on fresh seeds; see `confirm`.
 
     Args:
         reference: a sweep's name, or the id of a sweep's parent run, of a trial or of a pre-trained model; None takes
@@ -64,154 +71,75 @@ def register_model(reference: str | None, store: Store, name: str, *, force: boo
         force: make it champion even where it is not better than the present one.
 
     Raises:
-        ConfigError: the registry does not accept the name.
+        ConfigError: the registry does not accept the name, or a pre-trained model is to be confirmed.
         CheckpointError: the run's checkpoint is damaged.
+        CorpusError: trials on fresh seeds are missing, and the text is not at hand.
         TrackingError: there is no such sweep or run, it has no finished trial that can be read, or the store fails.
+        KeyboardInterrupt: the training of fresh seeds was interrupted; the same call goes on.
     """
     registry = ModelRegistry(store.uri, name)
+    champion = registry.champion()
     with scratch_folder() as folder:
-        found = _find(reference, store, folder)
+        if options is None:
+            found = find_model(reference, store, folder)
+        else:
+            found = find_confirmed(reference, store, folder, champion, options)
         run, messages, left_out = found.run, [*found.messages], [*found.left_out]
+        measured, champion = found.measured, _with_fresh(registry, champion, found, run)
         sample = _sample(run, store, left_out)
         example = _example_prompt(found.vocabulary, sample)
         version = registry.of_run(run.run_id)
         is_new = version is None
+        between = _between(measured, champion, run, found.margin)
+        rival = champion if version is None or champion is None or champion.version != version.version else None
+        card = model_card(
+            run,
+            vocabulary=found.vocabulary,
+            sample=sample,
+            origin=found.origin,
+            rival=Rival(version=rival.version, label=rival.label, between=between) if rival and between else None,
+        )
         if version is None:
-            card = model_card(run, vocabulary=found.vocabulary, sample=sample, origin=found.origin)
-            version = registry.add(run, found.checkpoint, card=card, example_prompt=example)
+            version = registry.add(run, found.checkpoint, measured, card=card, example_prompt=example)
             messages.append(f"registered it as version {version.version} of {name}")
         else:
             messages.append(f"it is version {version.version} of {name} already; one run makes one version")
-    champion = registry.champion()
-    wins, why = challenge(version, champion, force=force)
-    if wins and (champion is None or champion.version != version.version):
+            if measured.fresh and measured.fresh != version.fresh:
+                version = registry.update(version, measured, card=card)
+                messages.append(f"version {version.version} now has the loss of these fresh seeds")
+    decided = challenge(version, champion, between, force=force)
+    if decided.wins and (champion is None or champion.version != version.version):
         registry.set_champion(version)
     return Registration(
         name=name,
         version=version,
         is_new=is_new,
-        is_champion=wins,
-        messages=(*messages, why),
+        is_champion=decided.wins,
+        messages=(*messages, decided.why),
         left_out=tuple(left_out),
         example_prompt=example,
+        confirmation=found.origin.confirmation if found.origin else None,
+        rival=rival,
+        between=between if rival else None,
     )
 
 
-def challenge(version: RegisteredVersion, champion: RegisteredVersion | None, *, force: bool) -> tuple[bool, str]:
-    """Whether the version gets the alias `champion`, and why.
-
-    Without `force` it needs a lower validation loss than the champion's, on the same corpus.
-    """
-    if champion is None:
-        return True, f"version {version.version} is the champion: there was none"
-    if champion.version == version.version:
-        return True, f"version {version.version} is the champion already"
-    better = version.val_loss is not None and champion.val_loss is not None and version.val_loss < champion.val_loss
-    if None in (champion.corpus_digest, champion.val_loss):
-        why = f"the loss or the corpus of version {champion.version}, the champion, is not recorded"
-    elif champion.corpus_digest != version.corpus_digest:
-        why = (
-            f"version {champion.version}, the champion, was trained on another text, {champion.corpus}, "
-            f"so its loss cannot be compared with one on {version.corpus}"
-        )
-    else:
-        relation = "is lower than" if better else "is not lower than"
-        why = (
-            f"its validation loss, {version.val_loss:.4f}, {relation} that of version {champion.version}, "
-            f"the champion so far, {champion.val_loss:.4f}"
-        )
-        if better:
-            return True, f"version {version.version} is now the champion: {why}"
-    if force:
-        return True, f"version {version.version} is now the champion because of --force, although {why}"
-    remedy = f"use --force to make version {version.version} the champion"
-    return False, f"version {champion.version} stays the champion: {why}; {remedy}"
+def _with_fresh(
+    registry: ModelRegistry, champion: RegisteredVersion | None, found: Found, run: ModelRun
+) -> RegisteredVersion | None:
+    """The champion, with the losses of fresh seeds that were found out along with the new model's."""
+    confirmation = found.origin.confirmation if found.origin else None
+    if champion is None or confirmation is None or confirmation.champion is None:
+        return champion
+    losses = confirmation.champion
+    return registry.update(champion, Measured(val_loss=fmean(losses.values()), how="fresh seeds", fresh=losses))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Found:
-    """The run to register with its checkpoint, the sweep that it is the best of, and messages on the choice."""
-
-    run: ModelRun
-    checkpoint: Path
-    vocabulary: str
-    origin: ChosenFrom | None
-    messages: tuple[str, ...]
-    left_out: tuple[str, ...]
-
-
-def _find(reference: str | None, store: Store, folder: Path) -> _Found:
-    """Find the run that `reference` means; its checkpoint goes below `folder`."""
-    is_run_id = reference is not None and re.fullmatch("[0-9a-f]{32}", reference)
-    if reference is not None and is_run_id and kind_of_run(store, reference) != "sweep":
-        run = find_model_run(store, reference)
-        checkpoint, vocabulary = _read_checkpoint(run, store, folder)
-        messages = (f"run {run.run_id} ({run.label}): {_loss_of(run)}",)
-        return _Found(
-            run=run, checkpoint=checkpoint, vocabulary=vocabulary, origin=None, messages=messages, left_out=()
-        )
-    sweep = read_sweep_trials(store, reference)
-    unreadable: dict[str, str] = {}
-    while True:
-        choice = _choose(sweep, unreadable)
-        for trial in choice.trials:
-            try:
-                run = find_model_run(store, trial.run_id)
-                checkpoint, vocabulary = _read_checkpoint(run, store, folder)
-            except (CheckpointError, MissingError) as error:
-                unreadable[trial.run_id] = str(error)
-                continue
-            run = dataclasses.replace(run, sweep=sweep.name, label=choice.label)
-            return _Found(
-                run=run,
-                checkpoint=checkpoint,
-                vocabulary=vocabulary,
-                origin=ChosenFrom(sweep=sweep.name, run_id=sweep.run_id, choice=choice),
-                messages=(*_about(sweep, choice), _best_of(choice, trial, run), *_state_of(sweep), *choice.notices),
-                left_out=(*sweep.left_out, *(f"run {run_id}: {why}" for run_id, why in unreadable.items())),
-            )
-
-
-def _choose(sweep: SweepTrials, unreadable: Mapping[str, str]) -> Choice:
-    """The best variant among the trials whose models can be read, as far as that is known."""
-    trials = [
-        dataclasses.replace(trial, finished=None, reason="its model cannot be read")
-        if trial.run_id in unreadable
-        else trial
-        for trial in sweep.trials
-    ]
-    if unreadable and not any(trial.finished for trial in trials):
-        raise TrackingError(
-            f"sweep {sweep.name!r} has no model to register: of its {len(unreadable)} finished trials, no model can be "
-            "read; put the artifacts back, or run the sweep again, which trains those trials anew. The first problem: "
-            + next(iter(unreadable.values()))
-        )
-    try:
-        return choose_best(trials)
-    except TrackingError as error:
-        known = [*sweep.left_out[:1], *[f"run {run_id}: {why}" for run_id, why in unreadable.items()][:1]]
-        raise TrackingError("; ".join([f"sweep {sweep.name!r} has no model to register: {error}", *known])) from error
-
-
-def _about(sweep: SweepTrials, choice: Choice) -> list[str]:
-    seeds = f" over {choice.n_seeds} seeds" if choice.n_seeds > 1 else ""
-    return [
-        f"sweep {sweep.name}: the best of {choice.n_variants} variants is {choice.label}, "
-        f"mean validation loss {choice.mean_val_loss:.4f} nats per character{seeds}"
-    ]
-
-
-def _best_of(choice: Choice, trial: FinishedTrial, run: ModelRun) -> str:
-    which = "best trial" if trial is choice.trial else "best trial whose model can be read"
-    return f"its {which} is seed {trial.seed}, run {run.run_id}: {_loss_of(run)}"
-
-
-def _read_checkpoint(run: ModelRun, store: Store, folder: Path) -> tuple[Path, str]:
-    """The run's checkpoint, in a folder of its own below `folder`, and its vocabulary."""
-    into = folder / run.run_id
-    into.mkdir()
-    checkpoint = model_folder(run.run_id, store.uri, into=into, retries=store.retries)
-    return checkpoint, load_checkpoint(checkpoint).tokenizer.vocabulary
+def _between(measured: Measured, champion: RegisteredVersion | None, run: ModelRun, margin: float) -> Contest | None:
+    """The new model's loss against the champion's on fresh seeds; None where they cannot be compared."""
+    if champion is None or not champion.fresh or champion.corpus_digest != run.corpus_digest:
+        return None
+    return contest(measured.fresh, champion.fresh, margin)
 
 
 def _sample(run: ModelRun, store: Store, left_out: list[str]) -> str:
@@ -221,14 +149,6 @@ def _sample(run: ModelRun, store: Store, left_out: list[str]) -> str:
     except UnreadableError as error:
         left_out.append(f"{names.SAMPLE_FILE} of run {run.run_id} {error}")
         return ""
-
-
-def _state_of(sweep: SweepTrials) -> list[str]:
-    return [f"sweep {sweep.name} is still running: this is the best so far"] if sweep.running else []
-
-
-def _loss_of(run: ModelRun) -> str:
-    return f"validation loss {run.val_loss:.4f} nats, {bits(run.val_loss):.4f} bits per character"
 
 
 def _example_prompt(vocabulary: str, sample: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
+from gpt_experiments.config import Variant
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.records import FinishedTrial, StoredTrial
 
@@ -27,6 +28,8 @@ class Choice:
         n_seeds: how many those are.
         n_variants: how many variants had a finished trial to be compared with.
         notices: what a reader should know of how it was chosen, a sentence each.
+        eligible: the variants that could have won, the winner first: those that lack no seed, or where none is complete
+            those with the most.
     """
 
     label: str
@@ -35,6 +38,7 @@ class Choice:
     n_seeds: int
     n_variants: int
     notices: tuple[str, ...]
+    eligible: tuple[Candidate, ...]
 
     @property
     def trial(self) -> FinishedTrial:
@@ -43,16 +47,18 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """A variant with its finished trials and those that are not."""
+class Candidate:
+    """A variant with its finished trials and those that are not, by seed."""
 
     label: str
+    variant: Variant
     n_params: int
     trials: tuple[FinishedTrial, ...]
     unfinished: tuple[StoredTrial, ...]
 
     @property
     def mean(self) -> float:
+        """The mean final validation loss over its finished seeds."""
         return fmean(trial.summary.final_val_loss for trial in self.trials)
 
     @property
@@ -85,16 +91,18 @@ def choose_best(trials: Sequence[StoredTrial]) -> Choice:
         n_seeds=len(winner.trials),
         n_variants=len(ranked),
         notices=tuple(notices),
+        eligible=tuple(candidate for candidate in ranked if _rank(candidate)[:2] == _rank(winner)[:2]),
     )
 
 
-def _candidates(trials: Sequence[StoredTrial]) -> list[_Candidate]:
+def _candidates(trials: Sequence[StoredTrial]) -> list[Candidate]:
     by_label: dict[str, list[StoredTrial]] = {}
-    for trial in trials:
+    for trial in sorted(trials, key=lambda trial: trial.seed):
         by_label.setdefault(trial.label, []).append(trial)
     return [
-        _Candidate(
+        Candidate(
             label=label,
+            variant=group[0].variant,
             n_params=group[0].n_params,
             trials=tuple(trial.finished for trial in group if trial.finished),
             unfinished=tuple(trial for trial in group if not trial.finished),
@@ -103,12 +111,12 @@ def _candidates(trials: Sequence[StoredTrial]) -> list[_Candidate]:
     ]
 
 
-def _rank(candidate: _Candidate) -> tuple[bool, int, float, int, str]:
+def _rank(candidate: Candidate) -> tuple[bool, int, float, int, str]:
     incomplete = bool(candidate.unfinished)
     return incomplete, -len(candidate.trials) if incomplete else 0, candidate.mean, candidate.n_params, candidate.label
 
 
-def _incomplete(candidates: Sequence[_Candidate], winner: _Candidate) -> list[str]:
+def _incomplete(candidates: Sequence[Candidate], winner: Candidate) -> list[str]:
     """Sentences on variants that lack a seed; those that would have won come first."""
     lacking = [candidate for candidate in candidates if candidate.unfinished and candidate is not winner]
     lacking.sort(key=lambda candidate: candidate.mean if candidate.trials else float("inf"))
@@ -124,7 +132,7 @@ def _incomplete(candidates: Sequence[_Candidate], winner: _Candidate) -> list[st
     return sentences
 
 
-def _unfinished(candidate: _Candidate) -> str:
+def _unfinished(candidate: Candidate) -> str:
     return ", ".join(f"seed {trial.seed} {_state(trial)}" for trial in candidate.unfinished)
 
 
@@ -136,7 +144,7 @@ def _state(trial: StoredTrial) -> str:
     return f"has no result ({trial.reason})" if trial.reason else "is not trained yet"
 
 
-def _ties(ranked: Sequence[_Candidate]) -> list[str]:
+def _ties(ranked: Sequence[Candidate]) -> list[str]:
     winner, *others = ranked
     tied = [e for e in others if (e.mean, _rank(e)[:2]) == (winner.mean, _rank(winner)[:2])]
     if not tied:
@@ -152,7 +160,7 @@ def _ties(ranked: Sequence[_Candidate]) -> list[str]:
     return [f"{winner.label} ties with {labels}{more}; it wins because it {why}"]
 
 
-def _lower_on_the_way(complete: Sequence[_Candidate], winner: _Candidate) -> list[str]:
+def _lower_on_the_way(complete: Sequence[Candidate], winner: Candidate) -> list[str]:
     """A sentence if the lowest losses during training would have chosen another variant."""
     rival = min(complete, key=lambda candidate: candidate.mean_best, default=winner)
     if rival is winner or rival.mean_best >= winner.mean_best:
@@ -163,6 +171,6 @@ def _lower_on_the_way(complete: Sequence[_Candidate], winner: _Candidate) -> lis
     ]
 
 
-def _reasons(candidates: Sequence[_Candidate]) -> str:
+def _reasons(candidates: Sequence[Candidate]) -> str:
     first = [f"{candidate.label}: {_unfinished(candidate)}" for candidate in candidates[:_MOST_NAMED]]
     return "; ".join(first) if first else "its plan is empty"

@@ -1,12 +1,12 @@
-"""Runs a whole sweep, or one trial on its own: opens the runs, trains what is missing, closes the runs."""
+"""Runs a whole sweep, or given trials on their own: opens the runs, trains what is missing, closes the runs."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from gpt_experiments import names
@@ -20,8 +20,9 @@ from gpt_experiments.records import EarlyStop, PlannedTrial, SweepListener, Swee
 from gpt_experiments.signals import StopRequest
 from gpt_experiments.sweep.coordinator import Coordinator, TrialSource, deadline
 from gpt_experiments.sweep.definition import SweepDefinition
-from gpt_experiments.sweep.plan import Schedule, lost_notice, make_schedule, plan_trial, sweep_key
+from gpt_experiments.sweep.plan import Schedule, lost_notice, make_schedule, sweep_key
 from gpt_experiments.sweep.resources import RunOptions, find_hardware, group_limit
+from gpt_experiments.sweep.trial_list import ListSource, TrialList
 from gpt_experiments.sweep.trial_run import RunContext
 from gpt_experiments.sweep.yaml_source import dump_yaml
 from gpt_experiments.tracking import Claims, FinishedTrials, RunRecorder, Store, schema
@@ -107,37 +108,34 @@ def run_single(
     Raises:
         ExperimentError: before anything starts, if the device, the corpus or the store cannot be used for the trial.
     """
-    corpus.require_context(trial.shape.block_size)
-    hardware = find_hardware(options, 1)
+    one = TrialList(name="train", trials=[(trial, trial.variant.label(Variant()))], steps=trial.training.steps)
+    return run_trials(one, corpus, store, options, listener)
+
+
+def run_trials(
+    wanted: TrialList, corpus: Corpus, store: Store, options: RunOptions, listener: SweepListener
+) -> SweepSummary:
+    """Train each of the trials that has no finished run, as a run without a parent.
+
+    Raises:
+        ExperimentError: before anything starts, if the device, the corpus or the store cannot be used for the trials.
+    """
+    corpus.require_context(max(trial.shape.block_size for trial, _ in wanted.trials))
+    find_hardware(options, 1)
     _close_abandoned(store, listener)
     claims, finished = _look(store, options)
-    planned = plan_trial(trial, trial.variant, trial.variant.label(Variant()), corpus, finished.by_cell)
-    for notice in lost_notice([planned], finished):
+    planned = wanted.planned(corpus, finished.by_cell)
+    for notice in lost_notice(planned, finished):
         listener.notice(notice)
     keep_views(store, notice=listener.notice)
+    to_train, source = sum(one.done is None for one in planned), ListSource(planned)
+    hardware = find_hardware(options, max(1, to_train))
+    source.form_groups(group_limit(options, hardware, corpus.vocab_size), hardware.workers, corpus.vocab_size)
     with StopRequest() as stop:
-        session = _Session(corpus, store, options, hardware, listener, stop, claims, None, None)
-        summary = session.run(_One(planned), int(planned.done is None), trial.training.steps, 1)
+        session = _Session(corpus, store, options, hardware, listener, stop, claims, None, wanted.name, wanted.tags)
+        summary = session.run(source, to_train, wanted.steps, source.largest_group, wanted.budget)
     listener.sweep_ended(summary)
     return summary
-
-
-class _One:
-    """A source of a single trial."""
-
-    total = 1
-
-    def __init__(self, planned: PlannedTrial) -> None:
-        self._waiting = [planned]
-
-    def next_group(self) -> tuple[PlannedTrial] | None:
-        return (self._waiting.pop(),) if self._waiting else None
-
-    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
-        """Nothing ends it early."""
-
-    def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
-        """The losses are not needed."""
 
 
 class _GrowingPlan:
@@ -180,7 +178,8 @@ class _Session:
     stop: StopRequest
     claims: Claims | None
     parent_run_id: str | None
-    sweep: str | None
+    name: str
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def run(
         self, source: TrialSource, to_train: int, steps: int, replicas: int, budget: Budget = "steps"
@@ -194,7 +193,7 @@ class _Session:
         started, hardware = time.monotonic(), executor.hardware
         self.listener.sweep_started(
             SweepStart(
-                name=self.sweep or "train",
+                name=self.name,
                 total=source.total,
                 to_train=to_train,
                 workers=hardware.workers,
@@ -220,14 +219,15 @@ class _Session:
             must_stop=lambda: self.stop.requested,
             may_start=may_start,
             parent_run_id=self.parent_run_id,
-            sweep=self.sweep,
+            sweep=None if self.parent_run_id is None else self.name,
+            tags=self.tags,
             watches_attention=self.options.attention_over_training,
             claims=self.claims,
         )
         with self.store.retries.during_sweep(self.listener.notice, context.must_stop):
             records = Coordinator(context, executor).run(source)
         return SweepSummary(
-            name=self.sweep or "train",
+            name=self.name,
             parent_run_id=self.parent_run_id,
             trials=tuple(records),
             total=source.total,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from gpt_experiments import names
@@ -23,6 +23,7 @@ class RunContext:
 
     Attributes:
         parent_run_id, sweep: the sweep's run and name; None for a trial on its own.
+        tags: what each run is marked with beside the usual.
         watches_attention: whether pictures of each trial's attention are made while it trains.
         claims: keep this process and others from training the same cells; None lets it train whatever it is given.
         must_stop: whether to end now, including running trials.
@@ -36,6 +37,7 @@ class RunContext:
     may_start: Callable[[], bool]
     parent_run_id: str | None = None
     sweep: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
     watches_attention: bool = True
     claims: Claims | None = None
 
@@ -137,7 +139,7 @@ class TrialRun:
         return schema.trial_params(self.planned.trial, device=device, vocab_size=vocab_size)
 
     def _tags(self) -> dict[str, str]:
-        return schema.trial_tags(
+        computed = schema.trial_tags(
             self.planned,
             self._context.corpus,
             hardware=self._hardware.name,
@@ -145,6 +147,7 @@ class TrialRun:
             replicas=self._replicas,
             kernels=are_switched_on(),
         )
+        return {**computed, **self._context.tags}
 
     def _write(self, write: Callable[[], None]) -> None:
         if self._lost is None:

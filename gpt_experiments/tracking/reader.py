@@ -13,7 +13,7 @@ from mlflow.entities import Run
 from gpt_experiments import names
 from gpt_experiments.analysis.results import FINISHED, STOPPED, Pretrained, SweepResults
 from gpt_experiments.analysis.tuning import split_trials
-from gpt_experiments.config import ModelConfig, seed_of_own
+from gpt_experiments.config import Budget, ModelConfig, seed_of_own
 from gpt_experiments.errors import MissingError, TrackingError
 from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
 from gpt_experiments.records import Outcome, StoredTrial, trial_name
@@ -24,12 +24,14 @@ from gpt_experiments.tracking.runs import get_run
 from gpt_experiments.tracking.schema import (
     SUMMARY_METRICS,
     PlanRow,
+    budget_of,
     early_stop,
     finished_trial,
     is_finite,
     kind_of,
     nuisance_of,
     problem_of,
+    training_of,
 )
 from gpt_experiments.tracking.store import Store
 from gpt_experiments.tracking.sweep_record import SweepRecord, find_sweep
@@ -46,6 +48,7 @@ class SweepTrials:
 
     Attributes:
         running: whether a process still trains them.
+        steps, budget: how long the baseline trained, and what was equal for every variant.
         left_out: sentences on what cannot be read of the sweep's record.
     """
 
@@ -53,6 +56,8 @@ class SweepTrials:
     run_id: str
     running: bool
     trials: tuple[StoredTrial, ...]
+    steps: int
+    budget: Budget
     left_out: tuple[str, ...] = ()
 
 
@@ -73,6 +78,8 @@ def read_sweep_trials(store: Store, reference: str | None = None) -> SweepTrials
         run_id=parent.info.run_id,
         running=parent.info.status == "RUNNING",
         trials=tuple(trials),
+        steps=training_of(parent.data.params).steps,
+        budget=budget_of(parent.data.params),
         left_out=left_out.sentences(),
     )
 

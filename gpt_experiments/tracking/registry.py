@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from mlflow.entities.model_registry import ModelVersion
 
@@ -28,7 +30,9 @@ class RegisteredVersion:
     """One version; a field that its tags lack, as if another program made the version, is None.
 
     Attributes:
-        val_loss: of the registered weights on the corpus's validation split, nats per character.
+        val_loss: on the corpus's validation split, nats per character: the mean over fresh seeds, else that of the
+            registered weights.
+        fresh: the loss of each seed that did not choose it; None where its variant was not trained on any.
     """
 
     version: str
@@ -37,6 +41,30 @@ class RegisteredVersion:
     val_loss: float | None
     corpus: str | None
     corpus_digest: str | None
+    n_params: int | None = None
+    fresh: Mapping[int, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The loss of a version, and what it is.
+
+    Attributes:
+        val_loss: nats per character.
+        how: `fresh seeds`, `choice` (the trials that chose it measured it too), or `one run`.
+        fresh: the loss of each fresh seed; empty where there are none.
+    """
+
+    val_loss: float
+    how: Literal["fresh seeds", "choice", "one run"]
+    fresh: Mapping[int, float] = field(default_factory=dict)
+
+    def tags(self) -> dict[str, str]:
+        """What a version says of it."""
+        tags = {names.SCORE: repr(self.val_loss), names.MEASURED: self.how}
+        if self.fresh:
+            tags[names.FRESH_LOSSES] = json.dumps({str(seed): loss for seed, loss in sorted(self.fresh.items())})
+        return tags
 
 
 class ModelRegistry:
@@ -72,7 +100,9 @@ class ModelRegistry:
                     return _read_version(self._client.get_model_version(self.name, number))
         return None
 
-    def add(self, run: ModelRun, checkpoint: Path, *, card: str, example_prompt: str) -> RegisteredVersion:
+    def add(
+        self, run: ModelRun, checkpoint: Path, measured: Measured, *, card: str, example_prompt: str
+    ) -> RegisteredVersion:
         """A new version of the run's logged model, which then has the files that MLflow loads and serves."""
         tags = {
             names.RUN: run.run_id,
@@ -81,7 +111,8 @@ class ModelRegistry:
             names.SWEEP: run.sweep,
             names.CORPUS: run.corpus,
             names.CORPUS_DIGEST: run.corpus_digest,
-            names.SCORE: repr(run.val_loss),
+            names.SIZE: str(run.n_params),
+            **measured.tags(),
         }
         with as_tracking_errors(self.uri), as_default_store(self.uri), scratch_folder() as temporary:
             model_id = logged_model_of(self._client, run.run_id) or self._log_model(run)
@@ -99,6 +130,15 @@ class ModelRegistry:
                 description=card[:_DESCRIPTION_LENGTH],
             )
         return _read_version(version)
+
+    def update(self, version: RegisteredVersion, measured: Measured, *, card: str | None = None) -> RegisteredVersion:
+        """Give an existing version another loss, and with it a new model card; without `card` the old one stays."""
+        with as_tracking_errors(self.uri):
+            for tag, value in measured.tags().items():
+                self._client.set_model_version_tag(self.name, version.version, tag, value)
+            if card is not None:
+                self._client.update_model_version(self.name, version.version, card[:_DESCRIPTION_LENGTH])
+            return _read_version(self._client.get_model_version(self.name, version.version))
 
     def _log_model(self, run: ModelRun) -> str:
         """A logged model for a run of version 0.1.0, which has none."""
@@ -127,7 +167,25 @@ def _read_version(version: ModelVersion) -> RegisteredVersion:
         val_loss=_score(tags),
         corpus=tags.get(names.CORPUS),
         corpus_digest=tags.get(names.CORPUS_DIGEST),
+        n_params=_size(tags),
+        fresh=_fresh(tags),
     )
+
+
+def _size(tags: Mapping[str, str]) -> int | None:
+    try:
+        return int(tags[names.SIZE])
+    except (KeyError, ValueError):
+        return None
+
+
+def _fresh(tags: Mapping[str, str]) -> Mapping[int, float] | None:
+    """The losses on fresh seeds; None where there are none, or a person's edit has left something else."""
+    try:
+        losses = {int(seed): float(loss) for seed, loss in json.loads(tags[names.FRESH_LOSSES]).items()}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return losses if losses and all(map(math.isfinite, losses.values())) else None
 
 
 def _score(tags: Mapping[str, str]) -> float | None:

@@ -63,7 +63,7 @@ class RepeatableTrial:
         self.has_parent = MLFLOW_PARENT_RUN_ID in tags
         with as_tracking_errors(self.uri):
             self.evaluations = evaluations_of(curves_of(self._store, [(run, self.label)], LeftOut()))
-        self.corpus_source = _source_of(run)
+        self.corpus_source = corpus_source(run)
 
     @property
     def facts(self) -> RunFacts:
@@ -151,7 +151,7 @@ def _require_finished_trial(run: Run) -> None:
         )
 
 
-def _source_of(run: Run) -> str | None:
+def corpus_source(run: Run) -> str | None:
     """Where the corpus came from, as the run's input says: a path, a URL; None where there is none to read."""
     for given in run.inputs.dataset_inputs if run.inputs else ():
         try:

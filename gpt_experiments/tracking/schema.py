@@ -224,6 +224,11 @@ def training_of(texts: Mapping[str, str]) -> TrainingSetup:
     return variant.training
 
 
+def budget_of(params: Mapping[str, str]) -> Budget:
+    """What was equal for every variant in the sweep whose run has these parameters: `steps` where it does not say."""
+    return next((budget for budget in get_args(Budget) if budget == params.get("budget")), "steps")
+
+
 def baseline_of(params: Mapping[str, str]) -> Shape:
     """The baseline's shape in a sweep whose run has these parameters.
 

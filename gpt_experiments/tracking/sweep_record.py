@@ -23,6 +23,7 @@ from gpt_experiments.tracking.runs import get_run
 from gpt_experiments.tracking.schema import (
     PlanRow,
     baseline_of,
+    budget_of,
     has_only_tuned,
     is_adaptive,
     kind_of,
@@ -222,7 +223,7 @@ class SweepRecord:
         params = self._parent.data.params
         return SweepSetup(
             method=params.get("method", "unknown"),
-            budget=next((budget for budget in get_args(Budget) if budget == params.get("budget")), "steps"),
+            budget=budget_of(params),
             baseline=self._baseline(params, rows),
             training={name: params[name] for name in TRAINING if name in params},
             variants=None,

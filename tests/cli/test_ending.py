@@ -137,11 +137,11 @@ def test_each_printed_command_is_about_the_sweep_that_printed_it(
     (tmp_path / "text.txt").write_text(text)
     mine = sweep(tmp_path, store_uri, "mine", steps=2)
     sweep(tmp_path, store_uri, "gpt-experiments", steps=40)  # better, later, and in the default experiment
-    done = {}
+    done, more = {}, {"register": ("--confirm", "0")}
     for command in mine:
         words = shlex.split(command)
         assert words[1:3] == ["-m", "gpt_experiments"]
-        done[words[3]] = shown_by(command, tmp_path) if words[3] == "ui" else typed(*words[3:])
+        done[words[3]] = shown_by(command, tmp_path) if words[3] == "ui" else typed(*words[3:], *more.get(words[3], ()))
     assert set(done) == {"ui", "report", "generate", "attention", "register"}
     experiment = Store(store_uri, "mine").experiment
     assert f"/#/experiments/{experiment.experiment_id}/runs?" in done["ui"]

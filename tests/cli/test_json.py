@@ -32,6 +32,7 @@ from gpt_experiments.bench.results import (
 from gpt_experiments.cli import program
 from gpt_experiments.cli.comparison_fields import rerun_fields, sweeps_fields, trials_fields
 from gpt_experiments.cli.display import PlainDisplay
+from gpt_experiments.cli.register_fields import registered_fields
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.model.difference import WeightsDifference
@@ -40,6 +41,7 @@ from gpt_experiments.report import tables
 from gpt_experiments.report.content import Extras, make_document
 from gpt_experiments.tracking import Store
 from gpt_experiments.training import Evaluation
+from tests.support.confirmed import made_up_registration
 from tests.support.json_page import JsonPage, answer, run
 from tests.support.simulated import full_grid, simulate, simulate_tuned
 
@@ -78,6 +80,7 @@ pruner: halving
 """
 SHAPE = ("--n-head", 1, "--n-layer", 1, "--n-embed", 8, "--dropout", 0, "--block-size", 16)
 LENGTH = ("--steps", 2, "--batch-size", 2, "--eval-interval", 2)
+TINY = ("tiny", "--confirm", 0)
 RARE = {("report", name) for name in ("variance_shares", "importances", "effects_at_best", "tuning")}
 """What no tiny sweep has; of a sweep that is made up, their members are compared with the page."""
 
@@ -254,7 +257,7 @@ def test_what_could_not_be_read_is_a_field_and_the_status(place: Workplace, tiny
     try:
         found = place.ask("report", "report", "tiny", "--tracking-uri", place.uri, "--output", "out", status=1)
         swept = place.sweep("tiny", "--quiet", status=1)
-        registered = place.ask("register", "register", "tiny", "--tracking-uri", place.uri, "--name", "x", status=1)
+        registered = place.ask("register", "register", *TINY, "--tracking-uri", place.uri, "--name", "x", status=1)
     finally:
         path.write_text(sample, encoding="utf-8")
     assert swept["complete"]
@@ -293,12 +296,19 @@ def test_a_difference_has_what_the_screen_shows(place: Workplace, tiny: dict[str
 
 
 def test_a_registration_names_the_version(place: Workplace, tiny: dict[str, Any]) -> None:
-    first = place.ask("register", "register", "tiny", "--tracking-uri", place.uri)
+    first = place.ask("register", "register", *TINY, "--tracking-uri", place.uri)
     assert (first["model_version"], first["is_new"], first["is_champion"]) == (1, True, True)
     assert first["model_uri"] == "models:/gpt-experiments/1"
     assert first["run_id"] in {trial["run_id"] for trial in tiny["trials"]}
-    again = place.ask("register", "register", "tiny", "--tracking-uri", place.uri)
+    assert (first["confirmation"], first["champion"]) == (None, None)
+    again = place.ask("register", "register", *TINY, "--tracking-uri", place.uri)
     assert (again["model_version"], again["is_new"]) == (1, False)
+    how = ("--confirm", 2, "--executor", "inline", "--device", "cpu")
+    confirmed = place.ask("register", "register", "tiny", "--tracking-uri", place.uri, *how)
+    found = confirmed["confirmation"]
+    assert confirmed["final_val_loss"] == pytest.approx(sum(found["losses"]) / 2)
+    assert (found["seeds"], found["trained"] > 0) == ([1_000_001, 1_000_002], True)
+    assert confirmed["champion"]["model_version"] == 1
 
 
 def evaluate(place: Workplace, tiny: dict[str, Any]) -> dict[str, Any]:
@@ -425,6 +435,7 @@ def made_up_differences() -> Iterator[tuple[str, dict[str, Any]]]:
     for known, problem in ((weights, None), (None, "its checkpoint is gone")):
         done = Rerun(**run_id, curves=curves, weights=known, problem=problem, facts=facts, notes=("a note",))
         yield "rerun", rerun_fields(done)
+    yield "register", registered_fields(made_up_registration(), [])
     common = {"facts": facts, "notes": ("a note",), "left_out": ("a sentence",)}
     head = HeadDifference(layer=1, head=1, score="entropy", a=0.5, b=0.25, what_a="", what_b="induction")
     results = simulate(lambda shape: 2.5, seeds=3)

@@ -44,7 +44,9 @@ OPTIONS = {
     "diff": "as_json experiment html tracking_uri",
     "evaluate": "as_json attention_scale data device experiment seed tracking_uri",
     "generate": "as_json data device max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
-    "register": "as_json experiment force name tracking_uri",
+    "register": (
+        "as_json confirm contenders data device executor experiment force margin name quiet tracking_uri workers"
+    ),
     "report": "as_json attention experiment margin output power pretrained tracking_uri",
     "rerun": "as_json data device quiet tracking_uri",
     "sweep": (

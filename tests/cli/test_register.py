@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import sys
@@ -11,10 +12,15 @@ import pytest
 from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 
+from gpt_experiments.app.register import find_text
 from gpt_experiments.cli import program
+from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.corpus.sources import TINY_SHAKESPEARE, load_corpus
+from gpt_experiments.errors import CorpusError
+from gpt_experiments.models.fresh_seeds import WantedCorpus
 from gpt_experiments.tracking import Store
-from tests.support.stores import add_run, add_sweep
+from tests.support.stores import BASELINE, add_run, add_sweep
 
 
 def run(*arguments: object) -> Result:
@@ -30,11 +36,12 @@ def commands(result: Result) -> list[list[str]]:
 
 def test_it_says_what_it_did_and_the_commands_it_prints_work(store_uri: str, corpus: Corpus) -> None:
     add_sweep(Store(store_uri), corpus, {2: [2.5], 4: [2.0]})
-    result = run("register", "--tracking-uri", store_uri)
+    result = run("register", "--confirm", 0, "--tracking-uri", store_uri)
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
+    assert lines[2].startswith("its loss is optimistic, because the same trials chose and measured it")
     assert lines[0].startswith("sweep mine: the best of 2 variants is n_head=4, mean validation loss 2.0000 nats")
-    assert lines[2:4] == [
+    assert lines[3:5] == [
         "registered it as version 1 of gpt-experiments",
         "version 1 is the champion: there was none",
     ]
@@ -61,6 +68,71 @@ def test_where_the_champion_stays_the_commands_name_the_version(store_uri: str, 
     assert "models:/m/2" in commands(stays)[0]
     assert "models:/m@champion" in commands(run("register", second, *options, "--force"))[0]
     assert str(MlflowClient(tracking_uri=store_uri).get_model_version_by_alias("m", "champion").version) == "2"
+
+
+def add_fresh(store: Store, corpus: Corpus) -> None:
+    """The trials that would confirm the sweep `mine`, whose better variant has four heads."""
+    shape = dataclasses.replace(BASELINE, n_head=4)
+    for seed, loss in ((1_000_001, 2.1), (1_000_002, 2.2)):
+        add_run(store, corpus, loss, trial=Trial(shape=shape, seed=seed))
+
+
+def test_a_sweep_is_confirmed_unless_told_otherwise_and_a_run_is_not(store_uri: str, corpus: Corpus) -> None:
+    store = Store(store_uri)
+    sweep = add_sweep(store, corpus, {2: [2.5], 4: [2.0]})
+    add_fresh(store, corpus)
+    by_default = run("register", sweep, "--tracking-uri", store_uri)
+    assert (by_default.exit_code, by_default.stdout.splitlines()[2].split(",")[0]) == (1, "1 trial to train")
+    assert "sweep mine was trained on generated" in by_default.stderr
+    assert "give that text with --data FILE, or --confirm 0 to train nothing" in by_default.stderr
+
+    confirmed = run("register", "--confirm", 2, "--tracking-uri", store_uri)
+    assert confirmed.exit_code == 0, confirmed.output
+    said = confirmed.output.splitlines()
+    assert said[2] == "all trials on fresh seeds are finished already: nothing is trained"
+    assert said[3].startswith(
+        "on 2 fresh seeds that had no part in the choice (1000001, 1000002) its mean validation loss is 2.1500 ± 0.6353"
+    )
+    assert len(said) == len(set(said)) + said.count("") - 1  # nothing is said twice
+
+    alone = run("register", add_run(store, corpus, 1.0), "--tracking-uri", store_uri)
+    assert "one run was named, so its loss is that of one seed" in alone.output
+    assert "version 1 stays the champion: its loss is 1.0000 and the champion's 2.1500" in alone.output
+
+
+def test_the_text_is_found_where_it_came_from(store_uri: str, tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.txt").write_text(text)
+    corpus, other = load_corpus(tmp_path / "mine.txt"), Corpus.from_text(text[:9000], name="other")
+    wanted = WantedCorpus(of="sweep mine", name="mine.txt", digest=corpus.digest, source=corpus.source)
+    asked: list[str | None] = []
+
+    def load(path: str | None) -> Corpus:
+        asked.append(path)
+        return load_corpus(path) if path == corpus.source else other
+
+    assert find_text(wanted, None, load).digest == corpus.digest
+    assert asked == [corpus.source]
+    with pytest.raises(CorpusError, match=r"sweep mine was trained on mine\.txt .* but --data is other"):
+        find_text(wanted, "other.txt", load)
+    with pytest.raises(CorpusError, match="which is not here; give that text with --data FILE"):
+        find_text(dataclasses.replace(wanted, source="/nowhere"), None, load)
+    assert len(asked) == 2  # the default text is another one, and is not fetched
+    shakespeare = dataclasses.replace(wanted, source=None, digest=TINY_SHAKESPEARE.sha256)
+    with pytest.raises(CorpusError):
+        find_text(shakespeare, None, load)
+    assert asked[-1] is None
+
+
+def test_numbers_out_of_range_are_misuse(store_uri: str) -> None:
+    for option, value, message in (
+        ("--confirm", -1, "confirm must be at least 0"),
+        ("--confirm", 101, "confirm must be at most 100"),
+        ("--margin", 0, "margin must be a positive number"),
+        ("--contenders", 0, "contenders must be at least 1"),
+        ("--workers", 0, "workers must be at least 1"),
+    ):
+        result = run("register", option, value, "--tracking-uri", store_uri)
+        assert (result.exit_code, message in result.output) == (2, True), result.output
 
 
 def test_a_character_that_the_model_does_not_know_is_reported(store_uri: str, corpus: Corpus) -> None:

@@ -232,7 +232,7 @@ def test_a_report_of_a_store_damaged_everywhere_goes_on(whole: Whole, tmp_path: 
 def test_register_passes_over_a_model_that_cannot_be_read(whole: Whole) -> None:
     remove("checkpoint", BEST)(whole)
     remove(names.SAMPLE_FILE, ("n_embed=16", 1338))(whole)
-    result = run("register", "whole", "--tracking-uri", whole.uri, "--name", "m")
+    result = run("register", "whole", "--confirm", "0", "--tracking-uri", whole.uri, "--name", "m")
     assert result.exit_code == 1
     assert "its best trial whose model can be read is seed 1338" in result.output
     assert f"run {whole.runs[BEST]}: " in result.output

@@ -15,7 +15,7 @@ from gpt_experiments import names
 from gpt_experiments.config import ModelConfig, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import GPT, Checkpoint, save_checkpoint
-from gpt_experiments.parameters import Shape
+from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.tracking import Store, schema
 from gpt_experiments.training import TrainingSummary
 
@@ -37,7 +37,7 @@ def add_run(
     trial = trial or Trial(shape=BASELINE)
     config = trial.model_config(corpus.vocab_size)
     tags = {
-        names.VARIANT: trial.variant.label(Variant(shape=BASELINE)),
+        names.VARIANT: trial.variant.label(Variant(shape=BASELINE, training=trial.training)),
         names.CORPUS: corpus.name,
         names.CORPUS_DIGEST: corpus.digest,
         names.HARDWARE: "an abacus",
@@ -46,6 +46,7 @@ def add_run(
         tags[names.CELL] = trial.cell(corpus.digest)
     params = dataclasses.asdict(trial.shape) | {"seed": trial.seed, **dataclasses.asdict(trial.training)}
     recorder = store.start_run(kind=kind, run_name="x", params=params, sweep=sweep, tags=tags)  # type: ignore[arg-type]
+    recorder.log_corpus(corpus)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "sample.txt").write_text(SAMPLE, encoding="utf-8")
@@ -74,20 +75,27 @@ def add_run(
     return recorder.run_id
 
 
-def add_sweep(store: Store, corpus: Corpus, losses: Mapping[int, list[float | str]], name: str = "mine") -> str:
+def add_sweep(
+    store: Store,
+    corpus: Corpus,
+    losses: Mapping[int, list[float | str]],
+    name: str = "mine",
+    training: TrainingSetup | None = None,
+) -> str:
     """A sweep over n_head, its seeds 1, 2, ..., with a loss or else an outcome for each; its parent run's id."""
+    training = training or TrainingSetup()
     parent = store.start_run(
         kind="sweep", run_name=name, sweep=name, params={"vocab_size": corpus.vocab_size, "method": "one-at-a-time"}
     )
     rows: list[dict[str, Any]] = []
     for n_head, results in losses.items():
         for seed, result in enumerate(results, start=1):
-            trial = Trial(shape=dataclasses.replace(BASELINE, n_head=n_head), seed=seed)
+            trial = Trial(shape=dataclasses.replace(BASELINE, n_head=n_head), seed=seed, training=training)
             row = {
                 "cell": trial.cell(corpus.digest),
-                "label": trial.variant.label(Variant(shape=BASELINE)),
+                "label": trial.variant.label(Variant(shape=BASELINE, training=training)),
                 "seed": seed,
-                **dataclasses.asdict(trial.shape),
+                **trial.variant.values(),
             }
             if isinstance(result, float):
                 outcome, run_id = "finished", add_run(store, corpus, result, trial=trial, sweep=name)

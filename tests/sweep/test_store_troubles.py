@@ -148,7 +148,7 @@ def test_no_command_leaves_a_temporary_file(
     run_id = newest_trial(uri)
     for arguments in (
         ["report", "--output", str(tmp_path / "report")],
-        ["register"],
+        ["register", "--confirm", "0"],
         ["generate", run_id],
         ["generate", "models:/gpt-experiments@champion"],
         ["attention", run_id, "--output", str(tmp_path / "attention")],
@@ -166,7 +166,7 @@ def test_a_project_that_was_moved_goes_on_where_it_is(program: Program, store_ur
     shutil.move(old, new)
     uri = f"sqlite:///{new}/mlflow.db"
     assert "the store was moved" in program.run(uri, "report", "--output", str(tmp_path / "report"))
-    program.run(uri, "register")
+    program.run(uri, "register", "--confirm", "0")
     program.run(uri, "generate", "models:/gpt-experiments@champion")
     assert "2 reused" in program.sweep(uri)
     (parent,) = Store(uri).search(f"tags.`{names.KIND}` = 'sweep'")

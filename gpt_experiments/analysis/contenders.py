@@ -1,0 +1,135 @@
+"""Which variants of a sweep could be its best: those whose loss it cannot tell from the lowest one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from gpt_experiments.analysis.effects import SEED_SD
+from gpt_experiments.analysis.estimate import LEVEL, adjusted
+
+NoiseSource = Literal["paired seeds", "seeds", "factorial", "guess"]
+_LOSS: Final = "loss"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantLosses:
+    """What a sweep found of one variant.
+
+    Attributes:
+        losses: final validation loss of each seed, nats per character; at least one.
+        values: its value of each parameter that has levels.
+    """
+
+    label: str
+    n_params: int
+    losses: Mapping[int, float]
+    values: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        """The mean loss over its seeds."""
+        return math.fsum(self.losses.values()) / len(self.losses)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedNoise:
+    """By how much seeds of one variant differ, as far as that makes variants hard to compare.
+
+    Attributes:
+        sd: standard deviation, nats per character.
+        degrees: of freedom; infinite for the guess.
+        source: `paired seeds`: pooled over the variants, which all have the same seeds, without what a seed does to all
+            of them; `seeds`: pooled over the variants that have several; `factorial`: what is left of a full factorial
+            with one seed when all main effects and two-way interactions are taken out; `guess`: SEED_SD.
+    """
+
+    sd: float
+    degrees: float
+    source: NoiseSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contenders:
+    """The variants that could be the best.
+
+    Attributes:
+        labels: the lowest mean first.
+        left_out: how many more there are than the most that were asked for.
+    """
+
+    labels: tuple[str, ...]
+    left_out: int
+    noise: SeedNoise
+
+
+def contenders(variants: Sequence[VariantLosses], *, most: int) -> Contenders:
+    """The variant with the lowest mean, and those whose difference to it cannot be told from zero.
+
+    Each difference is tested two-sided by Student's t with the noise that is pooled over all variants (see
+    `seed_noise`), at 5 % after Holm's correction for all comparisons with the best. The noise of each pair alone,
+    paired or by Welch, would keep nearly every variant of a sweep with two or three seeds. Equal means go to fewer
+    parameters, then to the label that sorts first.
+
+    Args:
+        variants: at least one, all of the same sweep.
+        most: how many contenders to keep, the lowest means first.
+    """
+    ranked = sorted(variants, key=lambda variant: (variant.mean, variant.n_params, variant.label))
+    best, noise = ranked[0], seed_noise(variants)
+    p_values = adjusted([_p_value(best, other, noise) for other in ranked[1:]])
+    could_be = [best.label, *(v.label for v, p in zip(ranked[1:], p_values, strict=True) if p >= LEVEL)]
+    return Contenders(labels=tuple(could_be[:most]), left_out=max(0, len(could_be) - most), noise=noise)
+
+
+def _p_value(best: VariantLosses, other: VariantLosses, noise: SeedNoise) -> float:
+    """Two-sided, of both having the same mean."""
+    gap = other.mean - best.mean
+    error = noise.sd * math.sqrt(1 / len(best.losses) + 1 / len(other.losses))
+    if error <= 1e-12 * max(1.0, abs(best.mean)):  # seeds do not differ, but for rounding
+        return 1.0 if gap <= 1e-12 else 0.0
+    return float(2 * stats.t.sf(gap / error, noise.degrees))
+
+
+def seed_noise(variants: Sequence[VariantLosses]) -> SeedNoise:
+    """The noise of seeds, from the best source that the sweep has."""
+    degrees = sum(len(variant.losses) - 1 for variant in variants)
+    if degrees > 0 and len(variants) > 1 and len({frozenset(variant.losses) for variant in variants}) == 1:
+        return _of_same_seeds(variants)
+    if degrees > 0:
+        squares = sum((loss - variant.mean) ** 2 for variant in variants for loss in variant.losses.values())
+        return SeedNoise(sd=math.sqrt(squares / degrees), degrees=degrees, source="seeds")
+    return _of_factorial(variants) or SeedNoise(sd=SEED_SD, degrees=math.inf, source="guess")
+
+
+def _of_same_seeds(variants: Sequence[VariantLosses]) -> SeedNoise:
+    """What is left when each variant's and each seed's mean are taken out: a randomized block design."""
+    losses = pd.DataFrame([variant.losses for variant in variants]).to_numpy()  # (variants, seeds)
+    rest = losses - losses.mean(axis=1, keepdims=True) - losses.mean(axis=0, keepdims=True) + losses.mean()
+    degrees = (losses.shape[0] - 1) * (losses.shape[1] - 1)
+    return SeedNoise(sd=math.sqrt(float((rest**2).sum()) / degrees), degrees=degrees, source="paired seeds")
+
+
+def _of_factorial(variants: Sequence[VariantLosses]) -> SeedNoise | None:
+    """What interactions of three and more leave, as if they were noise; None if it is no full factorial of three."""
+    frame = pd.DataFrame([{**variant.values, _LOSS: variant.mean} for variant in variants])
+    names = [name for name in frame.columns if name != _LOSS and frame[name].nunique() > 1]
+    levels = [frame[name].nunique() for name in names]
+    if len(names) < 3 or len(frame) != math.prod(levels) or frame.duplicated(names).any():
+        return None
+    residual = frame[_LOSS] - frame[_LOSS].mean()
+    of_one = {name: residual.groupby(frame[name]).transform("mean") for name in names}
+    explained = np.sum(list(of_one.values()), axis=0)
+    for a, b in itertools.combinations(names, 2):
+        explained = explained + residual.groupby([frame[a], frame[b]]).transform("mean") - of_one[a] - of_one[b]
+    taken = sum(n - 1 for n in levels) + sum((n - 1) * (m - 1) for n, m in itertools.combinations(levels, 2))
+    degrees = len(frame) - 1 - taken
+    squares = float(((residual - explained) ** 2).sum())
+    return SeedNoise(sd=math.sqrt(squares / degrees), degrees=degrees, source="factorial")
