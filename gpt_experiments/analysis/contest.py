@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from scipy import stats
 
 from gpt_experiments.analysis.estimate import LEVEL
-
-DEFAULT_MARGIN: Final = 0.01
-"""Nats per character: a difference within it does not matter."""
 
 
 @dataclass(frozen=True, kw_only=True)

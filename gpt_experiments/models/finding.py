@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpt_experiments.analysis.contest import DEFAULT_MARGIN
+from gpt_experiments.analysis.verdict import MARGIN
 from gpt_experiments.errors import CheckpointError, ConfigError, MissingError, TrackingError
 from gpt_experiments.model import load_checkpoint
 from gpt_experiments.models.card import ChosenFrom
@@ -41,7 +41,7 @@ class Found:
     measured: Measured
     messages: tuple[str, ...]
     left_out: tuple[str, ...]
-    margin: float = DEFAULT_MARGIN
+    margin: float = MARGIN
 
 
 def _is_one_run(reference: str | None, store: Store) -> bool:

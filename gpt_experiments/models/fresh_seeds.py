@@ -9,12 +9,11 @@ from statistics import fmean
 from typing import Final
 
 from gpt_experiments import names
-from gpt_experiments.analysis.contest import DEFAULT_MARGIN
+from gpt_experiments.analysis.verdict import MARGIN, check_margin
 from gpt_experiments.config import Budget, Trial
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.models.selection import Candidate
-from gpt_experiments.parameters import check_whole_number, is_finite_number
+from gpt_experiments.parameters import check_whole_number
 from gpt_experiments.records import FinishedTrial, Outcome, SweepListener
 from gpt_experiments.sweep.resources import RunOptions, find_hardware
 from gpt_experiments.sweep.runner import run_trials
@@ -70,7 +69,7 @@ class ConfirmOptions:
     say: Callable[[str], None]
     seeds: int = DEFAULT_SEEDS
     contenders: int = DEFAULT_CONTENDERS
-    margin: float = DEFAULT_MARGIN
+    margin: float = MARGIN
 
     def __post_init__(self) -> None:
         check_confirm(self.seeds, least=1)
@@ -81,15 +80,6 @@ class ConfirmOptions:
 def check_confirm(seeds: int, *, least: int = 0) -> None:
     """Raise a ConfigError for a number of fresh seeds that is out of range."""
     check_whole_number("confirm", seeds, least, MOST_SEEDS)
-
-
-def check_margin(margin: float) -> None:
-    """Raise a ConfigError for a margin that is no small positive number."""
-    if not (is_finite_number(margin) and 0 < margin <= 1):
-        raise ConfigError(
-            f"margin must be a positive number of nats per character, at most 1, but got {shown(margin)}; "
-            f"the default is {DEFAULT_MARGIN:g}"
-        )
 
 
 def measuring_seeds(count: int, used: Iterable[int]) -> tuple[int, ...]:

@@ -65,8 +65,8 @@ class ListSource:
     def next_group(self) -> tuple[PlannedTrial, ...] | None:
         return self._groups.popleft() if self._groups else None
 
-    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> bool:
-        return True
+    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
+        """Nothing ends it early."""
 
     def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
         """The losses are not needed."""

@@ -127,7 +127,7 @@ def test_numbers_out_of_range_are_misuse(store_uri: str) -> None:
     for option, value, message in (
         ("--confirm", -1, "confirm must be at least 0"),
         ("--confirm", 101, "confirm must be at most 100"),
-        ("--margin", 0, "margin must be a positive number"),
+        ("--margin", 0, "margin must be a number of nats"),
         ("--contenders", 0, "contenders must be at least 1"),
         ("--workers", 0, "workers must be at least 1"),
     ):
