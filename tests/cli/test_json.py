@@ -199,7 +199,7 @@ def test_a_trial_that_was_stopped_early_says_so(place: Workplace) -> None:
     assert (whole["pruner"], whole["stopped"], whole["to_train"]) == (None, 0, len(stops))
     found = place.ask("report", "report", "pruned", "--output", place.folder / "pruned", "--tracking-uri", place.uri)
     assert [row["outcome"] for row in found["trials"]].count("stopped") == len(stops)
-    assert f"{len(stops)} of 6 trials w" in " ".join(found["lead"])
+    assert f"{len(stops)} of 6 trials w" in " ".join(found["findings"])
 
 
 def test_a_failing_sweep_answers_too(place: Workplace) -> None:
