@@ -64,9 +64,9 @@ def write_model_files(
 ) -> dict[str, list[float]]:
     """Write the files that describe a model without its training, below `folder`.
 
-    `sample.txt`; `loss_by_position.csv`; `attention/` with heatmaps and an explorer on each of the study's two texts,
-    and the scores of every head. A corpus that lacks a character of those texts is shown on the beginning of its own
-    validation split instead.
+    `sample.txt`; `loss_by_position.csv`; `loss_by_character.npy`; `attention/` with heatmaps and an explorer on each of
+    the study's two texts, and the scores of every head. A corpus that lacks a character of those texts is shown on the
+    beginning of its own validation split instead.
 
     Returns the scores as series over heads, layer by layer, named as `heads/entropy`.
     """
@@ -74,6 +74,7 @@ def write_model_files(
     (folder / names.SAMPLE_FILE).write_text(sample_text(model, corpus.tokenizer, seed=seed), encoding="utf-8")
     rows = [{"characters_seen": seen, "val_loss": loss} for seen, loss in enumerate(val.by_position, start=1)]
     _write_csv(rows, folder / names.POSITIONS_FILE)
+    np.save(folder / names.CHARACTERS_FILE, val.by_character)
     measured = head_scores(model, corpus)
     for subfolder, text in shown_texts(corpus).items():
         shown = folder / names.ATTENTION_FOLDER / subfolder

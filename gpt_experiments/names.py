@@ -85,6 +85,7 @@ ATTENTION_IMAGE: Final = "attention"
 LOSS_CURVE_FILE: Final = "loss_curve.png"
 SAMPLE_FILE: Final = "sample.txt"
 POSITIONS_FILE: Final = "loss_by_position.csv"
+CHARACTERS_FILE: Final = "loss_by_character.npy"  # runs until 0.1.0 have none
 CHECKPOINT_FOLDER: Final = "checkpoint"
 ATTENTION_FOLDER: Final = "attention"
 SPEAKER_FOLDER: Final = "king_henry"  # in ATTENTION_FOLDER: the same files for another text

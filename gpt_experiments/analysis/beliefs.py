@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import pandas as pd
 
 from gpt_experiments.analysis.effects import paired
-from gpt_experiments.analysis.estimate import LEVEL, Estimate, adjusted, estimate
+from gpt_experiments.analysis.estimate import estimate
+from gpt_experiments.analysis.judging import IN_PROSE, Belief, Claim, Test, judge
 from gpt_experiments.analysis.results import SweepResults, level_name
-
-Standing = Literal["supported", "contradicted", "undecided", "not tested"]
+from gpt_experiments.rounding import rounded_value
 
 MARGIN: Final = 0.01
 """Nats per character: a smaller difference counts as none in a belief that says so."""
@@ -23,89 +20,9 @@ MUCH: Final = 0.05
 """Nats per character: the least difference that counts as "much" in a belief."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Belief:
-    """A belief and what the sweep says about it; `evidence` has the deciding number, or what is missing."""
-
-    claim: str
-    standing: Standing
-    evidence: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Test:
-    """One quantity, one value for each seed; the belief holds if it is below `below`, or above `above` if that is set.
-
-    Attributes:
-        says: names the quantity in a sentence.
-        values: one a seed; empty where the sweep lacks a level.
-        lacks: the levels that it lacks.
-    """
-
-    says: str
-    values: pd.Series
-    below: float | None = None
-    above: float | None = None
-    unit: str = "nats per character"
-    lacks: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Claim:
-    text: str
-    tests: Callable[[SweepResults], list[_Test]]
-
-
 def beliefs(results: SweepResults) -> list[Belief]:
-    """Every belief with its standing.
-
-    A belief is a statement about one or more mean differences over seeds, each tested two-sided against its bound by
-    Student's t; p-values are corrected over all tests (Holm). It is supported when every part of it is, contradicted
-    when one part is, and undecided otherwise; with one seed always undecided.
-    """
-    tests = [claim.tests(results) for claim in _CLAIMS]
-    flat = [test for group in tests for test in group]
-    estimates = {id(test): estimate(test.values) for test in flat if len(test.values)}
-    p_values = {
-        id(test): estimate(test.values - _bound(test)).p_value if len(test.values) else math.nan for test in flat
-    }
-    corrected = dict(zip(p_values, adjusted(list(p_values.values())), strict=True))
-    return [_judge(claim, group, estimates, corrected) for claim, group in zip(_CLAIMS, tests, strict=True)]
-
-
-def _bound(test: _Test) -> float:
-    bound = test.below if test.below is not None else test.above
-    assert bound is not None
-    return bound
-
-
-def _judge(claim: _Claim, tests: list[_Test], estimates: dict[int, Estimate], p_values: dict[int, float]) -> Belief:
-    lacking = [test.lacks for test in tests if not len(test.values)]
-    if lacking:
-        return Belief(claim=claim.text, standing="not tested", evidence=f"The sweep lacks {'; '.join(lacking)}.")
-    parts = [_part(test, estimates[id(test)], p_values[id(test)]) for test in tests]
-    evidence = " ".join(_sentence(test, estimates[id(test)]) for test in tests)
-    if min(estimates[id(test)].n for test in tests) < 2:
-        evidence += " One seed cannot decide it."
-    if "contradicted" in parts:
-        standing: Standing = "contradicted"
-    else:
-        standing = "supported" if set(parts) == {"supported"} else "undecided"
-    return Belief(claim=claim.text, standing=standing, evidence=evidence)
-
-
-def _part(test: _Test, found: Estimate, p_value: float) -> Standing:
-    if math.isnan(p_value) or p_value >= LEVEL:
-        return "undecided"
-    is_below = found.mean < _bound(test)
-    return "supported" if is_below == (test.below is not None) else "contradicted"
-
-
-def _sentence(test: _Test, found: Estimate) -> str:
-    interval = "" if math.isnan(found.low) else f" (95 % interval {found.low:+.4f} to {found.high:+.4f})"
-    bound = _bound(test)
-    required = f"; required: {'below' if test.below is not None else 'above'} {bound:g}" if bound else ""
-    return f"{test.says} {found.mean:+.4f} {test.unit}{interval}{required}."
+    """Every belief with its standing; see `judge`."""
+    return judge(results, _CLAIMS)
 
 
 def _difference(
@@ -124,12 +41,24 @@ def _compare(
     name: str,
     level: float,
     base: float,
+    subject: str,
+    other: str,
     *,
     below: float | None = None,
     above: float | None = None,
-) -> _Test:
-    return _Test(
-        says=f"Loss at {level_name(name, level)} minus at {level_name(name, base)}:",
+) -> Test:
+    """The loss at a level minus that at another one.
+
+    Args:
+        subject, other: both in words, as `One head is` and `four`.
+    """
+    return Test(
+        says=f"loss at {level_name(name, level)} minus at {level_name(name, base)}",
+        words=(
+            f"{subject} better than {other} by {{}}",
+            f"{subject} as good as {other}",
+            f"{subject} worse than {other} by {{}}",
+        ),
         values=_difference(results, name, level, base),
         below=below,
         above=above,
@@ -137,39 +66,44 @@ def _compare(
     )
 
 
-def _one_head(results: SweepResults) -> list[_Test]:
-    return [_compare(results, "n_head", 1, 4, above=0.0)]
+def _one_head(results: SweepResults) -> list[Test]:
+    return [_compare(results, "n_head", 1, 4, "One head is", "four", above=0.0)]
 
 
-def _eight_heads(results: SweepResults) -> list[_Test]:
-    return [_compare(results, "n_head", 8, 4, above=-MARGIN)]
+def _eight_heads(results: SweepResults) -> list[Test]:
+    return [_compare(results, "n_head", 8, 4, "Eight heads are", "four", above=-MARGIN)]
 
 
-def _one_layer(results: SweepResults) -> list[_Test]:
-    return [_compare(results, "n_layer", 1, 4, above=MUCH)]
+def _one_layer(results: SweepResults) -> list[Test]:
+    return [_compare(results, "n_layer", 1, 4, "One layer is", "four", above=MUCH)]
 
 
-def _diminishing_layers(results: SweepResults) -> list[_Test]:
-    early, late = _difference(results, "n_layer", 1, 4), _difference(results, "n_layer", 4, 8)
+def _diminishing_layers(results: SweepResults) -> list[Test]:
+    early, late = _difference(results, "n_layer", 4, 1), _difference(results, "n_layer", 8, 4)
+    first, second = _mean(early, signed=True), _mean(late, signed=True)
+    gains = f"The loss changes by {first} from one layer to four, and by {second} from four to eight"
     return [
-        _Test(
-            says="Gain from four to eight layers minus the gain from one to four:",
-            values=(late - early).dropna(),
+        Test(
+            says="gain from four to eight layers minus the gain from one to four",
+            words=(gains, gains, gains),
+            values=(early - late).dropna(),
             below=0.0,
             lacks="n_layer=1, 4 or 8",
+            doubt="which of the two is larger may be luck",
         )
     ]
 
 
-def _wider(results: SweepResults) -> list[_Test]:
+def _wider(results: SweepResults) -> list[Test]:
+    others = ("n_layer", "block_size", "dropout", "n_head")
     return [
-        _compare(results, "n_embed", 32, 64, above=0.0),
-        _compare(results, "n_embed", 128, 64, below=0.0),
-        *[_range_difference(results, "n_embed", other) for other in ("n_head", "n_layer", "dropout", "block_size")],
+        _compare(results, "n_embed", 32, 64, "A width of 32 is", "one of 64", above=0.0),
+        _compare(results, "n_embed", 128, 64, "A width of 128 is", "one of 64", below=0.0),
+        *[_range_difference(results, "n_embed", other, continues=other != others[0]) for other in others],
     ]
 
 
-def _no_dropout(results: SweepResults) -> list[_Test]:
+def _no_dropout(results: SweepResults) -> list[Test]:
     losses = results.finished
     trials = losses.assign(
         gap=losses["final_val_loss"] - losses["final_train_loss"],
@@ -177,15 +111,23 @@ def _no_dropout(results: SweepResults) -> list[_Test]:
     )
     with_gap = dataclasses.replace(results, trials=trials)
     without_dropout = trials[trials["dropout"] == 0]
+    gap = "Without dropout the validation loss lies"
+    rise = "Without dropout the loss rises by {} from its best to its last evaluation"
     return [
-        _Test(
-            says="Gap between validation and training loss at dropout=0 minus at dropout=0.1:",
+        Test(
+            says="gap between validation and training loss at dropout=0 minus at dropout=0.1",
+            words=(
+                f"{gap} closer to the training loss than with 0.1, by {{}}",
+                f"{gap} as close to the training loss as with 0.1",
+                f"{gap} farther from the training loss than with 0.1, by {{}}",
+            ),
             values=_difference(with_gap, "dropout", 0.0, 0.1, "gap"),
             above=0.0,
             lacks="dropout=0 or dropout=0.1",
         ),
-        _Test(
-            says="Rise of the validation loss from its best to its last evaluation at dropout=0:",
+        Test(
+            says="rise of the validation loss from its best to its last evaluation at dropout=0",
+            words=(rise, "Without dropout the loss is at its lowest at the last evaluation", rise),
             values=without_dropout.groupby("seed")["rise"].mean(),
             above=MARGIN,
             lacks="dropout=0",
@@ -193,18 +135,23 @@ def _no_dropout(results: SweepResults) -> list[_Test]:
     ]
 
 
-def _much_dropout(results: SweepResults) -> list[_Test]:
-    return [_compare(results, "dropout", 0.3, 0.1, above=0.0)]
+def _much_dropout(results: SweepResults) -> list[Test]:
+    return [_compare(results, "dropout", 0.3, 0.1, "A dropout of 0.3 is", "one of 0.1", above=0.0)]
 
 
-def _longer_context(results: SweepResults) -> list[_Test]:
-    seconds = _difference(results, "block_size", 256, 128, "train_seconds")
+def _longer_context(results: SweepResults) -> list[Test]:
+    training = "Training with a context of 256 takes"
     return [
-        _compare(results, "block_size", 32, 128, above=0.0),
-        _compare(results, "block_size", 256, 128, below=0.0),
-        _Test(
-            says="Training time at block_size=256 minus at block_size=128:",
-            values=seconds,
+        _compare(results, "block_size", 32, 128, "A context of 32 is", "one of 128", above=0.0),
+        _compare(results, "block_size", 256, 128, "A context of 256 is", "one of 128", below=0.0),
+        Test(
+            says="training time at block_size=256 minus at block_size=128",
+            words=(
+                f"{training} {{}} seconds less",
+                f"{training} as long as with one of 128",
+                f"{training} {{}} seconds more",
+            ),
+            values=_difference(results, "block_size", 256, 128, "train_seconds"),
             above=0.0,
             unit="seconds",
             lacks="block_size=256 or block_size=128",
@@ -212,19 +159,45 @@ def _longer_context(results: SweepResults) -> list[_Test]:
     ]
 
 
-def _order(results: SweepResults) -> list[_Test]:
-    return [_range_difference(results, "n_embed", "n_layer"), _range_difference(results, "n_layer", "n_head")]
+def _order(results: SweepResults) -> list[Test]:
+    return [
+        _range_difference(results, "n_embed", "n_layer"),
+        _range_difference(results, "n_layer", "n_head", continues=True),
+    ]
 
 
-def _range_difference(results: SweepResults, stronger: str, weaker: str) -> _Test:
+def _range_difference(results: SweepResults, stronger: str, weaker: str, *, continues: bool = False) -> Test:
     """How much wider the losses spread over the levels of one hyperparameter than over those of another."""
     spread = [_spread(results, name) for name in (stronger, weaker)]
-    return _Test(
-        says=f"Spread over the levels of {stronger} minus over those of {weaker}:",
+    words = f"{_IN_WORDS[weaker]} by {_mean(spread[1])}"
+    if not continues:
+        words = f"{_IN_WORDS[stronger].capitalize()} changes the loss by {_mean(spread[0])}, {words}"
+    return Test(
+        says=f"spread of the loss over the levels of {stronger} minus over those of {weaker}",
+        words=(words, words, words),
         values=(spread[0] - spread[1]).dropna(),
         above=0.0,
         lacks=f"several levels of {stronger} or {weaker}",
+        continues=continues,
+        doubt="not surely less",
     )
+
+
+_IN_WORDS: Final = {
+    "n_head": "the number of heads",
+    "n_layer": "the number of layers",
+    "n_embed": "width",
+    "dropout": "dropout",
+    "block_size": "context",
+}
+
+
+def _mean(values: pd.Series, *, signed: bool = False) -> str:
+    """The mean over seeds, to the digits that its noise allows; `?` where there is none."""
+    if values.empty:
+        return "?"
+    found = estimate(values)
+    return rounded_value(found.mean, found.half_width, digits=IN_PROSE, signed=signed)
 
 
 def _spread(results: SweepResults, name: str) -> pd.Series:
@@ -239,13 +212,13 @@ def _spread(results: SweepResults, name: str) -> pd.Series:
 
 
 _CLAIMS: Final = (
-    _Claim(text="One head is worse than four.", tests=_one_head),
-    _Claim(text="Eight heads of size eight are no better than four of size sixteen.", tests=_eight_heads),
-    _Claim(text="One layer is much worse than four.", tests=_one_layer),
-    _Claim(text="Going from four to eight layers gains less than going from one to four.", tests=_diminishing_layers),
-    _Claim(text="Wider is better, and width is the strongest effect of all.", tests=_wider),
-    _Claim(text="Without dropout the model overfits.", tests=_no_dropout),
-    _Claim(text="A dropout of 0.3 hurts at this size and budget.", tests=_much_dropout),
-    _Claim(text="A longer context is better, at growing cost.", tests=_longer_context),
-    _Claim(text="The order of importance is n_embed, n_layer, n_head.", tests=_order),
+    Claim(text="One head is worse than four.", tests=_one_head),
+    Claim(text="Eight heads of size eight are no better than four of size sixteen.", tests=_eight_heads),
+    Claim(text="One layer is much worse than four.", tests=_one_layer),
+    Claim(text="Going from four to eight layers gains less than going from one to four.", tests=_diminishing_layers),
+    Claim(text="Wider is better, and width is the strongest effect of all.", tests=_wider),
+    Claim(text="Without dropout the model overfits.", tests=_no_dropout),
+    Claim(text="A dropout of 0.3 hurts at this size and budget.", tests=_much_dropout),
+    Claim(text="A longer context is better, at growing cost.", tests=_longer_context),
+    Claim(text="The order of importance is n_embed, n_layer, n_head.", tests=_order),
 )

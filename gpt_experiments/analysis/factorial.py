@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gpt_experiments.analysis.estimate import Estimate
+from gpt_experiments.analysis.grid_noise import grid_noise
 from gpt_experiments.analysis.results import LOSS, SweepResults
 from gpt_experiments.analysis.verdict import judge_all
 from gpt_experiments.parameters import DRAWS
@@ -24,7 +25,9 @@ def variance_shares(results: SweepResults) -> pd.DataFrame:
     Experiments", chapter 5). The rest is interactions of three and more, and the noise of seeds. Where all losses are
     equal there is no variance, and every share is 0.
 
-    Returns `term` (`n_head`, `n_head x n_layer`, `rest`) and `share`, largest first, the rest last.
+    Returns `term` (`n_head`, `n_head x n_layer`, `rest`), `share`, largest first, the rest last, and `noise`: the share
+    that noise alone would stay below in 95 of 100 sweeps (the critical value of the F-test), NaN of the rest and where
+    the noise is not known.
 
     Raises:
         ValueError: the sweep is no full factorial.
@@ -43,15 +46,27 @@ def variance_shares(results: SweepResults) -> pd.DataFrame:
         squares[f"{a} x {b}"] = float(((together - of_one[a] - of_one[b]) ** 2).sum())
     is_flat = total <= (1e-12 * float(rows[LOSS].abs().max())) ** 2 * len(rows)  # equal but for rounding
     shares = pd.DataFrame(
-        [{"term": term, "share": 0.0 if is_flat else value / total} for term, value in squares.items()]
+        {
+            "term": term,
+            "share": 0.0 if is_flat else value / total,
+            "noise": math.nan if is_flat else grid_noise(results, *term.split(" x ")).reach / total,
+        }
+        for term, value in squares.items()
     ).sort_values("share", ascending=False, ignore_index=True)
-    rest = pd.DataFrame([{"term": "rest", "share": 0.0 if is_flat else max(0.0, 1.0 - float(shares["share"].sum()))}])
-    return pd.concat([shares, rest], ignore_index=True)
+    rest = 0.0 if is_flat else max(0.0, 1.0 - float(shares["share"].sum()))
+    return pd.concat([shares, pd.DataFrame([{"term": "rest", "share": rest, "noise": math.nan}])], ignore_index=True)
 
 
 def marginal_means(results: SweepResults, *names: str) -> pd.DataFrame:
-    """The mean loss at each level of the named hyperparameters, over everything else: the names' columns and `loss`."""
-    return results.finished.groupby(list(names))[LOSS].mean().rename("loss").reset_index()
+    """The mean loss at each level of the named hyperparameters, over everything else.
+
+    Returns the names' columns, `loss`, and `half_width` of its 95 % interval, NaN where the noise is not known; see
+    `grid_noise`.
+    """
+    groups = results.finished.groupby(list(names))[LOSS]
+    noise = grid_noise(results, *names)
+    means = groups.mean().rename("loss").reset_index()
+    return means.assign(half_width=[noise.half_width(n) for n in groups.size()])
 
 
 _FEWEST_DF: Final = 4

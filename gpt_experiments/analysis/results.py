@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gpt_experiments.analysis.verdict import MARGIN, check_margin
 from gpt_experiments.config import Budget, Variant
@@ -56,6 +58,8 @@ class SweepResults:
         positions: `run_id`, `characters_seen`, `val_loss`.
         heads: `run_id`, `layer`, `head`, the scores and the `name` of each attention head.
         samples: the sample text of each run.
+        character_losses: of some runs the losses of the validation split's characters (characters,), in their order:
+            those that differ from the baseline in block_size at most.
         training: the setup of the baseline, as names and values.
         parameters: the five hyperparameters, and any parameter of the training that has levels too.
         variants_wanted: how many variants the sweep was to try at most; None for all.
@@ -92,6 +96,7 @@ class SweepResults:
     tuning: Tuning | None = None
     left_out: tuple[str, ...] = ()
     pruner: str | None = None
+    character_losses: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
 
     @cached_property
     def stopped(self) -> pd.DataFrame:

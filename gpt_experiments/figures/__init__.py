@@ -6,8 +6,9 @@ from gpt_experiments.figures.factorial import interactions, main_effects, share_
 from gpt_experiments.figures.head_maps import head_score_maps
 from gpt_experiments.figures.head_mosaic import head_mosaic
 from gpt_experiments.figures.heatmaps import attention_heads, attention_mean
-from gpt_experiments.figures.levels import level_curves, position_curves
+from gpt_experiments.figures.levels import level_curves
 from gpt_experiments.figures.pairs import pair_curves, pair_panels
+from gpt_experiments.figures.positions import position_curves
 from gpt_experiments.figures.sensitivity import sensitivity_curves
 from gpt_experiments.figures.style import save_png, save_svg
 from gpt_experiments.figures.variants import effect_plot, variant_bars

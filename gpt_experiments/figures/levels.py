@@ -1,4 +1,4 @@
-"""Curves for the levels of one hyperparameter: losses over steps, and over the position in the context."""
+"""Curves for the levels of one hyperparameter: losses over steps."""
 
 from __future__ import annotations
 
@@ -45,30 +45,6 @@ def level_curves(curves: pd.DataFrame, name: str) -> Figure:
     return figure
 
 
-def position_curves(positions: pd.DataFrame, name: str = "block_size") -> Figure:
-    """Validation loss over how many characters the model has seen, on a log scale, a curve for each level.
-
-    Args:
-        positions: `level`, `seed`, `characters_seen`, `val_loss`; averaged over seeds, and over neighbouring positions
-            where they would crowd.
-        name: the hyperparameter whose levels they are.
-    """
-    with style.figure_style():
-        height = _height(positions["level"].nunique())
-        figure, (axes,) = style.new_chart(_WIDTH, height, title="What more context buys: loss by position")
-        for i, (level, rows) in enumerate(positions.groupby("level")):
-            colour, marker = style.series(i)
-            mean = _thinned(rows.groupby("characters_seen")["val_loss"].mean())
-            axes.plot(mean.index, mean, color=colour, marker=marker, markersize=4, label=f"{level:g}")
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.set_xlabel("characters seen before the one that is predicted")
-        axes.set_ylabel("validation loss (nats per character)")
-        style.light_grid(axes)
-        figure.legend(loc="outside right center", frameon=False, title=name)
-    return figure
-
-
 def _height(entries: int) -> int:
     """Pixels of a figure with so many entries in its legend."""
     return max(_HEIGHT, 100 + _LEGEND_LINE * entries)
@@ -84,13 +60,3 @@ def _mean_and_band(
         axes.fill_between(
             by_seed.index, by_seed.min(axis=1), by_seed.max(axis=1), color=colour, alpha=0.15, linewidth=0
         )
-
-
-def _thinned(losses: pd.Series) -> pd.Series:
-    """Positions averaged in groups that grow in proportion, so that a log axis shows them evenly."""
-    edges = [1.0]
-    while edges[-1] <= float(losses.index.max()):
-        edges.append(max(edges[-1] + 1, edges[-1] * 2**0.25))
-    positions = losses.index.to_series()
-    group = pd.cut(positions, edges, right=False, labels=False)
-    return pd.Series(losses.groupby(group).mean().to_numpy(), index=positions.groupby(group).mean().to_numpy())

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from gpt_experiments.figures import style
+from gpt_experiments.rounding import rounded
 
 _WIDTH: Final = 820
 _ROW: Final = 34  # pixels a variant
@@ -27,32 +28,28 @@ def variant_bars(variants: pd.DataFrame) -> Figure:
     An interval that leaves the axis ends in an arrow.
 
     Args:
-        variants: `label`, `final_train_loss`, `final_val_loss`, nats per character, best first, and `half_width`: of
-            the 95 % interval of the validation loss, NaN where there is none.
+        variants: `label`, `final_train_loss`, `final_val_loss`, nats per character, best first, and `half_width` and
+            `train_half_width` of the 95 % intervals of validation and training loss, NaN where there are none.
     """
-    n, losses, halves = len(variants), variants["final_val_loss"], variants["half_width"]
+    n = len(variants)
     with style.figure_style():
         figure, (axes,) = style.new_chart(
             style.width_for(_WIDTH, variants["label"]), 126 + _ROW * n, title="Loss after the last step"
         )
         y = np.arange(n)
-        bars = (
-            ("validation", losses, style.VERMILLION, -0.19),
-            ("training", variants["final_train_loss"], style.BLUE, 0.19),
-        )
-        for name, values, colour, offset in bars:
-            axes.barh(y + offset, values, height=0.36, color=colour, label=name)
         right = _right_end(variants)
-        _draw_intervals(axes, losses.to_numpy(), halves.to_numpy(), right)
+        numbers: list[str] = []
+        for name, column, half_width, colour, offset in _BARS:
+            values, halves = variants[column].to_numpy(), variants[half_width].to_numpy()
+            axes.barh(y + offset, values, height=0.36, color=colour, label=name)
+            _draw_intervals(axes, values, halves, right, offset)
+            numbers += [rounded(loss, half, signed=False) for loss, half in zip(values, halves, strict=True)]
         axes.set_yticks(y, labels=list(variants["label"]))
         axes.set_ylim(n - 0.4, -0.6)
         axes.set_xlim(0, right)
         axes.set_xlabel("loss (nats per character)")
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         style.light_grid(axes, "x")
-        spreads = ["" if math.isnan(half) else f" ± {half:.4f}" for half in halves]
-        numbers = [f"{loss:.4f}{spread}" for loss, spread in zip(losses, spreads, strict=True)]
-        numbers += [f"{loss:.4f}" for loss in variants["final_train_loss"]]
         labels = _right_labels(axes, [*(y - 0.19), *(y + 0.19)], numbers)
         for label, colour in zip(labels, [style.INK] * n + [style.MUTED] * n, strict=True):
             label.set(color=colour, size=style.TICK_SIZE)
@@ -60,24 +57,30 @@ def variant_bars(variants: pd.DataFrame) -> Figure:
     return figure
 
 
+_BARS: Final = (
+    ("validation", "final_val_loss", "half_width", style.VERMILLION, -0.19),
+    ("training", "final_train_loss", "train_half_width", style.BLUE, 0.19),
+)
+
+
 def _right_end(variants: pd.DataFrame) -> float:
     """Where the axis of losses ends."""
     largest = float(variants[["final_val_loss", "final_train_loss"]].max().max())
-    ends = float((variants["final_val_loss"] + variants["half_width"].fillna(0.0)).max())
+    ends = max(float((variants[column] + variants[half].fillna(0.0)).max()) for _, column, half, *_ in _BARS)
     return max(largest * _ABOVE, min(ends * 1.02, largest * _WIDEST)) or 1.0
 
 
 def _draw_intervals(
-    axes: Axes, losses: NDArray[np.floating[Any]], halves: NDArray[np.floating[Any]], right: float
+    axes: Axes, losses: NDArray[np.floating[Any]], halves: NDArray[np.floating[Any]], right: float, offset: float
 ) -> None:
     for i, (loss, half) in enumerate(zip(losses, halves, strict=True)):
         if math.isnan(half):
             continue
         ends = (max(0.0, loss - half), min(right, loss + half))
-        axes.plot(ends, [i - 0.19] * 2, color=style.INK, linewidth=1)
+        axes.plot(ends, [i + offset] * 2, color=style.INK, linewidth=1)
         for end, marker, is_cut in ((0.0, "<", loss - half < 0), (right, ">", loss + half > right)):
             if is_cut:
-                axes.plot([end], [i - 0.19], marker, color=style.INK, markersize=5, clip_on=False)
+                axes.plot([end], [i + offset], marker, color=style.INK, markersize=5, clip_on=False)
 
 
 def _right_labels(axes: Axes, places: Sequence[float], labels: Sequence[str]) -> Sequence[Text]:
@@ -127,4 +130,8 @@ def effect_plot(effects: pd.DataFrame, *, title: str = _EFFECTS_TITLE, margin: f
 
 
 def _verdict_labels(effects: pd.DataFrame) -> Sequence[str]:
-    return [f"{row['mean']:+.4f}  {row['verdict']}" for row in effects.to_dict("records")]
+    halves = (effects["high"] - effects["low"]) / 2
+    return [
+        f"{rounded(mean, half)}  {verdict}"
+        for mean, half, verdict in zip(effects["mean"], halves, effects["verdict"], strict=True)
+    ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gpt_experiments.analysis import SweepResults
 from gpt_experiments.artifacts import SPEAKER_TEXT, STUDY_TEXT
@@ -57,11 +59,28 @@ def _picture(number: int, run_id: str, tracking_uri: str) -> Picture:
     title = f"{label}: attention, mean over {maps.shape[1]} heads" if maps.shape[1] > 1 else f"{label}: attention"
     return Picture(
         name=f"attention-{number}",
-        caption=f"{label} (run {run_id}): where each character of the text looks, layer by layer.",
+        caption=f"{_to_see(maps.float().mean(dim=1).numpy())} {label} (run {run_id}): where each character of the text "
+        "looks, layer by layer. It is one model on one text; another seed's heads differ.",
         alt=f"Heatmaps of the attention of {label}, query down, key across",
         figure=attention_mean(maps.float().numpy(), text, title=title),
         as_image=True,
     )
+
+
+def _to_see(maps: NDArray[np.floating]) -> str:
+    """In which layer most attention stays close.
+
+    Args:
+        maps: means over heads (layers, query, key).
+    """
+    queries, keys = np.indices(maps.shape[1:])
+    back = (maps * (queries - keys)).sum(axis=-1).mean(axis=-1)  # (layers,)
+    near = int(back.argmin())
+    text = f"What to see: layer {near + 1} looks {back[near]:.1f} characters back on average"
+    if len(back) == 1:
+        return f"{text}."
+    far = int(back.argmax())
+    return f"{text}, the least; layer {far + 1} looks {back[far]:.1f} back, the most."
 
 
 def _text_for(checkpoint: Checkpoint) -> str:

@@ -10,6 +10,7 @@ from gpt_experiments.analysis import Effect, Pretrained, SweepResults, beliefs, 
 from gpt_experiments.analysis.stopped import no_decomposition, stopped_caveats, stopped_lead, stopped_trials
 from gpt_experiments.analysis.tuning import nuisance_name
 from gpt_experiments.report import pictures, tables
+from gpt_experiments.report.beliefs import belief_claims
 from gpt_experiments.report.document import (
     Block,
     Bullets,
@@ -22,6 +23,8 @@ from gpt_experiments.report.document import (
     SideBySide,
     Verbatim,
 )
+from gpt_experiments.report.factorial import factorial_pictures
+from gpt_experiments.report.positions import position_picture
 from gpt_experiments.report.tuned import tuned_section
 from gpt_experiments.sweep.definition_file import shipped_definitions
 
@@ -35,14 +38,14 @@ class Extras:
     Attributes:
         attention: figures of where models look, drawn from their checkpoints.
         pretrained: models that the sweep did not train.
-        importances: fANOVA importances of an unbalanced sweep.
+        importances: fANOVA importances by hyperparameter, of an unbalanced sweep.
         explorers: names of the files with attention explorers, each with the label of its variant.
         left_out: sentences on what could not be read of the sweep's models.
     """
 
     attention: Sequence[Picture] = ()
     pretrained: Sequence[Pretrained] = ()
-    importances: Mapping[str, float] | None = None
+    importances: Mapping[str, tables.Importance] | None = None
     explorers: Mapping[str, str] = field(default_factory=dict)
     left_out: Sequence[str] = ()
 
@@ -157,7 +160,7 @@ def _effects(results: SweepResults, found: Sequence[Effect]) -> list[Section]:
 
 def _variance(results: SweepResults, extras: Extras) -> list[Section]:
     if results.is_factorial:
-        blocks: list[Block] = [*pictures.factorial(results), tables.shares_table(results)]
+        blocks: list[Block] = [*factorial_pictures(results), tables.shares_table(results)]
         return [Section(anchor="factorial", title="Main effects and interactions", blocks=blocks)]
     if not results.stopped.empty and results.method == "grid":
         why = Paragraph(text=no_decomposition(results))
@@ -169,17 +172,21 @@ def _variance(results: SweepResults, extras: Extras) -> list[Section]:
 
 
 def _context(results: SweepResults) -> list[Section]:
-    picture = pictures.positions(results)
+    picture = position_picture(results)
     return [Section(anchor="context", title="Loss by position", blocks=[picture])] if picture else []
 
 
 def _beliefs(results: SweepResults) -> Section:
-    return Section(anchor="beliefs", title="Common beliefs, tested", blocks=[tables.beliefs_table(beliefs(results))])
+    return Section(anchor="beliefs", title="Common beliefs, tested", blocks=[belief_claims(beliefs(results))])
 
 
 def _attention(results: SweepResults, extras: Extras) -> Section:
     best = str(results.by_variant["label"].iloc[0])
-    heads = [tables.heads_table(results, label) for label in dict.fromkeys(["baseline", best])]
+    heads = [
+        make(results, label)
+        for label in dict.fromkeys(["baseline", best])
+        for make in (tables.heads_table, tables.heads_over_seeds)
+    ]
     pictures_of = [SideBySide(pictures=extras.attention)] if extras.attention else []
     where = f"To see single heads, open {names.EXPLORER_FILE} of any run."
     if extras.explorers:

@@ -91,7 +91,38 @@ class Verbatim:
     texts: Sequence[tuple[str, str]]
 
 
-Block = Paragraph | Heading | Bullets | Command | Table | Picture | SideBySide | Verbatim
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A statement that was tested.
+
+    Attributes:
+        standing: what became of it, in a word or two.
+        finding: what was found, in sentences.
+        numbers: what the finding rests on, a row each, the most important one first.
+        key_rows: how many of them stand below the finding; the others are folded away.
+    """
+
+    text: str
+    standing: str
+    finding: str
+    numbers: pd.DataFrame
+    key_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    """Statements that were tested, one below the other; the table is a file alone.
+
+    Attributes:
+        left: columns of the claims' numbers that hold words.
+    """
+
+    claims: Sequence[Claim]
+    table: Table
+    left: Sequence[str] = ()
+
+
+Block = Paragraph | Heading | Bullets | Command | Table | Picture | SideBySide | Verbatim | Claims
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +145,12 @@ class Document:
     left_out: Sequence[str] = ()
 
     def tables(self) -> list[Table]:
-        return [block for section in self.sections for block in section.blocks if isinstance(block, Table)]
+        found: list[Table] = []
+        for section in self.sections:
+            for block in section.blocks:
+                found += [block] if isinstance(block, Table) else []
+                found += [block.table] if isinstance(block, Claims) else []
+        return found
 
     def pictures(self) -> list[Picture]:
         found: list[Picture] = []

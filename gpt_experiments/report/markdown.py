@@ -9,6 +9,8 @@ import pandas as pd
 from gpt_experiments.report.document import (
     Block,
     Bullets,
+    Claim,
+    Claims,
     Command,
     Document,
     Heading,
@@ -60,8 +62,17 @@ def _block(block: Block) -> str:
             return f"![{escape(block.alt)}]({block.name}.png)\n\n{escape(block.caption)}"
         case SideBySide(pictures=pictures):
             return "\n\n".join(map(_block, pictures))
+        case Claims(claims=claims, table=table, left=left):
+            parts = [_claim(claim, list(left)) for claim in claims]
+            return "\n\n".join([*parts, f"{escape(table.caption)} ({table.name}.csv)"])
         case Verbatim(texts=texts):
             return "\n\n".join(f"### {escape(title)}\n\n{_indented(text)}" for title, text in texts)
+
+
+def _claim(claim: Claim, left: list[str]) -> str:
+    head = f"### {escape(claim.text)} ({escape(claim.standing)})"
+    numbers = [markdown_table(claim.numbers, left)] if len(claim.numbers) else []
+    return "\n\n".join([head, escape(claim.finding), *numbers])
 
 
 def _indented(text: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from gpt_experiments.analysis import (
     LOSS,
-    Belief,
     Effect,
     Pretrained,
     SweepResults,
@@ -21,6 +21,7 @@ from gpt_experiments.analysis import (
 )
 from gpt_experiments.analysis.power import COLUMNS
 from gpt_experiments.report.document import Table
+from gpt_experiments.rounding import rounded, rounded_value
 
 _MOST_ROWS = 40
 
@@ -47,10 +48,10 @@ def summary(results: SweepResults) -> Table:
                 "stopped": str(row["stopped_seeds"]),
                 "parameters": f"{row['n_params']:,.0f}",
                 "steps": f"{row['steps']:,.0f}",
-                "validation loss": _plus_minus(found.mean, found.half_width),
-                "best": f"{row['best_val_loss']:.4f}",
-                "training loss": f"{row['final_train_loss']:.4f}",
-                "gap": f"{row['gap']:+.4f}",
+                "validation loss": rounded(found.mean, found.half_width, signed=False),
+                "best": rounded_value(row["best_val_loss"], found.half_width),
+                "training loss": rounded_value(row["final_train_loss"], found.half_width),
+                "gap": rounded_value(row["gap"], found.half_width, signed=True),
                 "bits/char": f"{row['bits_per_character']:.3f}",
                 "seconds": f"{row['train_seconds']:,.1f}",
                 "tokens/s": f"{row['tokens_per_second']:,.0f}",
@@ -205,36 +206,49 @@ def _seeds(needed: float) -> str:
     return "over 1,000" if math.isnan(needed) else f"{needed:,.0f}"
 
 
-def beliefs_table(found: Sequence[Belief]) -> Table:
-    data = pd.DataFrame(
-        {"belief": belief.claim, "standing": belief.standing, "evidence": belief.evidence} for belief in found
-    )
-    shown = data.rename(columns={"standing": "this sweep"})
-    return Table(
-        name="beliefs",
-        caption="Common beliefs, each tested on this sweep at 5 % after correction for all of them.",
-        shown=shown,
-        data=data,
-        left=list(shown.columns),
-    )
-
-
 def shares_table(results: SweepResults) -> Table:
     data = variance_shares(results)
-    shown = data.assign(share=[f"{value:.2%}" for value in data["share"]])
+    shown = data.assign(
+        share=[f"{value:.2%}" for value in data["share"]],
+        noise=["" if math.isnan(value) else f"{value:.2%}" for value in data["noise"]],
+    ).rename(columns={"noise": "noise alone"})
     return Table(
-        name="variance-shares", caption="Share of the variance of the loss.", shown=shown, data=data, left=["term"]
+        name="variance-shares",
+        caption="Share of the variance of the loss, and what noise alone would stay below in 95 of 100 sweeps.",
+        shown=shown,
+        data=data,
+        left=["term"],
     )
 
 
-def importances_table(importances: dict[str, float], *, some_stopped: bool = False) -> Table:
-    data = pd.DataFrame({"hyperparameter": list(importances), "importance": list(importances.values())})
-    shown = data.assign(importance=[f"{value:.3f}" for value in data["importance"]])
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """How much of the variance a hyperparameter explains by fANOVA, and the range over forests of other trials."""
+
+    share: float
+    low: float
+    high: float
+
+
+def importances_table(importances: Mapping[str, Importance], *, some_stopped: bool = False) -> Table:
+    data = pd.DataFrame(
+        {"hyperparameter": name, "importance": found.share, "low": found.low, "high": found.high}
+        for name, found in importances.items()
+    )
+    shown = pd.DataFrame(
+        {"hyperparameter": name, "importance": f"{found.share:.2f}", "range": f"{found.low:.2f} to {found.high:.2f}"}
+        for name, found in importances.items()
+    )
+    first, others = data.iloc[0], data.iloc[1:]
+    near = list(others.loc[others["high"] >= first["low"], "hyperparameter"])
+    sure = f"but its range overlaps that of {', '.join(near)}" if near else "and its range overlaps no other"
     without = " Without the stopped trials: what makes losses very high is understated." if some_stopped else ""
     return Table(
         name="importances",
-        caption="fANOVA importances (Hutter et al. 2014) from a random forest fitted to the trials, as Optuna computes "
-        f"them: an estimate of how much of the variance each hyperparameter explains, not a test.{without}",
+        caption=f"What to see: {first['hyperparameter']} explains most, {sure}. These are fANOVA importances "
+        "(Hutter et al. 2014) from a random forest fitted to the trials, as Optuna computes them: an estimate of how "
+        "much of the variance each hyperparameter explains, not a test. The range is over forests that are fitted to "
+        f"trials drawn again.{without}",
         shown=shown,
         data=data,
         left=["hyperparameter"],
@@ -267,6 +281,37 @@ def heads_table(results: SweepResults, label: str) -> Table | None:
     )
 
 
+def heads_over_seeds(results: SweepResults, label: str) -> Table | None:
+    """How strong the strongest head of each seed is; None where fewer than two seeds were measured.
+
+    Heads of different seeds have no common order, so the strongest of each is compared.
+    """
+    data = results.heads[results.heads["run_id"].isin(results.runs_of(label)["run_id"])]
+    seeds = data["run_id"].nunique()
+    if seeds < 2:
+        return None
+    scores = [c for c in data.columns if c not in ("run_id", "layer", "head", "name", "repeat_length", "entropy")]
+    strongest = data.groupby("run_id")[scores].max()
+    rows = pd.DataFrame(
+        {"score": score.replace("_", " "), "mean": of.mean(), "lowest": of.min(), "highest": of.max(), "seeds": len(of)}
+        for score, of in ((score, strongest[score].dropna()) for score in scores)
+        if len(of)
+    )
+    if rows.empty:
+        return None
+    shown = rows.assign(seeds=rows["seeds"].astype(str))
+    for column in ("mean", "lowest", "highest"):
+        shown[column] = [f"{value:.2f}" for value in rows[column]]
+    return Table(
+        name=f"heads-over-seeds-{label.replace('=', '-').replace(' ', '-')}",
+        caption=f"The strongest head of {label} by each score, over {seeds} seeds: what the table of one seed shows "
+        "holds for the variant where lowest and highest are close.",
+        shown=shown,
+        data=rows,
+        left=["score"],
+    )
+
+
 def setup(results: SweepResults) -> Table:
     baseline = " ".join(level_name(name, results.base_level(name)) for name in results.parameters)
     rows = {
@@ -281,7 +326,3 @@ def setup(results: SweepResults) -> Table:
     }
     shown = pd.DataFrame({"what": list(rows), "value": list(map(str, rows.values()))})
     return Table(name="setup", caption="How every trial was trained.", shown=shown, left=["what", "value"])
-
-
-def _plus_minus(mean: float, half_width: float) -> str:
-    return f"{mean:.4f}" if math.isnan(half_width) else f"{mean:.4f} ± {half_width:.4f}"

@@ -16,8 +16,9 @@ from gpt_experiments.report.content import Extras, conclusions, make_document
 from gpt_experiments.report.document import Document
 from gpt_experiments.report.html import render_html
 from gpt_experiments.report.markdown import render_markdown
+from gpt_experiments.report.tables import Importance
 from gpt_experiments.scratch import scratch_folder
-from gpt_experiments.sweep.methods.importances import importances
+from gpt_experiments.sweep.methods.importances import importance_ranges, importances
 from gpt_experiments.tracking import RunRecorder, Store
 from gpt_experiments.tracking.reader import read_pretrained, read_sweep
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_text
@@ -153,7 +154,7 @@ def _write_explorers(store: Store, results: SweepResults, folder: Path, left_out
     return written
 
 
-def importances_of(results: SweepResults) -> dict[str, float] | None:
+def importances_of(results: SweepResults) -> dict[str, Importance] | None:
     """FANOVA importances, for designs without an exact decomposition (no factorial, not one at a time)."""
     rows = results.finished
     if rows.empty or float(rows[LOSS].max() - rows[LOSS].min()) < _LEAST_SPREAD:
@@ -163,4 +164,7 @@ def importances_of(results: SweepResults) -> dict[str, float] | None:
         return None
     varied = results.varied
     values: list[dict[str, object]] = [{name: row[name] for name in varied} for _, row in rows.iterrows()]
-    return importances(values, list(rows[LOSS]), varied)
+    losses = list(rows[LOSS])
+    ranges = importance_ranges(values, losses, varied)
+    found = importances(values, losses, varied)
+    return {name: Importance(share=share, low=ranges[name][0], high=ranges[name][1]) for name, share in found.items()}

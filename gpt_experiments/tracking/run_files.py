@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
 
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking.failures import first_line, is_absent
@@ -19,6 +22,7 @@ from gpt_experiments.tracking.mlflow_internals import LocalArtifactRepository, g
 MOST_BYTES: Final = 4_000_000
 """No file of a trial that is read back has more: the explorer, the largest, stays below a megabyte."""
 
+_MISSING: Final = "is missing"
 _MOST_NAMED: Final = 3  # runs in one sentence
 
 
@@ -49,7 +53,15 @@ def _listed(whose: Sequence[str]) -> str:
 
 
 def read_text(run: Run, artifact: str, uri: str, *, most_bytes: int = MOST_BYTES) -> str:
-    """A text artifact of a run.
+    """A text artifact of a run. Raises UnreadableError as `read_bytes` does, and for what is no text."""
+    try:
+        return read_bytes(run, artifact, uri, most_bytes=most_bytes).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnreadableError("is no text in UTF-8") from error
+
+
+def read_bytes(run: Run, artifact: str, uri: str, *, most_bytes: int = MOST_BYTES) -> bytes:
+    """An artifact of a run.
 
     It is not read through the client, which asks the database for the run twice for every file.
 
@@ -58,7 +70,7 @@ def read_text(run: Run, artifact: str, uri: str, *, most_bytes: int = MOST_BYTES
         most_bytes: a larger file is not what this program wrote.
 
     Raises:
-        UnreadableError: it is missing, too large, or no text.
+        UnreadableError: it is missing or too large.
     """
     try:
         repository = get_artifact_repository(run.info.artifact_uri, tracking_uri=uri)
@@ -66,20 +78,18 @@ def read_text(run: Run, artifact: str, uri: str, *, most_bytes: int = MOST_BYTES
             return _read(repository.download_artifacts(artifact), most_bytes)  # type: ignore[no-untyped-call]
         with scratch_folder() as folder:
             return _read(repository.download_artifacts(artifact, str(folder)), most_bytes)  # type: ignore[no-untyped-call]
-    except UnicodeDecodeError as error:
-        raise UnreadableError("is no text in UTF-8") from error
     except (MlflowException, OSError) as error:
         why = getattr(error, "strerror", None) or first_line(error)
-        raise UnreadableError("is missing" if is_absent(error) else f"cannot be read ({why})") from error
+        raise UnreadableError(_MISSING if is_absent(error) else f"cannot be read ({why})") from error
 
 
-def _read(file: str, most_bytes: int) -> str:
+def _read(file: str, most_bytes: int) -> bytes:
     path = Path(file)
     if path.is_dir():
         raise UnreadableError("is a folder")
     if path.stat().st_size > most_bytes:
         raise UnreadableError(f"is too large to be what this program wrote ({path.stat().st_size:,} bytes)")
-    return path.read_text(encoding="utf-8")
+    return path.read_bytes()
 
 
 def read_json(run: Run, artifact: str, uri: str, *, most_bytes: int) -> Any:
@@ -88,6 +98,29 @@ def read_json(run: Run, artifact: str, uri: str, *, most_bytes: int) -> Any:
         return json.loads(read_text(run, artifact, uri, most_bytes=most_bytes))
     except (ValueError, RecursionError) as error:
         raise UnreadableError("is no JSON") from error
+
+
+def read_losses(run: Run, artifact: str, uri: str) -> NDArray[np.float16] | None:
+    """The losses (characters,) of an artifact in NumPy's format; None where the run has none.
+
+    Raises:
+        UnreadableError: it holds something else, or a loss that is not finite.
+    """
+    try:
+        content = read_bytes(run, artifact, uri)
+    except UnreadableError as error:
+        if str(error) == _MISSING:
+            return None
+        raise
+    try:
+        losses = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise UnreadableError("is no array of NumPy") from error
+    if not isinstance(losses, np.ndarray) or losses.dtype != np.float16 or losses.ndim != 1 or not len(losses):
+        raise UnreadableError("does not hold losses")
+    if not np.isfinite(losses).all():
+        raise UnreadableError("has a loss that is not finite")
+    return losses
 
 
 def read_numbers(

@@ -51,7 +51,7 @@ def test_seeds_that_are_planned_are_not_seen() -> None:
     results = simulate(as_believed, seeds=3, lost=[(label, seed) for label in LABELS for seed in (1, 2)])
     assert (results.planned_seeds, results.finished_seeds) == ([1337, 1338, 1339], [1337])
     assert {(effect.n, effect.lost_seeds, effect.verdict) for effect in effects(results)} == {(1, 0, "no verdict")}
-    assert all("One seed cannot decide it." in belief.evidence for belief in beliefs(results))
+    assert all("One seed cannot decide it." in belief.finding for belief in beliefs(results))
     sentences = [s for name in results.varied for s in findings.of_hyperparameter(results, name, effects(results))]
     assert not any("3 seeds" in sentence for sentence in sentences)
 
@@ -109,7 +109,7 @@ def test_degenerate_sweeps_are_said_without_a_warning_of_a_library(results: Swee
     found: list[Effect] = effects(results)
     sentences = [*findings.overall(results, found), *findings.caveats(results), *findings.missing(results)]
     sentences += [s for name in results.varied for s in findings.of_hyperparameter(results, name, found)]
-    sentences += [belief.evidence for belief in beliefs(results)]
+    sentences += [belief.finding for belief in beliefs(results)]
     assert not any(re.search(r"\bnan\b|\binf\b", s.replace("loss is nan at step 7", "")) for s in sentences)
 
 

@@ -404,7 +404,7 @@ def made_up_rows() -> Iterator[tuple[str, dict[str, Any]]]:
         ("variant", tables.summary(sweep)),
         ("effect", tables.effects_table(effects(sweep))),
         ("variance share", tables.shares_table(grid)),
-        ("importance", tables.importances_table({"n_head": 0.5})),
+        ("importance", tables.importances_table({"n_head": tables.Importance(share=0.5, low=0.4, high=0.6)})),
         *(
             (heading, table)
             for table in make_document(tuned, Extras()).tables()

@@ -151,7 +151,7 @@ def test_baseline_evaluates_samples_and_draws_a_notebook_file(
     assert found.data.metrics[names.FINAL_VAL_LOSS] == pytest.approx(expected)
     assert f"validation loss {expected:.4f}" in result.output
     files = {f.path for f in client.list_artifacts(found.info.run_id)}
-    assert files == {"sample.txt", "loss_by_position.csv", "attention", "checkpoint"}
+    assert files == {"sample.txt", "loss_by_position.csv", "loss_by_character.npy", "attention", "checkpoint"}
 
     again = run("generate", found.info.run_id, "--tracking-uri", store_uri, "--max-new-tokens", 40)
     assert again.exit_code == 0, again.output

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import torch
 
+from gpt_experiments import names
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.files import WriteHere, WriterPool
@@ -104,7 +105,13 @@ def test_a_writer_leaves_the_files_that_the_worker_would_and_a_bad_folder_fails_
         assert load_checkpoint(folder / "checkpoint").model.config.shape == VARIANT
     assert not folder.exists()
     assert beside.keys() == written_here.keys()
-    for name in ("sample.txt", "loss_by_position.csv", "checkpoint/model.safetensors", "checkpoint/config.json"):
+    for name in (
+        "sample.txt",
+        names.POSITIONS_FILE,
+        names.CHARACTERS_FILE,
+        "checkpoint/model.safetensors",
+        "checkpoint/config.json",
+    ):
         assert beside[name] == written_here[name], name
 
 

@@ -71,11 +71,17 @@ def test_bars_carry_their_numbers_and_intervals() -> None:
             "final_train_loss": [2.4, 2.5],
             "final_val_loss": [2.45, 2.55],
             "half_width": [0.01, float("nan")],
+            "train_half_width": [0.002, float("nan")],
         }
     )
-    (right,) = variant_bars(variants).axes[0].child_axes
+    axes = variant_bars(variants).axes[0]
+    (right,) = axes.child_axes
     shown = [label.get_text() for label in right.get_yticklabels()]
-    assert shown == ["2.4500 ± 0.0100", "2.5500", "2.4000", "2.5000"]
+    assert shown == ["2.450 ± 0.010", "2.550", "2.4000 ± 0.0020", "2.500"]
+    assert [[*line.get_xdata()] for line in axes.get_lines()] == [
+        pytest.approx([2.44, 2.46]),
+        pytest.approx([2.398, 2.402]),
+    ]
 
 
 def test_effects_stand_left_of_zero_where_they_are_better() -> None:
@@ -108,14 +114,31 @@ def test_level_curves_are_means_over_seeds_within_a_band() -> None:
     assert len(axes.collections) == 4  # a band for each curve
 
 
-def test_positions_are_averaged_where_they_crowd_and_keep_their_mean() -> None:
-    rows = [{"level": 128, "seed": 0, "characters_seen": seen, "val_loss": 2.5} for seen in range(1, 129)]
-    (line,) = position_curves(pd.DataFrame(rows)).axes[0].get_lines()
-    x = np.asarray(line.get_xdata())
-    assert len(x) < 30
-    assert (x[0], x[1]) == (1, 2)
-    assert x[-1] > 100
-    assert np.allclose(np.asarray(line.get_ydata()), 2.5)
+def test_positions_have_bands_and_are_dashed_where_a_context_is_too_short() -> None:
+    rows = [
+        (
+            level,
+            first,
+            last,
+            last <= level,
+            loss,
+            loss - 0.1,
+            loss + 0.1,
+            difference,
+            difference - 0.01,
+            difference + 0.01,
+        )
+        for level, difference in ((8, float("nan")), (2, 0.3))
+        for first, last, loss in ((1, 2, 3.0), (3, 8, 2.5))
+    ]
+    columns = ["level", "first", "last", "sees_all", "loss", "low", "high", "difference", "less", "more"]
+    above, below = position_curves(pd.DataFrame(rows, columns=columns), base=8).axes
+    styles = [(line.get_linestyle(), len(line.get_xdata())) for line in above.get_lines()]
+    assert styles == [("-", 1), ("--", 2), ("-", 2)]  # the shorter context, dashed from its end on, then the longer one
+    assert len(above.collections) == 2
+    assert len(below.collections) == 1
+    lower = position_curves(pd.DataFrame(rows, columns=columns).assign(difference=float("nan")))
+    assert len(lower.axes) == 1
 
 
 def test_sensitivity_has_a_curve_a_level_with_its_chosen_value_ringed_on_one_scale() -> None:
@@ -143,8 +166,16 @@ def test_sensitivity_has_a_curve_a_level_with_its_chosen_value_ringed_on_one_sca
 
 
 def test_small_shares_are_gathered() -> None:
-    shares = pd.DataFrame({"term": ["a", "b", "c", "d", "rest"], "share": [0.9, 0.0993, 0.0004, 0.0003, 0.0]})
-    labels = [label.get_text() for label in share_bars(shares).axes[0].get_yticklabels()]
+    shares = pd.DataFrame(
+        {
+            "term": ["a", "b", "c", "d", "rest"],
+            "share": [0.9, 0.0993, 0.0004, 0.0003, 0.0],
+            "noise": [0.01, 0.2, 0.01, 0.01, float("nan")],
+        }
+    )
+    axes = share_bars(shares).axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert [[*line.get_xdata()] for line in axes.get_lines()] == [[0.01, 0.2]]  # what noise could do
     assert labels == ["a", "b", "rest", "2 others together"]
     one = [label.get_text() for label in share_bars(shares.drop(index=3)).axes[0].get_yticklabels()]
     assert one == ["a", "b", "c", "rest"]
@@ -153,12 +184,15 @@ def test_small_shares_are_gathered() -> None:
 def test_interactions_have_a_panel_a_pair_on_one_scale() -> None:
     names = ["a", "b", "c"]
     means = {
-        pair: pd.DataFrame({pair[0]: [1, 1, 2, 2], pair[1]: [5, 6, 5, 6], "loss": [1.0, 2.0, 3.0, 4.0]})
+        pair: pd.DataFrame(
+            {pair[0]: [1, 1, 2, 2], pair[1]: [5, 6, 5, 6], "loss": [1.0, 2.0, 3.0, 4.0], "half_width": [0.1] * 4}
+        )
         for pair in [("a", "b"), ("a", "c"), ("b", "c")]
     }
     drawn = [axes for axes in interactions(names, means).axes if axes.get_lines()]
     assert len(drawn) == 3
     assert len({axes.get_ylim() for axes in drawn}) == 1
+    assert all(len(axes.collections) == 2 for axes in drawn)  # intervals of both curves
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8)])

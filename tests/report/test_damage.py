@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from mlflow import MlflowClient
@@ -87,6 +89,12 @@ def test_a_whole_store_is_read_whole(whole: Whole) -> None:
     assert register_model(None, Store(whole.uri), "m").left_out == ()
 
 
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 WHO = "baseline (seed 1337)"
 OF_RUNS: dict[str, tuple[Damage, str]] = {
     "no sample": (remove(names.SAMPLE_FILE), f"sample.txt of {WHO} is missing"),
@@ -109,6 +117,22 @@ OF_RUNS: dict[str, tuple[Damage, str]] = {
         f"loss_by_position.csv of {WHO} lacks a value in the column val_loss",
     ),
     "empty positions": (write(names.POSITIONS_FILE, ""), f"loss_by_position.csv of {WHO} has no rows"),
+    "single losses are text": (
+        write(names.CHARACTERS_FILE, "once upon"),
+        f"loss_by_character.npy of {WHO} is no array of NumPy",
+    ),
+    "single losses are cut": (
+        write(names.CHARACTERS_FILE, npy(np.ones(100, dtype=np.float16))[:-9]),
+        f"loss_by_character.npy of {WHO} is no array of NumPy",
+    ),
+    "single losses of another kind": (
+        write(names.CHARACTERS_FILE, npy(np.ones((4, 4)))),
+        f"loss_by_character.npy of {WHO} does not hold losses",
+    ),
+    "a single loss is infinite": (
+        write(names.CHARACTERS_FILE, npy(np.array([1.0, np.inf], dtype=np.float16))),
+        f"loss_by_character.npy of {WHO} has a loss that is not finite",
+    ),
     "binary heads": (write(names.HEADS_FILE, b"\x00\x01,\x02\n\x03"), f"attention/heads.csv of {WHO} "),
     "heads of another kind": (
         write(names.HEADS_FILE, "layer,head\n1,1\n"),

@@ -91,6 +91,23 @@ def test_it_says_what_the_numbers_say(page: str, eleven: SweepResults) -> None:
     assert short.count("\n| ") == 12  # ten effects below a head and its rule
 
 
+def test_beliefs_are_findings_in_words_above_their_numbers(folder: Path, page: str) -> None:
+    section = page[page.index('id="beliefs"') : page.index('id="attention"')]
+    assert section.count('<div class="claim">') == 9
+    first = section.split('<div class="claim">')[1]
+    assert re.search(r'One head is worse than four. <span class="standing supported">supported</span>', first)
+    assert re.search(r"<p>One head is worse than four by 0\.03\d?\.</p>", first)
+    assert [row.count("<td") for row in first.split("<tr>")[2:]] == [5]
+    assert section.count("<details>") == 1  # of the belief with six numbers, five are folded away
+    assert "<summary>5 more numbers</summary>" in section
+    rows = pd.read_csv(folder / "beliefs.csv")
+    assert (rows["belief"].nunique(), len(rows)) == (9, 18)
+    assert rows["quantity"].is_unique or rows.groupby("belief")["quantity"].nunique().sum() == len(rows)
+    text = (folder / "report.md").read_text()
+    assert "### One head is worse than four. (supported)" in text
+    assert "| loss at n\\_head=1 minus at n\\_head=4 |" in text
+
+
 def test_of_stopped_trials_a_report_says_so_and_measures_nothing(tmp_path: Path) -> None:
     gone = [("n_layer=1", seed) for seed in range(3)]
     results = simulate(as_believed, stopped=[*gone, ("n_head=8", 1)], details=True)

@@ -49,7 +49,15 @@ SWEEP = SweepDefinition(
     seeds=(1, 2, 3),
 )
 IN_GROUPS = RunOptions(device="cpu", workers=2, replicas=3)
-FILES = {"loss_curve.png", "loss_by_position.csv", "sample.txt", "attention", "checkpoint", "images"}
+FILES = {
+    "loss_curve.png",
+    "loss_by_position.csv",
+    "loss_by_character.npy",
+    "sample.txt",
+    "attention",
+    "checkpoint",
+    "images",
+}
 
 
 class Groups:

@@ -88,7 +88,15 @@ def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
         by_head = client.get_metric_history(run.info.run_id, "heads/entropy")
         assert [m.step for m in by_head] == list(range(1, heads + 1))
         files = {f.path for f in client.list_artifacts(run.info.run_id)}
-        assert files == {"loss_curve.png", "loss_by_position.csv", "sample.txt", "attention", "checkpoint", "images"}
+        assert files == {
+            "loss_curve.png",
+            "loss_by_position.csv",
+            "loss_by_character.npy",
+            "sample.txt",
+            "attention",
+            "checkpoint",
+            "images",
+        }
         assert pictured_steps(client, run.info.run_id) == [0, 2, 4]
         (usage,) = client.get_metric_history(run.info.run_id, "system/worker_memory_usage_megabytes")
         assert usage.step == 4

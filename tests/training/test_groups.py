@@ -66,6 +66,7 @@ def same(found: TrainingResult | DivergedError, expected: TrainingResult | Diver
     for a, b in zip(found.evaluations, expected.evaluations, strict=True):
         assert dataclasses.astuple(a) == pytest.approx(dataclasses.astuple(b), abs=tolerance)
     assert found.val.by_position == pytest.approx(expected.val.by_position, abs=5 * tolerance)
+    assert found.val.by_character == pytest.approx(expected.val.by_character, abs=0.01)
     assert found.model.config == expected.model.config
     for mine, theirs in zip(found.model.parameters(), expected.model.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, atol=5 * tolerance, rtol=0)

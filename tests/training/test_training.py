@@ -137,6 +137,8 @@ def test_evaluate_takes_every_target_once_in_consecutive_windows(length: int) ->
     found = evaluate(model, tokens)
     assert found.mean == pytest.approx(sum(map(sum, losses)) / (length - 1), rel=1e-5)
     assert found.by_position == pytest.approx([sum(x) / len(x) for x in losses if x], rel=1e-5)
+    in_order = [losses[i % 16][i // 16] for i in range(length - 1)]
+    assert found.by_character.tolist() == pytest.approx(in_order, rel=1e-3)  # as float16
     assert evaluate(model, tokens) == found
     assert model.training
 

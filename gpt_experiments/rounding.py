@@ -13,8 +13,8 @@ _KNOWN_DIGITS: Final = 3  # of a value whose noise is not known
 def rounded(mean: float, half_width: float, *, signed: bool = True) -> str:
     """`-0.0123 ± 0.0040`: a value with half of its interval's width, which has two significant digits.
 
-    Without a half width, which is NaN where there is one seed, the value stands alone: see `rounded_value`. A half width
-    of 0 is shown as such: the same value came out every time. No zero has a sign.
+    Without a half width, which is NaN where there is one seed, the value stands alone: see `rounded_value`. A half
+    width of 0 is shown as such: the same value came out every time. No zero has a sign.
 
     Args:
         signed: whether a positive value gets a plus, as a difference does.
@@ -31,10 +31,13 @@ def rounded(mean: float, half_width: float, *, signed: bool = True) -> str:
     return f"{_fixed(mean, decimals, signed=signed)} ± {_fixed(half_width, decimals, signed=False)}"
 
 
-def rounded_value(mean: float, half_width: float = math.nan, *, signed: bool = False) -> str:
+def rounded_value(mean: float, half_width: float = math.nan, *, signed: bool = False, digits: int = 2) -> str:
     """`-0.0123`: the value alone, to the digits that `rounded` would show beside its half width.
 
     Where the half width is not known it has three significant digits, and three decimals below 10.
+
+    Args:
+        digits: those of the half width that count, in a sentence for instance 1.
     """
     if not math.isfinite(mean):
         return "unknown"
@@ -46,8 +49,9 @@ def rounded_value(mean: float, half_width: float = math.nan, *, signed: bool = F
     power = _power(mean, half_width)
     if power:
         scale = 10.0**power
-        return f"{rounded_value(mean / scale, half_width / scale, signed=signed)}e{power:+03d}"
-    return _fixed(mean, decimals_of(half_width), signed=signed)
+        shown = rounded_value(mean / scale, half_width / scale, signed=signed, digits=digits)
+        return f"{shown}e{power:+03d}"
+    return _fixed(mean, decimals_of(half_width, digits), signed=signed)
 
 
 def rounded_interval(low: float, high: float, *, signed: bool = True) -> str:
@@ -61,9 +65,9 @@ def rounded_interval(low: float, high: float, *, signed: bool = True) -> str:
     return " to ".join(rounded_value(end, half_width, signed=signed) for end in (low, high))
 
 
-def decimals_of(half_width: float) -> int:
-    """How many decimals show two significant digits of a half width above 0; negative from 100 on."""
-    return 1 - _exponent(half_width, 2)
+def decimals_of(half_width: float, digits: int = 2) -> int:
+    """How many decimals show so many significant digits of a half width above 0; negative where it is large."""
+    return digits - 1 - _exponent(half_width, digits)
 
 
 def _exponent(value: float, digits: int) -> int:

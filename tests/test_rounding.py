@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gpt_experiments.analysis.rounding import rounded, rounded_interval, rounded_value
+from gpt_experiments.rounding import rounded, rounded_interval, rounded_value
 
 NAN = math.nan
 values = st.floats(-1e12, 1e12, allow_nan=False)
