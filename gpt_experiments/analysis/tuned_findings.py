@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gpt_experiments.analysis.beliefs import Belief, beliefs
+from gpt_experiments.analysis.beliefs import beliefs
 from gpt_experiments.analysis.effects import Effect, effects
+from gpt_experiments.analysis.judging import Belief
 from gpt_experiments.analysis.results import FINISHED, LOSS, SweepResults, level_name
 from gpt_experiments.analysis.tuning import (
     Setting,

@@ -7,21 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 from mlflow.entities import Run
-from numpy.typing import NDArray
 
 from gpt_experiments import names
 from gpt_experiments.analysis.results import FINISHED, STOPPED, Pretrained, SweepResults
 from gpt_experiments.analysis.tuning import split_trials
-from gpt_experiments.config import Budget, ModelConfig, Variant, seed_of_own
+from gpt_experiments.config import Budget, ModelConfig, seed_of_own
 from gpt_experiments.errors import MissingError, TrackingError
 from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
 from gpt_experiments.records import Outcome, StoredTrial, trial_name
+from gpt_experiments.tracking.character_losses import character_losses, differs_in_context_alone
 from gpt_experiments.tracking.failures import as_tracking_errors
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
-from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_losses, read_numbers, read_text
+from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_numbers, read_text
 from gpt_experiments.tracking.runs import get_run
 from gpt_experiments.tracking.schema import (
     SUMMARY_METRICS,
@@ -146,12 +145,12 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
             positions=_tables(store, finished, names.POSITIONS_FILE, _POSITION_COLUMNS, left_out),
             heads=heads_of(store, finished, left_out),
             samples=samples_of(store, finished, left_out),
-            character_losses=_character_losses(
+            character_losses=character_losses(
                 store,
                 [
                     (by_id[trial.run_id], trial_name(labels[trial.variant], trial.seed))
                     for trial in trials
-                    if trial.finished and _differs_in_context_alone(trial.variant, setup.baseline, columns)
+                    if trial.finished and differs_in_context_alone(trial.variant, setup.baseline, columns)
                 ],
                 left_out,
             ),
@@ -350,26 +349,6 @@ def _tables(
             rows += [{"run_id": run.info.run_id, **row} for row in table]
     frame = pd.DataFrame(rows, columns=list(columns))
     return frame.astype({column: float for column in columns if column not in ("run_id", "name")})
-
-
-def _differs_in_context_alone(variant: Variant, baseline: Variant, columns: Sequence[str]) -> bool:
-    return all(variant.value(name) == baseline.value(name) for name in columns if name != "block_size")
-
-
-def _character_losses(
-    store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut
-) -> dict[str, NDArray[np.float16]]:
-    """The losses of single characters of every run that has them; see `curves_of`."""
-    found = {}
-    for run, whose in runs:
-        try:
-            losses = read_losses(run, names.CHARACTERS_FILE, store.uri)
-        except UnreadableError as error:
-            left_out.add(names.CHARACTERS_FILE, str(error), whose)
-        else:
-            if losses is not None:
-                found[run.info.run_id] = losses
-    return found
 
 
 def heads_of(store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from gpt_experiments import names
-from gpt_experiments.analysis import effects
+from gpt_experiments.analysis import beliefs, effects
 from gpt_experiments.analysis.comparison import Difference, FactsComparison, HeadDifference, TrialDiff, compare_curves
 from gpt_experiments.analysis.results import TrialResults
 from gpt_experiments.analysis.sweep_comparison import HeadOfVariant, SweepDiff, pair_trials
@@ -38,6 +38,7 @@ from gpt_experiments.errors import TrackingError
 from gpt_experiments.model.difference import WeightsDifference
 from gpt_experiments.records import PlannedTrial, RunFacts
 from gpt_experiments.report import tables
+from gpt_experiments.report.beliefs import beliefs_table
 from gpt_experiments.report.content import Extras, make_document
 from gpt_experiments.tracking import Store
 from gpt_experiments.training import Evaluation
@@ -403,6 +404,7 @@ def made_up_rows() -> Iterator[tuple[str, dict[str, Any]]]:
     for heading, table in (
         ("variant", tables.summary(sweep)),
         ("effect", tables.effects_table(effects(sweep))),
+        ("belief", beliefs_table(beliefs(sweep))),
         ("variance share", tables.shares_table(grid)),
         ("importance", tables.importances_table({"n_head": tables.Importance(share=0.5, low=0.4, high=0.6)})),
         *(
