@@ -10,6 +10,7 @@ from typing import Final, Literal
 import pandas as pd
 
 from gpt_experiments.analysis.estimate import LEVEL, Estimate, adjusted, estimate
+from gpt_experiments.analysis.looks import Looks
 from gpt_experiments.analysis.results import SweepResults
 from gpt_experiments.rounding import rounded, rounded_value
 
@@ -105,16 +106,25 @@ class Claim:
     tests: Callable[[SweepResults], list[Test]]
 
 
+def _p_value(test: Test, looks: Looks | None) -> float:
+    if not len(test.values):
+        return math.nan
+    p_value = estimate(test.values - test.bound).p_value
+    return p_value if looks is None else min(1.0, p_value / looks.share(len(test.values)))
+
+
 def judge(results: SweepResults, claims: Sequence[Claim]) -> list[Belief]:
     """Each claim with its standing.
 
     A belief is a statement about one or more mean differences over seeds, each tested two-sided against its bound by
     Student's t; p-values are corrected over all tests (Holm). It is supported when every part of it is, contradicted
-    when one part is, and undecided otherwise; with one seed always undecided.
+    when one part is, and undecided otherwise; with one seed always undecided. Where seeds are added until comparisons
+    are decided, a test may spend only what the look with its number of seeds may.
     """
     tests = [claim.tests(results) for claim in claims]
     flat = [test for group in tests for test in group]
-    p_values = [estimate(test.values - test.bound).p_value if len(test.values) else math.nan for test in flat]
+    looks = Looks(most=results.most_seeds, comparisons=1) if results.until_decided else None
+    p_values = [_p_value(test, looks) for test in flat]
     quantities = iter([_quantity(test, p) for test, p in zip(flat, adjusted(p_values), strict=True)])
     return [_one(claim, group, [next(quantities) for _ in group]) for claim, group in zip(claims, tests, strict=True)]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeVar
 
 from gpt_experiments.analysis.estimate import LEVEL, estimate
@@ -48,6 +49,11 @@ class Looks:
         """The chance of a false verdict that each comparison may spend at that look, the first being 0."""
         seeds = (0, *self.seeds)
         return LEVEL * (seeds[look + 1] - seeds[look]) / self.most / self.comparisons
+
+    def share(self, seeds: int) -> float:
+        """The part of the 5 % of a test with so many seeds: that of its look, or the least where a seed is missing."""
+        parts = {now: (now - before) / self.most for before, now in pairwise((0, *self.seeds))}
+        return parts.get(seeds, min(parts.values()))
 
     def spent(self, looks: int) -> float:
         """The chance of a false verdict that the first so many looks have spent, all comparisons together."""

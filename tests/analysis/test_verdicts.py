@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt_experiments.analysis import Verdict, effects, estimate, findings, judge_all
+from gpt_experiments.analysis import Verdict, beliefs, effects, estimate, findings, judge_all
 from gpt_experiments.analysis.effects import looked_at
 from gpt_experiments.analysis.looks import Looks, look_at
 from gpt_experiments.analysis.power import power, power_of_equivalence, seeds_for_equivalence, seeds_needed
@@ -158,3 +158,17 @@ def test_power_where_there_is_no_noise_or_far_too_much() -> None:
     assert seeds_needed(10.0, 0.01, 10) is None
     assert seeds_for_equivalence(10.0, 0.01, 10) is None
     assert seeds_for_equivalence(0.0, 0.01, 10) == 2
+
+
+def test_beliefs_of_a_sweep_with_looks_may_not_spend_more_than_their_look() -> None:
+    """The same losses, looked at once and at planned looks: the p-values are larger by what other looks may spend."""
+    once = simulate(known, seeds=6, random=1)
+    p_once = [q.p_adjusted for belief in beliefs(once) for q in belief.quantities if q.p_adjusted < 0.01]
+    p_looked = [
+        looked.p_adjusted
+        for belief, planned in zip(beliefs(once), beliefs(until_decided(once)), strict=True)
+        for q, looked in zip(belief.quantities, planned.quantities, strict=True)
+        if q.p_adjusted < 0.01
+    ]
+    assert p_once
+    assert p_looked == pytest.approx([p * 6 for p in p_once])  # the second look adds two of twelve seeds
