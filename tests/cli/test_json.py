@@ -84,8 +84,6 @@ LENGTH = ("--steps", 2, "--batch-size", 2, "--eval-interval", 2)
 TINY = ("tiny", "--confirm", 0)
 RARE = {("report", name) for name in ("variance_shares", "importances", "effects_at_best", "tuning")}
 RARE |= {("effect", "look")}
-    ("effect", "look")
-}
 """What no tiny sweep has; of a sweep that is made up, their members are compared with the page."""
 
 
