@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import bisect
-import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from numpy.typing import NDArray
 
+from gpt_experiments.explorer.frame import render_page
 from gpt_experiments.explorer.packing import pack, packed_size
 
 PAGE_LIMIT: Final = 1_000_000
@@ -111,35 +107,15 @@ def _fitting_length(n_maps: int, text: str, room: int) -> int:
 
 
 def _render(about: Mapping[str, object], data: Mapping[str, object]) -> str:
-    style, script = _asset("explorer.css"), "\n".join(_asset(name) for name in _SCRIPTS)
-    return (
-        _environment()
-        .from_string(_asset("explorer.html.jinja"))
-        .render(
-            **about,
-            data=data,
-            limit=PAGE_LIMIT,
-            style=style,
-            script=script,
-            style_digest=_digest(style),
-            script_digest=_digest(script),
-        )
+    return render_page(
+        "gpt_experiments.explorer",
+        "explorer.html.jinja",
+        styles=("explorer.css",),
+        scripts=_SCRIPTS,
+        data=data,
+        limit=PAGE_LIMIT,
+        **about,
     )
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
-@cache
-def _asset(name: str) -> str:
-    return files("gpt_experiments.explorer").joinpath(name).read_text(encoding="utf-8")
-
-
-def _digest(content: str) -> str:
-    """The digest by which the page's content security policy allows its script and its style sheet."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode("ascii")
 
 
 def _n_bytes(page: str) -> int:
