@@ -86,6 +86,8 @@ def report(
             click.echo("\nSeeds that each comparison needs, with a chance of 80 %:")
             standard_console().print(power_table(written.tables["power"]))
         click.echo(f"\nThe whole report: {written.page}")
+        if written.prediction:
+            click.echo(f"Predictions of other variants: {written.prediction}")
         if written.left_out:
             print_left_out(written.left_out)
 
@@ -99,6 +101,7 @@ def report(
         "corpus_digest": results.corpus_digest,
         "folder": written.folder,
         "page": written.page,
+        "prediction": written.prediction,
         "findings": written.lead,
         **{name.replace("-", "_"): tables[name].to_dict("records") if name in tables else [] for name in _TABLES},
         "left_out": written.left_out,

@@ -15,7 +15,13 @@ _HERE: Final = "gpt_experiments.explorer"
 
 
 def render_page(
-    package: str, template: str, *, styles: Sequence[str], scripts: Sequence[str], data: Mapping[str, object], **values: object
+    package: str,
+    template: str,
+    *,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    data: Mapping[str, object],
+    **values: object,
 ) -> str:
     """The page of a template that extends `frame.html.jinja`.
 

@@ -23,14 +23,18 @@ _MOST_LABELS: Final = 16  # of more points, only those on the front are named, b
 _LONGEST_LABEL: Final = 26  # characters; where one has more, the points are named so, too
 
 
-def cost_scatter(variants: pd.DataFrame, column: str, *, title: str, unit: str) -> Figure:
+def cost_scatter(
+    variants: pd.DataFrame, column: str, *, title: str, unit: str, law: pd.DataFrame | None = None
+) -> Figure:
     """Each variant's validation loss against what it costs, on a log axis; the Pareto front is a line.
 
     A variant is on the front when none is both cheaper and better.
 
     Args:
-        variants: `label`, `final_val_loss` in nats per character, and `column`.
+        variants: `label`, `final_val_loss` in nats per character, and `column`; optional `low` and `high`, the interval
+            of the loss, which is drawn for those on the front.
         unit: the label of the axis.
+        law: `column`, `loss`, `low`, `high`: a curve with its interval.
     """
     ordered = variants.sort_values([column, "final_val_loss"])
     best_so_far = ordered["final_val_loss"].cummin()
@@ -43,6 +47,14 @@ def cost_scatter(variants: pd.DataFrame, column: str, *, title: str, unit: str) 
             front[column], front["final_val_loss"], where="post", color=style.VERMILLION, linewidth=1.5, zorder=1,
             label="Pareto front",
         )  # fmt: skip
+        if law is not None:
+            axes.fill_between(law[column], law["low"], law["high"], color=style.MUTED, alpha=0.2, linewidth=0, zorder=0)
+            axes.plot(
+                law[column], law["loss"], color=style.MUTED, linewidth=1.2, zorder=0.5, label="law, 95 % interval"
+            )
+        if "low" in front:
+            known = front.dropna(subset=["low", "high"])
+            axes.vlines(known[column], known["low"], known["high"], color=style.VERMILLION, linewidth=1.2, zorder=1.5)
         axes.scatter(ordered[column], ordered["final_val_loss"], s=26, color=style.BLUE, zorder=2)
         axes.set_xscale("log")
         wide = float(ordered[column].max() / ordered[column].min()) > _WIDE

@@ -17,6 +17,7 @@ from gpt_experiments.report.document import (
     Command,
     Document,
     Heading,
+    Link,
     Paragraph,
     Picture,
     Section,
@@ -27,6 +28,8 @@ from gpt_experiments.report.factorial import factorial_pictures
 from gpt_experiments.report.positions import position_picture
 from gpt_experiments.report.tuned import tuned_section
 from gpt_experiments.sweep.definition_file import shipped_definitions
+
+PREDICTION_FILE = "predict.html"
 
 _LONGEST_SAMPLE = 2000  # characters; one that this program wrote has 300
 
@@ -39,6 +42,8 @@ class Extras:
         attention: figures of where models look, drawn from their checkpoints.
         pretrained: models that the sweep did not train.
         importances: fANOVA importances by hyperparameter, of an unbalanced sweep.
+        prediction: sentences on the page that predicts other variants, or on why there is none.
+        has_prediction: whether there is such a page.
         explorers: names of the files with attention explorers, each with the label of its variant.
         left_out: sentences on what could not be read of the sweep's models.
     """
@@ -46,6 +51,8 @@ class Extras:
     attention: Sequence[Picture] = ()
     pretrained: Sequence[Pretrained] = ()
     importances: Mapping[str, tables.Importance] | None = None
+    prediction: Sequence[str] = ()
+    has_prediction: bool = False
     explorers: Mapping[str, str] = field(default_factory=dict)
     left_out: Sequence[str] = ()
 
@@ -64,6 +71,7 @@ def make_document(results: SweepResults, extras: Extras) -> Document:
             *tuned_section(compared),
             *_variance(compared, extras),
             Section(anchor="cost", title="What a loss costs", blocks=pictures.costs(compared)),
+            *_prediction(extras),
             *_context(compared),
             _beliefs(compared),
         ]
@@ -169,6 +177,15 @@ def _variance(results: SweepResults, extras: Extras) -> list[Section]:
         table = tables.importances_table(dict(extras.importances), some_stopped=not results.stopped.empty)
         return [Section(anchor="importances", title="Importances", blocks=[table])]
     return []
+
+
+def _prediction(extras: Extras) -> list[Section]:
+    if not extras.prediction:
+        return []
+    first, *rest = extras.prediction
+    link = Link(file=PREDICTION_FILE, text=first) if extras.has_prediction else Paragraph(text=first)
+    blocks: list[Block] = [link, *(Paragraph(text=sentence) for sentence in rest)]
+    return [Section(anchor="prediction", title="Variants that were not trained", blocks=blocks)]
 
 
 def _context(results: SweepResults) -> list[Section]:

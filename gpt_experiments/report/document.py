@@ -17,6 +17,14 @@ class Paragraph:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Link:
+    """A sentence that begins with the name of a file beside the report, by which it is opened."""
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Heading:
     """The title of what follows within a section."""
 
@@ -122,7 +130,7 @@ class Claims:
     left: Sequence[str] = ()
 
 
-Block = Paragraph | Heading | Bullets | Command | Table | Picture | SideBySide | Verbatim | Claims
+Block = Paragraph | Link | Heading | Bullets | Command | Table | Picture | SideBySide | Verbatim | Claims
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from gpt_experiments.report.document import (
     Command,
     Document,
     Heading,
+    Link,
     Paragraph,
     Picture,
     SideBySide,
@@ -50,6 +51,8 @@ def _block(block: Block) -> str:
     match block:
         case Paragraph(text=text):
             return escape(text)
+        case Link(file=file, text=text):
+            return f"[{escape(file)}]({file}) {escape(text)}"
         case Heading(text=text):
             return f"### {escape(text)}"
         case Bullets(items=items):

@@ -9,6 +9,7 @@ from typing import Final
 import pandas as pd
 
 from gpt_experiments.analysis import LOSS, Effect, SweepResults, estimate, level_name
+from gpt_experiments.analysis.costs import SizeLaw, front, luck_sentence, size_law
 from gpt_experiments.figures import (
     cost_scatter,
     effect_plot,
@@ -144,15 +145,47 @@ def costs(results: SweepResults) -> list[Picture]:
     )
     known = {column: results.by_variant[results.by_variant[column] > 0] for column, *_ in axes}  # the axis is log
     return [
-        Picture(
-            name=f"loss-by-{name}",
-            caption="Means over seeds. The line joins the variants that no other variant beats in both cost and loss.",
-            alt=f"{title}, one point a variant",
-            figure=cost_scatter(known[column], column, title=title, unit=unit),
-        )
+        _cost(results, known[column], column, name, title, unit)
         for column, name, title, unit in axes
         if len(known[column])
     ]
+
+
+def _cost(results: SweepResults, variants: pd.DataFrame, column: str, name: str, title: str, unit: str) -> Picture:
+    on_front = front(results, column)
+    law = size_law(results) if column == "n_params" else None
+    intervals = on_front.set_index("label")
+    has_intervals = bool(on_front["low"].notna().any())
+    caption = [
+        "Means over seeds. The line joins the variants that no other variant beats in both cost and loss"
+        + (", with the 95 % intervals of their losses by the noise that all variants share." if has_intervals else "."),
+        luck_sentence(on_front),
+    ]
+    if law is not None:
+        caption.append(_law_text(law))
+    return Picture(
+        name=f"loss-by-{name}",
+        caption=" ".join(caption),
+        alt=f"{title}, one point a variant",
+        figure=cost_scatter(
+            variants.assign(low=variants["label"].map(intervals["low"]), high=variants["label"].map(intervals["high"])),
+            column,
+            title=title,
+            unit=unit,
+            law=None if law is None else law.curve,
+        ),
+    )
+
+
+def _law_text(law: SizeLaw) -> str:
+    shape = "a power law with an offset" if law.kind == "power" else "a straight line over the logarithm of the size"
+    why = "" if law.kind == "power" else " (these sizes do not carry the offset of a power law)"
+    over = f"{law.n} seeds" if law.over == "seeds" else f"{law.n} variants, since there is one seed"
+    falls = "" if law.falls else " Its interval does not exclude that size makes no difference."
+    return (
+        f"The curve is {shape}{why}, fitted to all variants: {law.formula}. The band is its 95 % interval by "
+        f"resampling {over}.{falls}"
+    )
 
 
 def comparable(results: SweepResults, name: str) -> pd.DataFrame | None:

@@ -10,12 +10,14 @@ import pandas as pd
 
 from gpt_experiments import names
 from gpt_experiments.analysis import LOSS, SweepResults
+from gpt_experiments.analysis.prediction import CannotPredictError, fit_predictor
 from gpt_experiments.figures import save_png, save_svg
 from gpt_experiments.report.attention import attention_pictures, compared_pictures
-from gpt_experiments.report.content import Extras, conclusions, make_document
+from gpt_experiments.report.content import PREDICTION_FILE, Extras, conclusions, make_document
 from gpt_experiments.report.document import Document
 from gpt_experiments.report.html import render_html
 from gpt_experiments.report.markdown import render_markdown
+from gpt_experiments.report.prediction_page import prediction_page, trust
 from gpt_experiments.report.tables import Importance
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.sweep.methods.importances import importance_ranges, importances
@@ -51,6 +53,12 @@ class ReportFiles:
     def page(self) -> Path:
         return self.folder / "report.html"
 
+    @property
+    def prediction(self) -> Path | None:
+        """The page that predicts other variants; None where the sweep allows no prediction."""
+        page = self.folder / PREDICTION_FILE
+        return page if page.exists() else None
+
 
 def write_report(
     store: Store,
@@ -82,7 +90,10 @@ def write_report(
     left_out = LeftOut()
     folder.mkdir(parents=True, exist_ok=True)
     shown = results if results.compared.finished.empty else results.compared  # of whose models pictures are shown
+    sentences, has_prediction = _write_prediction(store, shown, folder)
     extras = Extras(
+        prediction=sentences,
+        has_prediction=has_prediction,
         attention=attention_pictures(attention, store.uri)
         if attention
         else compared_pictures(shown, store.uri, left_out),
@@ -136,6 +147,24 @@ def _write_pictures(document: Document, folder: Path) -> None:
         save_png(picture.figure, folder / f"{picture.name}.png")
         picture.figure.set_layout_engine("none")  # the layout is done; drawing again would repeat it
         save_svg(picture.figure, folder / f"{picture.name}.svg")
+
+
+def _write_prediction(store: Store, results: SweepResults, folder: Path) -> tuple[list[str], bool]:
+    """The page of predictions, where the sweep allows one: sentences for the report, and whether there is one."""
+    page = folder / PREDICTION_FILE
+    try:
+        predictor = fit_predictor(results)
+    except CannotPredictError as error:
+        page.unlink(missing_ok=True)  # of an earlier report
+        return [str(error)], False
+    experiment = store.experiment.experiment_id
+    address = f"{store.uri.rstrip('/')}/#/experiments/{experiment}/runs/" if store.uri.startswith("http") else ""
+    page.write_text(prediction_page(results, predictor, run_address=address), encoding="utf-8")
+    first = (
+        "predicts the loss, the size and the training time of variants that were not trained, each with its interval: "
+        "choose a value of each parameter there."
+    )
+    return [first, *trust(predictor)], True
 
 
 def _write_explorers(store: Store, results: SweepResults, folder: Path, left_out: LeftOut) -> dict[str, str]:
