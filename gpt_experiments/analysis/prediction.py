@@ -24,13 +24,20 @@ _INTERACTION: Final = 0.5
 """How much two parameters together are taken to do beyond what each does alone, where no finished variant shows it:
 this part of a usual main effect. In a grid of small models it was 0.3 on average; see benchmarks/prediction.md."""
 
+_BEND: Final = 0.15
+"""How far a loss between two neighbouring levels may lie off the smooth surface, as a standard deviation: this part of
+the step between the two, in their middle. What lies between levels shows in no finished variant, however many there
+are; a loss that only rises or only falls is at most the whole step off. See benchmarks/prediction.md."""
+
 SIZES: Final = ("n_layer", "n_embed", "block_size")  # what the number of weights depends on
 
 KNOWN: Final = "known"
+BETWEEN: Final = "between"
 OUTSIDE: Final = "outside"
 TOGETHER: Final = "together"
 WHY_BEYOND: Final = {
     KNOWN: "",
+    BETWEEN: "A value lies between two levels that were tried: how the loss goes from one to the other is not known.",
     OUTSIDE: "It lies outside the levels that were tried, so this is extrapolation.",
     TOGETHER: "No finished variant changes more than one parameter, so how they act together is a guess.",
 }
@@ -46,7 +53,7 @@ class Predictor:
     """What was learnt from a sweep's finished trials.
 
     Attributes:
-        ranges: the lowest and the highest level of each parameter that varies.
+        levels: of each parameter that varies, rising.
         variants: how many were learnt from.
         trial_sd: standard deviation of one variant's loss over seeds, nats per character; None where it is not known,
             and the surface has estimated it.
@@ -55,7 +62,7 @@ class Predictor:
         nearest_error: the mean absolute error of the loss of the nearest other variant as a prediction.
     """
 
-    ranges: Mapping[str, tuple[float, float]]
+    levels: Mapping[str, tuple[float, ...]]
     variants: int
     trial_sd: float | None
     loss: Surface
@@ -69,7 +76,12 @@ class Predictor:
     @property
     def names(self) -> list[str]:
         """The parameters that vary."""
-        return list(self.ranges)
+        return list(self.levels)
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The lowest and the highest level of each."""
+        return {name: (levels[0], levels[-1]) for name, levels in self.levels.items()}
 
     def predict(self, values: pd.DataFrame) -> pd.DataFrame:
         """The result of one new trial, with a new seed, of each variant.
@@ -86,7 +98,7 @@ class Predictor:
             ConfigError: a variant that cannot be trained.
         """
         places = coordinates(values, self.ranges)
-        mean, half = self.loss.predict(places, self._unseen_variance(places))
+        mean, half = self.loss.predict(places, self._unseen_variance(places) + self._bends(values, places))
         found = pd.DataFrame({"loss": mean, "low": mean - half, "high": mean + half, "n_params": self._sizes(values)})
         if self.log_seconds is None:
             found[["seconds", "seconds_low", "seconds_high"]] = math.nan
@@ -109,10 +121,35 @@ class Predictor:
         pairs = (squares.sum(axis=1) ** 2 - (squares**2).sum(axis=1)) / 2  # of the products of two different ones
         return np.asarray((_INTERACTION * self.main_effect) ** 2 * pairs)
 
+    def _bends(self, values: pd.DataFrame, places: Floats) -> Floats:
+        """What a loss may do between two levels: (n,), nats squared; 0 where all values are levels."""
+        variance = np.zeros(len(places))
+        for column, (name, levels) in enumerate(self.levels.items()):
+            own = coordinates(pd.DataFrame({name: levels}), {name: self.ranges[name]})[:, 0]
+            at = places[:, column]
+            upper = np.clip(np.searchsorted(own, at), 1, len(own) - 1)
+            low, high = own[upper - 1], own[upper]
+            part = np.clip((at - low) / (high - low), 0, 1)
+            rows = np.flatnonzero((part > 1e-9) & (part < 1 - 1e-9))
+            if not len(rows):
+                continue
+            ends = []
+            for end in (low, high):
+                moved = places[rows].copy()
+                moved[:, column] = end[rows]
+                ends.append(self.loss.mean_at(moved))
+            middle = 4 * part[rows] * (1 - part[rows])  # 1 halfway, 0 at either level
+            variance[rows] += (_BEND * (ends[1] - ends[0])) ** 2 * middle
+        return variance
+
     def _beyond(self, values: pd.DataFrame, places: Floats) -> list[str]:
         outside = np.abs(places).max(axis=1) > 1 + 1e-9
         together = self.one_at_a_time & ((np.abs(self._offsets(places)) > 1e-9).sum(axis=1) > 1)
-        return [OUTSIDE if out else TOGETHER if both else KNOWN for out, both in zip(outside, together, strict=True)]
+        between = ~np.all([values[name].isin(levels) for name, levels in self.levels.items()], axis=0)
+        return [
+            OUTSIDE if out else TOGETHER if both else BETWEEN if new else KNOWN
+            for out, both, new in zip(outside, together, between, strict=True)
+        ]
 
     def _sizes(self, values: pd.DataFrame) -> list[int]:
         """Trainable parameters of each variant; raises a ConfigError for one that cannot be trained."""
@@ -150,11 +187,12 @@ def fit_predictor(results: SweepResults) -> Predictor:
     losses = variants[LOSS].to_numpy(dtype=float)
     if np.ptp(losses) < _LEAST_SPREAD:
         raise CannotPredictError("All variants have the same loss, so there is nothing to predict.")
-    ranges = {name: (float(variants[name].min()), float(variants[name].max())) for name in names}
+    levels = {name: tuple(sorted(map(float, variants[name].unique()))) for name in names}
+    ranges = {name: (of_one[0], of_one[-1]) for name, of_one in levels.items()}
     places, counts = coordinates(variants, ranges), variants["n_seeds"].to_numpy(dtype=float)
     trial_sd, one_at_a_time = noise(results), results.varies_one_at_a_time
     return Predictor(
-        ranges=ranges,
+        levels=levels,
         variants=min(len(variants), MOST_PLACES),
         trial_sd=trial_sd,
         loss=fit_surface(places, losses, counts, trial_sd, by_folds=not one_at_a_time),

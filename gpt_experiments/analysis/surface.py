@@ -29,6 +29,7 @@ _MOST_TO_LEARN: Final = 200  # places from which length scales are learnt
 _FEWEST_WITHOUT_FOLDS: Final = 100  # places from which on length scales hardly depend on a single one
 _FOLDS: Final = 10
 _FEWEST_FOR_QUANTILE: Final = 40  # residuals whose own quantile says more than Student's t
+_NORMAL: Final = float(stats.norm.ppf(1 - LEVEL / 2))  # 1.96
 _CHUNK: Final = 2_000  # places that are predicted at once; their covariances must fit into memory
 
 
@@ -85,8 +86,12 @@ class Surface:
             self.process.predict(places[at : at + _CHUNK], return_std=True) for at in range(0, len(places), _CHUNK)
         ]
         mean, sd = (np.concatenate(part) for part in zip(*parts, strict=True))
-        variance = self.scale**2 * (sd**2 + self.trial_variance) + further_variance
-        return self.mean + self.scale * mean, self.widening * np.sqrt(variance)
+        own = (self.widening * self.scale) ** 2 * (sd**2 + self.trial_variance)
+        return self.mean + self.scale * mean, np.sqrt(own + _NORMAL**2 * further_variance)
+
+    def mean_at(self, places: Floats) -> Floats:
+        """The mean at each place alone, which takes a fraction of the time."""
+        return np.asarray(self.mean + self.scale * self.process.predict(places))
 
 
 def fit_surface(

@@ -11,13 +11,13 @@ import pandas as pd
 
 from gpt_experiments.analysis import LOSS, SweepResults, level_name
 from gpt_experiments.analysis.offered import combinations, is_trainable, offered_values
-from gpt_experiments.analysis.prediction import KNOWN, OUTSIDE, TOGETHER, WHY_BEYOND, Predictor, coordinates
+from gpt_experiments.analysis.prediction import BETWEEN, KNOWN, OUTSIDE, TOGETHER, WHY_BEYOND, Predictor, coordinates
 from gpt_experiments.explorer.frame import render_page
 
 COLUMNS: Final = ("loss", "low", "high", "seconds", "seconds_low", "seconds_high")
 """Of the table in the page, each as float32, in this order for each combination."""
 
-_BEYOND: Final = (KNOWN, OUTSIDE, TOGETHER)
+_BEYOND: Final = (KNOWN, BETWEEN, OUTSIDE, TOGETHER)
 _MOST_FINISHED: Final = 1_000  # variants that the page knows by name
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from gpt_experiments.analysis import LOSS, SweepResults
 from gpt_experiments.analysis.offered import MOST_ROWS, combinations, offered_values
-from gpt_experiments.analysis.prediction import KNOWN, OUTSIDE, TOGETHER, CannotPredictError, fit_predictor
+from gpt_experiments.analysis.prediction import BETWEEN, KNOWN, OUTSIDE, TOGETHER, CannotPredictError, fit_predictor
 from gpt_experiments.config import ModelConfig, Variant
 from gpt_experiments.errors import ConfigError
 from gpt_experiments.parameters import Shape
@@ -92,6 +92,17 @@ def test_what_nothing_like_was_trained_has_a_wide_interval_and_is_marked() -> No
 def test_combinations_of_a_grid_are_not_marked() -> None:
     predictor = fit_predictor(simulate(truth, variants=some(120)[0], seeds=1))
     assert set(predictor.predict(frame(GRID))["beyond"]) == {KNOWN}
+
+
+def test_between_levels_an_interval_is_wider_and_says_so() -> None:
+    predictor = fit_predictor(simulate(truth, variants=some(120)[0], seeds=1))
+    at, between = Shape(n_embed=64), Shape(n_embed=96)
+    found = predictor.predict(frame([at, between]))
+    half = found["high"] - found["loss"]
+    step = abs(truth(Shape(n_embed=128)) - truth(at))
+    assert list(found["beyond"]) == [KNOWN, BETWEEN]
+    assert half[1] > half[0]
+    assert half[1] > 0.2 * step
 
 
 def test_one_parameter_with_many_levels_is_enough() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from gpt_experiments.analysis import SweepResults
 from gpt_experiments.analysis.prediction import Predictor, fit_predictor
+from gpt_experiments.parameters import Shape
 from gpt_experiments.report.prediction_page import COLUMNS, prediction_page
 from tests.support.simulated import full_grid, one_at_a_time, simulate
 
@@ -92,10 +93,9 @@ def test_a_reader_tries_variants(
         {"n_head": "8", "n_layer": "6", "n_embed": "96", "dropout": "0.2", "block_size": "192"},
         {"n_head": "1", "n_layer": "1", "n_embed": "32", "dropout": "0", "block_size": "32"},
     ):
-        for name, text in chosen.items():
-            page.locator(
-                f"fieldset:has(legend:text-is('{name}')) label:has(span:text-matches('^{text}(?![.\\\\d])'))"
-            ).first.click()
+        for place, parameter in enumerate(data_of(content)["parameters"]):
+            index = parameter["texts"].index(chosen[parameter["name"]])
+            page.locator("fieldset").nth(place).locator("label").nth(index).click()
         expected = predictor.predict(pd.DataFrame([{name: float(text) for name, text in chosen.items()}])).iloc[0]
         assert page.locator("#mean").inner_text() == f"{expected['loss']:.4f}"
         assert page.locator("#interval").inner_text().count(f"{expected['low']:.4f} and {expected['high']:.4f}") == 1
@@ -105,13 +105,27 @@ def test_a_reader_tries_variants(
         assert shown == ["8", f"{deeper['loss']:.3f}"]
     nearest = page.locator("#near tr").first.locator("td").all_inner_texts()
     assert nearest[0].replace(" (this one)", "") in set(grid.finished["label"])
-    # A width that the heads do not divide is said, with what would do.
-    page.locator("fieldset:has(legend:text-is('n_head')) label").last.click()
-    page.locator("fieldset:has(legend:text-is('n_head')) input").last.focus()
-    page.keyboard.press("ArrowLeft")
-    assert page.locator("fieldset").first.locator("input").nth(-2).is_checked()
+    # Arrow keys choose, too.
+    page.locator("fieldset").first.locator("input").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("fieldset").first.locator("input").nth(1).is_checked()
     assert complaints == []
     page.context.close()
+
+
+@pytest.mark.browser
+def test_heads_that_do_not_divide_the_width_are_said_with_what_would(browser: Any, tmp_path: Path) -> None:
+    shapes = [Shape(n_head=heads, n_embed=width) for heads in (1, 2, 3) for width in (32, 48, 96) if width % heads == 0]
+    results = simulate(loss, variants=shapes, seeds=1)
+    (tmp_path / "predict.html").write_text(prediction_page(results, fit_predictor(results)), encoding="utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "predict.html").as_uri())
+    page.locator("fieldset").nth(0).locator("label").last.click()
+    page.locator("fieldset").nth(1).locator("label").first.click()
+    said = page.locator("#invalid").inner_text()
+    assert said == "n_embed=32 is not divisible by n_head=3; choose n_head from 1, 2."
+    assert not page.locator("#loss").is_visible()
+    page.close()
 
 
 @pytest.mark.browser
