@@ -23,6 +23,7 @@ DRAWS: Final = 2_000
 OFTEN: Final = 0.95
 """A variant that is on the front in fewer of the draws may be there by luck."""
 
+_RESAMPLED: Final = 500  # sets to which the law is fitted again
 _EXPONENTS: Final = np.geomspace(0.03, 2.0, 36)
 _LEAST_GAIN: Final = 2.0  # of Akaike's criterion, for the offset to be believed
 _MOST_NAMED: Final = 6
@@ -89,10 +90,10 @@ def size_law(results: SweepResults) -> SizeLaw | None:
     is_power = bool(inside and _criterion(power.rest[0], n, 4) < _criterion(line.rest[0], n, 3) - _LEAST_GAIN)
     over: Literal["seeds", "variants"]
     if seeds > 1:
-        drawn = rng.integers(seeds, size=(DRAWS, seeds))
+        drawn = rng.integers(seeds, size=(_RESAMPLED, seeds))
         resampled, weights, over, stretch = losses[drawn].mean(axis=1), one, "seeds", math.sqrt(seeds / (seeds - 1))
     else:
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(float)
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=_RESAMPLED).astype(float)
         resampled, over, stretch = mean, "variants", 1.0
     best = power if is_power else line
     again = _fit(x, resampled, weights, _EXPONENTS if is_power else (0.0,))

@@ -50,7 +50,7 @@ def cost_scatter(
         if law is not None:
             axes.fill_between(law[column], law["low"], law["high"], color=style.MUTED, alpha=0.2, linewidth=0, zorder=0)
             axes.plot(
-                law[column], law["loss"], color=style.MUTED, linewidth=1.2, zorder=0.5, label="law, 95 % interval"
+                law[column], law["loss"], color=style.MUTED, linewidth=1.2, zorder=0.5, label="fit, 95 % interval"
             )
         if "low" in front:
             known = front.dropna(subset=["low", "high"])
