@@ -22,7 +22,7 @@ FEWEST_VARIANTS: Final = 8
 _LEAST_SPREAD: Final = 1e-9  # nats per character, or of the logarithm of seconds
 _INTERACTION: Final = 0.5
 """How much two parameters together are taken to do beyond what each does alone, where no finished variant shows it:
-this part of a usual main effect. In a grid of small models it was 0.3 on average; see benchmarks/prediction.md."""
+this part of a usual main effect, as a standard deviation for each pair. A guess; see benchmarks/prediction.md."""
 
 _BEND: Final = 0.15
 """How far a loss between two neighbouring levels may lie off the smooth surface, as a standard deviation: this part of
