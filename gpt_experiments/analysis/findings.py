@@ -9,6 +9,7 @@ from typing import Final
 
 from gpt_experiments.analysis import tuned_findings
 from gpt_experiments.analysis.effects import Effect, looked_at, noise, relative_change
+from gpt_experiments.analysis.factorial import reversals
 from gpt_experiments.analysis.looks import Looked
 from gpt_experiments.analysis.power import noise_of_comparisons, seeds_for_equivalence, seeds_needed
 from gpt_experiments.analysis.results import FINISHED, LOSS, SweepResults, level_name
@@ -46,6 +47,8 @@ def _verdict_sentences(results: SweepResults, found: Sequence[Effect]) -> list[s
     sd = noise(results)
     if sd is not None:
         sentences.append(f"Seeds of one variant differ by {sd:.4f} nats per character (standard deviation).")
+    if len(tested) < len(found) and results.method == "grid" and not results.own_seeds:
+        sentences.append("With `own_seeds: true` in its file, a grid of one seed has verdicts on sizes, too.")
     undecided = [effect for effect in tested if effect.verdict == "undecided"]
     if undecided and (looked is None or looked.next_seeds is None):
         sentences.append(_advice_sentence(results, found, undecided))
@@ -223,6 +226,16 @@ def _no_effects_sentence(results: SweepResults, name: str) -> str:
         f"No finished trial has the baseline's level, {level_name(name, base)}, so there is nothing to compare the "
         f"other levels with. Their mean losses over all combinations of the others: {means}."
     )
+
+
+def of_interactions(results: SweepResults) -> list[str]:
+    """Sentences on levels that are better at one level of another hyperparameter and worse at another."""
+    return [
+        f"{level_name(found.name, found.level)} is better than "
+        f"{level_name(found.name, results.base_level(found.name))} at {level_name(found.other, found.better_at)}, and worse at {level_name(found.other, found.worse_at)}: its "
+        "mean over the grid hides that."
+        for found in reversals(results)
+    ]
 
 
 def difference_text(effect: Effect) -> str:

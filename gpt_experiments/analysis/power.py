@@ -94,9 +94,9 @@ class Noise:
 
 
 def noise_of_comparisons(results: SweepResults, found: Sequence[Effect] | None = None) -> Noise:
-    """The noise of each comparison of the sweep, from its own seeds as far as it has two of them.
+    """The noise of each comparison of the sweep, from its own seeds or interactions; in a grid it is that of a mean.
 
-    Without them the two losses count as independent, each as noisy as one variant of this sweep, or as is usual.
+    Where neither tells, the two losses count as independent, each as noisy as one variant of this sweep, or as is usual.
     """
     found = effects(results) if found is None else found
     single = noise(results)
@@ -104,9 +104,9 @@ def noise_of_comparisons(results: SweepResults, found: Sequence[Effect] | None =
     by_comparison, is_measured = {}, False
     for effect in found:
         difference = effect.difference
-        has_seeds = effect.noise_from == "seeds" and difference.n > 1
-        is_measured |= has_seeds
-        sd = difference.se * math.sqrt(difference.n) if has_seeds else usual
+        is_known = not math.isnan(difference.se)
+        is_measured |= is_known
+        sd = difference.se * math.sqrt(difference.n) if is_known else usual
         by_comparison[level_name(effect.hyperparameter, effect.level)] = sd
     return Noise(by_comparison=by_comparison, is_measured=is_measured)
 

@@ -168,7 +168,8 @@ def _effects(results: SweepResults, found: Sequence[Effect]) -> list[Section]:
 
 def _variance(results: SweepResults, extras: Extras) -> list[Section]:
     if results.is_factorial:
-        blocks: list[Block] = [*factorial_pictures(results), tables.shares_table(results)]
+        signs = [Bullets(items=found)] if (found := findings.of_interactions(results)) else []
+        blocks: list[Block] = [*signs, *factorial_pictures(results), tables.shares_table(results)]
         return [Section(anchor="factorial", title="Main effects and interactions", blocks=blocks)]
     if not results.stopped.empty and results.method == "grid":
         why = Paragraph(text=no_decomposition(results))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from gpt_experiments import names
-from gpt_experiments.analysis.verdict import MARGIN, check_margin
-from gpt_experiments.config import BUDGETED, SEED_STREAM, Budget, Variant, setup_at_budget
+from gpt_experiments.analysis.verdict import MARGIN
+from gpt_experiments.config import BUDGETED, Budget, Variant, setup_at_budget
 from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.parameters import (
     PARAMETERS,
@@ -18,40 +17,31 @@ from gpt_experiments.parameters import (
     Shape,
     TrainingSetup,
     check_batch,
-    check_value,
     check_weights,
 )
-from gpt_experiments.sweep import levels as level_rules
 from gpt_experiments.sweep.levels import Level, Range, check_divisible, dividing_pairs
-from gpt_experiments.sweep.methods import METHODS, PRUNERS
+from gpt_experiments.sweep.methods import METHODS
 from gpt_experiments.sweep.methods.base import Method
 from gpt_experiments.sweep.nuisance import check_nuisance, check_tuned_size, settings, tuning_seeds
-
-__all__ = [
-    "Level",
-    "Range",
-    "SweepDefinition",
-    "check_levels",
-    "check_seeds",
-    "first_seeds",
-]  # levels are part of what a definition is
+from gpt_experiments.sweep.rules import (
+    MOST_VARIANTS,
+    NO_PRUNER,
+    check_levels,
+    check_pruner,
+    check_texts,
+    check_trials,
+    check_verdicts,
+)
+from gpt_experiments.sweep.seeds import MOST_SEEDS_LOOKED_AT, check_seeds, first_seeds, so_many_seeds
 
 LEVELED: Final = tuple(name for name, declared in PARAMETERS.items() if declared.is_number)
 """The parameters that may have levels; the study is about the first five."""
 
 BUDGETS: Final[tuple[Budget, ...]] = get_args(Budget)
 
-NO_PRUNER: Final = "none"
-"""What a file or a command says where no trial is to be stopped early."""
-
-MOST_SEEDS: Final = 1_000
-MOST_SEEDS_LOOKED_AT: Final = 12
-"""The most seeds of a sweep that trains until it is decided, if nobody says another number."""
-MOST_VARIANTS: Final = 5_000
 MOST_CELLS: Final = 100_000
 """The cells of a grid of which `trials` takes only some."""
 MOST_TRIALS: Final = 10_000
-MOST_NAME: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +91,12 @@ class SweepDefinition:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", check_seeds(self.seeds))
-        _check_texts(self)
+        check_texts(self)
         if self.method not in METHODS:
             known = ", ".join(METHODS)
             raise ConfigError(f"method must be one of {known}, but got {shown(self.method)}", field="method")
-        _check_trials(self)
-        _check_verdicts(self)
+        check_trials(self)
+        check_verdicts(self)
         for name, levels in self.levels.items():
             if name not in LEVELED:
                 raise ConfigError(f"levels can be given for {', '.join(LEVELED)}, but got {shown(name)}")
@@ -118,7 +108,7 @@ class SweepDefinition:
                 )
         check_nuisance(self)
         self._check_combinations()
-        _check_pruner(self)
+        check_pruner(self)
         self._check_size()
 
     @property
@@ -194,7 +184,7 @@ class SweepDefinition:
         if margin is not None:
             changes["margin"] = margin
         if seeds is not None:
-            changes["seeds"] = _so_many_seeds(self.seeds, seeds)
+            changes["seeds"] = so_many_seeds(self.seeds, seeds)
         if trials is not None:
             changes["trials"] = trials
         if budget is not None:
@@ -312,143 +302,3 @@ class SweepDefinition:
                 f"a sweep may have at most {MOST_TRIALS:,}; take fewer seeds or fewer variants",
                 field="seeds",
             )
-
-
-def check_levels(name: str, levels: tuple[Level, ...] | Range, method: type[Method]) -> None:
-    """Raise a ConfigError for a level that no variant can have, a repeated one, or a range that does not fit."""
-    if isinstance(levels, Range) and not method.accepts_ranges:
-        fitting = _methods_with("accepts_ranges")
-        raise ConfigError(f"a range is only for the methods {fitting}; {method.name} needs a list of levels")
-    level_rules.check_levels(name, levels)
-
-
-def first_seeds(count: int) -> tuple[int, ...]:
-    """The first `count` seeds: 1337, 1338, ...
-
-    Raises:
-        ConfigError: the count is not a whole number from 1 to 1,000.
-    """
-    return _so_many_seeds((), count)
-
-
-def _so_many_seeds(given: Sequence[int], count: int) -> tuple[int, ...]:
-    """The first `count` of the given seeds, then as many others from 1337 on as are missing."""
-    _check_count("seeds", count, MOST_SEEDS)
-    others = (seed for seed in itertools.count(names.DEFAULT_SEED) if seed not in given)
-    return tuple(itertools.islice(itertools.chain(given, others), count))
-
-
-def check_seeds(seeds: Any) -> tuple[int, ...]:
-    """The seeds of a list or tuple.
-
-    Raises:
-        ConfigError: there is none, one that a trial cannot have, a repeated one, or more than 1,000.
-    """
-    if not isinstance(seeds, list | tuple) or not seeds:
-        raise ConfigError(
-            f"seeds must be a number of seeds or a list of them, as [1, 2, 3], but got {shown(seeds)}", field="seeds"
-        )
-    if len(seeds) > MOST_SEEDS:
-        raise ConfigError(f"seeds may be at most {MOST_SEEDS:,}, but are {len(seeds):,}; list fewer", field="seeds")
-    seen: set[int] = set()
-    for seed in seeds:
-        check_value("seed", seed)
-        if seed in seen:
-            raise ConfigError(f"seed {seed} is listed twice; keep one", field="seeds")
-        seen.add(seed)
-    return tuple(seeds)
-
-
-def _check_texts(definition: SweepDefinition) -> None:
-    """Check the name, which names a run and a folder, and how long it and the description are."""
-    name = definition.name
-    if not name.isprintable() or not name.strip() or any(char in name for char in "/\\"):
-        raise ConfigError(
-            f"name must be one line of text without slashes, but got {shown(name)}; it names a folder", field="name"
-        )
-    for field_name, text, most in (("name", name, MOST_NAME), ("description", definition.description, 2_000)):
-        if len(text) > most:
-            raise ConfigError(
-                f"{field_name} may have at most {most:,} characters, but has {len(text):,}; shorten it",
-                field=field_name,
-            )
-
-
-def _check_trials(definition: SweepDefinition) -> None:
-    if not isinstance(definition.skip_indivisible, bool):
-        raise ConfigError(
-            f"skip_indivisible must be true or false, but got {shown(definition.skip_indivisible)}",
-            field="skip_indivisible",
-        )
-    method = definition.rules
-    for name, fits in (("trials", method.takes_trials), ("skip_indivisible", method.combines_levels)):
-        if getattr(definition, name) and not fits:
-            able = _methods_with("takes_trials")
-            raise ConfigError(f"{name} is only for {able}; {method.name} always takes every level", field=name)
-    if definition.trials is not None:
-        _check_count("trials", definition.trials, MOST_VARIANTS)
-    elif method.needs_trials:
-        raise ConfigError(f"trials is missing; {definition.method} needs the number of variants to try", field="method")
-
-
-def _check_verdicts(definition: SweepDefinition) -> None:
-    check_margin(definition.margin)
-    for name in ("until_decided", "own_seeds"):
-        value = getattr(definition, name)
-        if not isinstance(value, bool):
-            raise ConfigError(f"{name} must be true or false, but got {shown(value)}", field=name)
-    if definition.own_seeds and definition.method != "grid":
-        raise ConfigError(
-            f"own_seeds is only for grid; {definition.method} compares trials of the same seed", field="own_seeds"
-        )
-    if definition.own_seeds and max(definition.seeds) >= SEED_STREAM:
-        raise ConfigError(
-            f"with own_seeds a seed must be below {SEED_STREAM:,}, but got {max(definition.seeds):,}", field="seeds"
-        )
-    if definition.until_decided and definition.method != "one-at-a-time":
-        raise ConfigError(
-            "until_decided is only for one-at-a-time, which compares each variant with the baseline; "
-            f"{definition.method} does not: choose a number of seeds instead",
-            field="until_decided",
-        )
-    if definition.until_decided and len(definition.seeds) < 2:
-        raise ConfigError(
-            f"until_decided needs at least 2 seeds, because one decides nothing, but got {len(definition.seeds)}; "
-            f"{MOST_SEEDS_LOOKED_AT} are usual",
-            field="seeds",
-        )
-
-
-def _check_pruner(definition: SweepDefinition) -> None:
-    if definition.pruner is None:
-        return
-    method, setup = definition.rules, definition.training
-    if definition.pruner not in PRUNERS:
-        known = ", ".join(PRUNERS)
-        raise ConfigError(f"pruner must be one of {known}, but got {shown(definition.pruner)}", field="pruner")
-    if not method.takes_pruner:
-        raise ConfigError(
-            f"a pruner is only for {_methods_with('takes_pruner')}; {method.name} compares every variant with the "
-            "baseline, so each must be trained to its end; choose another method, or choose pruner=none",
-            field="pruner",
-        )
-    if setup.eval_interval >= setup.steps:
-        raise ConfigError(
-            f"pruner={definition.pruner} stops trials after an evaluation before their last step, but with "
-            f"eval_interval={setup.eval_interval} there is none in {setup.steps:,} steps; lower eval_interval, or "
-            "choose pruner=none",
-            field="pruner",
-        )
-
-
-def _methods_with(ability: str) -> str:
-    """`grid, random and tpe`: the methods that have it."""
-    *most, last = (method.name for method in METHODS.values() if getattr(method, ability))
-    return f"{', '.join(most)} and {last}"
-
-
-def _check_count(name: str, value: Any, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name} must be a whole number of at least 1, but got {shown(value)}", field=name)
-    if value > most:
-        raise ConfigError(f"{name} must be at most {most:,}, but got {shown(value)}; give a smaller one", field=name)

@@ -14,15 +14,12 @@ from gpt_experiments.parameters import PARAMETERS, Shape, TrainingSetup, check_v
 from gpt_experiments.sweep.definition import (
     BUDGETS,
     LEVELED,
-    MOST_SEEDS_LOOKED_AT,
-    NO_PRUNER,
     SweepDefinition,
-    check_levels,
-    check_seeds,
-    first_seeds,
 )
 from gpt_experiments.sweep.levels import Level, Range
 from gpt_experiments.sweep.methods import METHODS, PRUNERS, Method
+from gpt_experiments.sweep.rules import NO_PRUNER, check_levels
+from gpt_experiments.sweep.seeds import MOST_SEEDS_LOOKED_AT, check_seeds, first_seeds
 from gpt_experiments.sweep.yaml_source import FieldPath, YamlSource, read_yaml
 
 _FIELDS = (

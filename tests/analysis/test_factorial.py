@@ -127,6 +127,9 @@ def test_sizes_that_share_one_seed_get_no_verdict() -> None:
     found = {(e.hyperparameter, e.level): e.verdict for e in effects(results)}
     assert found["n_head", 1] == "worse"
     assert {verdict for (name, _), verdict in found.items() if name not in ("n_head", "dropout")} == {"no verdict"}
+    text = " ".join(findings.overall(results, effects(results)))
+    assert "6 more have only one seed, so no verdict" in text
+    assert "With `own_seeds: true` in its file, a grid of one seed has verdicts on sizes, too." in text
 
 
 def test_a_grid_of_several_seeds_is_judged_by_them() -> None:
@@ -167,5 +170,10 @@ def test_a_level_whose_effect_changes_its_sign_is_named() -> None:
     (found,) = [each for each in reversals(results) if each.name == "n_head"]
     assert (found.level, found.other, found.worse_at) == (8, "n_embed", 32)
     assert found.better_at in (64, 128)
+    said = [sentence for sentence in findings.of_interactions(results) if sentence.startswith("n_head=8")]
+    assert said == [
+        f"n_head=8 is better than n_head=4 at n_embed={found.better_at:g}, and worse at n_embed=32: its mean over the "
+        "grid hides that."
+    ]
     calm = simulate(differing, variants=full_grid(), method="grid", seeds=1, noise=0.002, own_seeds=True)
     assert reversals(calm) == []
