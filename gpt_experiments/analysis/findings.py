@@ -232,8 +232,8 @@ def of_interactions(results: SweepResults) -> list[str]:
     """Sentences on levels that are better at one level of another hyperparameter and worse at another."""
     return [
         f"{level_name(found.name, found.level)} is better than "
-        f"{level_name(found.name, results.base_level(found.name))} at {level_name(found.other, found.better_at)}, and worse at {level_name(found.other, found.worse_at)}: its "
-        "mean over the grid hides that."
+        f"{level_name(found.name, results.base_level(found.name))} at {level_name(found.other, found.better_at)}, and "
+        f"worse at {level_name(found.other, found.worse_at)}: its mean over the grid hides that."
         for found in reversals(results)
     ]
 

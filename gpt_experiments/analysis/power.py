@@ -96,7 +96,7 @@ class Noise:
 def noise_of_comparisons(results: SweepResults, found: Sequence[Effect] | None = None) -> Noise:
     """The noise of each comparison of the sweep, from its own seeds or interactions; in a grid it is that of a mean.
 
-    Where neither tells, the two losses count as independent, each as noisy as one variant of this sweep, or as is usual.
+    Where neither tells, the two losses count as independent, each as noisy as one variant of this sweep, or as usual.
     """
     found = effects(results) if found is None else found
     single = noise(results)
