@@ -21,7 +21,7 @@ from scipy import stats
 from gpt_experiments.analysis.estimate import LEVEL
 from gpt_experiments.analysis.looks import Looks
 from gpt_experiments.analysis.power import power
-from gpt_experiments.analysis.verdict import MARGIN
+from gpt_experiments.config import MARGIN
 
 Array = NDArray[np.float64]
 HalfWidths = Callable[[Array, float], tuple[Array, Array]]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from gpt_experiments import names
-from gpt_experiments.errors import ConfigError
+from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.parameters import (
     DRAWS,
     MOST_EVALUATIONS,
@@ -191,6 +192,19 @@ class Trial:
                 "training": identity_fields(self.training),
                 "corpus": corpus_digest,
             }
+        )
+
+
+MARGIN: Final = 0.01
+"""The usual margin, nats per character: two variants whose losses differ by less are as good as each other."""
+
+
+def check_margin(value: Any) -> None:
+    """Raise a ConfigError for what is no margin."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigError(
+            f"margin must be a number of nats per character above 0, as {MARGIN}, but got {shown(value)}",
+            field="margin",
         )
 
 

@@ -32,6 +32,12 @@ NUMBERS = {"eleven": 11, "243": 243}
 """How the README writes the sizes of sweeps."""
 
 
+def anchors(text: str) -> set[str]:
+    """What a link can name on a Markdown page, as GitHub makes it from a heading."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 def tokens(page: str) -> Iterator[Token]:
     """Every token of the page as a Markdown parser sees it, those within paragraphs and tables too."""
     for token in MarkdownIt("commonmark").enable("table").parse((ROOT / page).read_text(encoding="utf-8")):
@@ -137,7 +143,10 @@ def test_the_files_that_are_named_exist(page: str) -> None:
         if token.type in ("link_open", "image"):
             target = str(token.attrs["href" if token.type == "link_open" else "src"])
             if "://" not in target:
-                assert ((ROOT / page).parent / target).exists(), target
+                path, _, anchor = target.partition("#")
+                file = (ROOT / page).parent / path if path else ROOT / page
+                assert file.exists(), target
+                assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), target
         elif token.type == "code_inline" and token.content.split("/")[0] in top:
             assert (ROOT / token.content).exists(), token.content
 

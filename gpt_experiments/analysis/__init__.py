@@ -9,7 +9,8 @@ from gpt_experiments.analysis.judging import Belief, Quantity
 from gpt_experiments.analysis.positions import own_characters, same_characters
 from gpt_experiments.analysis.power import power_table
 from gpt_experiments.analysis.results import FINISHED, LOSS, Pretrained, SweepResults, level_name
-from gpt_experiments.analysis.verdict import MARGIN, Judged, Verdict, judge_all
+from gpt_experiments.analysis.verdict import Judged, Verdict, judge_all
+from gpt_experiments.config import MARGIN
 
 __all__ = [
     "FINISHED",

@@ -13,7 +13,8 @@ from gpt_experiments.analysis.factorial import reversals
 from gpt_experiments.analysis.looks import Looked
 from gpt_experiments.analysis.power import noise_of_comparisons, seeds_for_equivalence, seeds_needed
 from gpt_experiments.analysis.results import FINISHED, LOSS, SweepResults, level_name
-from gpt_experiments.analysis.verdict import DECIDED, MARGIN, Verdict
+from gpt_experiments.analysis.verdict import DECIDED, Verdict
+from gpt_experiments.config import MARGIN
 
 _ADVISED: Final = (0.02, 0.01)
 """Differences that advice on seeds is about, nats per character."""

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gpt_experiments.analysis.verdict import MARGIN, check_margin
-from gpt_experiments.config import Budget, Variant
+from gpt_experiments.config import MARGIN, Budget, Variant, check_margin
 from gpt_experiments.errors import ConfigError
 from gpt_experiments.parameters import HYPERPARAMETERS, as_text
 from gpt_experiments.records import RunFacts

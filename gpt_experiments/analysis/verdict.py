@@ -5,26 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from gpt_experiments.analysis.estimate import LEVEL, Estimate
-from gpt_experiments.errors import ConfigError, shown
+from gpt_experiments.config import MARGIN
 
 Verdict = Literal["better", "worse", "equivalent", "undecided", "no verdict"]
 
 DECIDED: Final[tuple[Verdict, ...]] = ("better", "worse", "equivalent")
-
-MARGIN: Final = 0.01
-"""The usual margin, nats per character: two variants whose losses differ by less are as good as each other."""
-
-
-def check_margin(value: Any) -> None:
-    """Raise a ConfigError for what is no margin."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ConfigError(
-            f"margin must be a number of nats per character above 0, as {MARGIN}, but got {shown(value)}",
-            field="margin",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

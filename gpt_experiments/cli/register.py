@@ -76,13 +76,13 @@ def register(
     model registers that run. Typed again, the command goes on. What cannot be read is listed, and the exit status is
     then 1.
     """
-    from gpt_experiments.analysis.verdict import check_margin
     from gpt_experiments.app.register import find_text, register_best
     from gpt_experiments.cli.console import standard_console
     from gpt_experiments.cli.display import make_display
     from gpt_experiments.cli.ending import command_fields, model_commands
     from gpt_experiments.cli.messages import print_commands, print_left_out
     from gpt_experiments.cli.register_fields import registered_fields
+    from gpt_experiments.config import check_margin
     from gpt_experiments.models.fresh_seeds import ConfirmOptions, check_confirm
     from gpt_experiments.sweep.resources import RunOptions
 

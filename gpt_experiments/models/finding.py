@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gpt_experiments.analysis.verdict import MARGIN
+from gpt_experiments.config import MARGIN
 from gpt_experiments.errors import CheckpointError, ConfigError, MissingError, TrackingError
 from gpt_experiments.model import load_checkpoint
 from gpt_experiments.models.card import ChosenFrom

@@ -9,8 +9,7 @@ from statistics import fmean
 from typing import Final
 
 from gpt_experiments import names
-from gpt_experiments.analysis.verdict import MARGIN, check_margin
-from gpt_experiments.config import Budget, Trial
+from gpt_experiments.config import MARGIN, Budget, Trial, check_margin
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.models.selection import Candidate
 from gpt_experiments.parameters import check_whole_number

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from gpt_experiments import names
-from gpt_experiments.analysis.verdict import MARGIN
-from gpt_experiments.config import BUDGETED, Budget, Variant, setup_at_budget
+from gpt_experiments.config import BUDGETED, MARGIN, Budget, Variant, setup_at_budget
 from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.parameters import (
     PARAMETERS,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gpt_experiments.analysis.verdict import check_margin
-from gpt_experiments.config import SEED_STREAM
+from gpt_experiments.config import SEED_STREAM, check_margin
 from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.sweep import levels as level_rules
 from gpt_experiments.sweep.levels import Level, Range

@@ -12,8 +12,7 @@ import yaml
 from mlflow.entities import Run, ViewType
 
 from gpt_experiments import names
-from gpt_experiments.analysis.verdict import MARGIN
-from gpt_experiments.config import BUDGETED, Budget, Variant
+from gpt_experiments.config import BUDGETED, MARGIN, Budget, Variant
 from gpt_experiments.errors import ConfigError, MissingError, TrackingError
 from gpt_experiments.parameters import TRAINING, Shape, TrainingSetup, check_value
 from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command

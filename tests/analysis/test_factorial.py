@@ -160,6 +160,7 @@ def test_a_grid_that_lacks_a_trial_is_still_judged() -> None:
     assert found["n_embed", 128].difference.mean == pytest.approx(-0.06, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_level_whose_effect_changes_its_sign_is_named() -> None:
     def crossing(variant: Shape) -> float:
         return 2.5 + 0.03 * (variant.n_head == 8) * (1 if variant.n_embed == 32 else -1)

@@ -64,7 +64,7 @@ def test_a_group_trains_and_leaves_its_files(make: Make) -> None:
         done = of_job[-1]
         assert isinstance(done, JobDone)
         (trained,) = [event for event in of_job if isinstance(event, Trained)]
-        assert (trained.best_val_loss, trained.replicas) == (done.summary.best_val_loss, 2)
+        assert (trained.summary.best_val_loss, trained.replicas) == (done.summary.best_val_loss, 2)
         with done.files.folder() as folder:
             assert (folder / "checkpoint" / "model.safetensors").is_file()
         assert not folder.exists()

@@ -80,7 +80,7 @@ def test_bars_keep_their_numbers_whatever_the_interval(count: int, half_width: f
 def test_every_level_of_an_interaction_is_drawn() -> None:
     """Nine levels, of which there are colours for six."""
     levels = list(range(1, 10))
-    rows = [{"a": a, "b": b, "loss": a + b / 10} for a in (1, 2) for b in levels]
+    rows = [{"a": a, "b": b, "loss": a + b / 10, "half_width": 0.01} for a in (1, 2) for b in levels]
     figure = interactions(["a", "b"], {("a", "b"): pd.DataFrame(rows)})
     (axes,) = [axes for axes in figure.axes if axes.get_lines()]
     assert [line.get_label() for line in axes.get_lines()] == [str(level) for level in levels]
@@ -96,13 +96,15 @@ def test_curves_of_many_levels_are_distinguished_and_laid_out(count: int) -> Non
             "step": step,
             "train_loss": 2.0,
             "val_loss": 2 + level / 10,
-            "characters_seen": step,
         }
         for level in range(1, count + 1)
         for step in (1, 10, 20)
     ]
     frame = pd.DataFrame(rows)
-    positions = frame.assign(characters_seen=frame["step"])
+    loss = frame["val_loss"]
+    unknown = dict.fromkeys(("difference", "less", "more"), float("nan"))
+    at = {"first": frame["step"], "last": frame["step"], "sees_all": True}
+    positions = frame.assign(**at, loss=loss, low=loss - 0.1, high=loss + 0.1, **unknown)
     for figure in (level_curves(frame, "block_size"), position_curves(positions)):
         assert faults(figure) == []
         solid = [line for line in figure.axes[0].get_lines() if line.get_linestyle() == "-"]
@@ -111,8 +113,10 @@ def test_curves_of_many_levels_are_distinguished_and_laid_out(count: int) -> Non
 
 def test_many_levels_of_a_factorial_are_named_without_overlap() -> None:
     levels = [8 * i for i in range(1, 21)]
-    pair = pd.DataFrame([{"n_embed": e, "n_head": h, "loss": 2 + e / h / 99} for e in levels for h in (1, 2, 4, 8)])
-    means = {name: pair.groupby(name)["loss"].mean().reset_index() for name in ("n_head", "n_embed")}
+    pair = pd.DataFrame(
+        [{"n_embed": e, "n_head": h, "loss": 2 + e / h / 99, "half_width": 0.1} for e in levels for h in (1, 2, 4, 8)]
+    )
+    means = {name: pair.groupby(name)[["loss", "half_width"]].mean().reset_index() for name in ("n_head", "n_embed")}
     assert faults(main_effects(means)) == []
     assert faults(interactions(["n_head", "n_embed"], {("n_head", "n_embed"): pair})) == []
 

@@ -78,6 +78,7 @@ def champion(client: MlflowClient) -> str:
     return str(client.get_model_version_by_alias("m", names.CHAMPION).version)
 
 
+@pytest.mark.slow
 def test_fresh_seeds_choose_among_contenders_and_others_measure(
     store: Store, client: MlflowClient, corpus: Corpus
 ) -> None:
@@ -120,6 +121,7 @@ def test_fresh_seeds_choose_among_contenders_and_others_measure(
     assert (again.is_new, again.version.version, again.is_champion) == (False, "1", True)
 
 
+@pytest.mark.slow
 def test_the_alias_goes_to_the_better_and_to_the_smaller_of_equivalent_ones(
     store: Store, client: MlflowClient, corpus: Corpus
 ) -> None:

@@ -293,6 +293,7 @@ def test_the_report_leaves_stopped_trials_out_of_everything_and_lists_them(swept
     assert gone.isdisjoint({f"{e.hyperparameter}={e.level:g}" for e in effects(results.compared)})
 
 
+@pytest.mark.slow
 def test_without_the_pruner_what_was_stopped_is_trained(swept: Swept, corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
     shutil.copytree(swept.folder, tmp_path / "copy", dirs_exist_ok=True)
@@ -318,6 +319,7 @@ def test_what_one_sweep_has_stopped_another_one_trains(swept: Swept, corpus: Cor
     assert (plan.stopped, plan.to_train) == (0, outcomes(swept.summary)["stopped"])
 
 
+@pytest.mark.slow
 def test_of_trials_that_train_as_one_model_a_stopped_one_leaves_the_others_alone(
     store_uri: str, corpus: Corpus
 ) -> None:
@@ -335,6 +337,7 @@ def test_of_trials_that_train_as_one_model_a_stopped_one_leaves_the_others_alone
         )
 
 
+@pytest.mark.slow
 def test_an_adaptive_sweep_goes_on_with_what_it_has_stopped(store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     wanted = dataclasses.replace(SWEEP, name="tpe", method="tpe", trials=3, pruner="halving")

@@ -88,6 +88,7 @@ def test_a_wide_margin_decides_at_the_first_look_and_a_dry_run_knows_it_afterwar
     assert not any("more trials" in notice for notice in after.notices)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on_at_the_same_look(corpus: Corpus, store_uri: str) -> None:
     definition = TINY.with_overrides(until_decided=True, max_seeds=5, margin=1e-7)
     whole = run(Store(store_uri, "whole"), corpus, definition)
@@ -103,6 +104,7 @@ def test_a_sweep_that_was_killed_goes_on_at_the_same_look(corpus: Corpus, store_
     assert pairs[0] == pairs[1]
 
 
+@pytest.mark.slow
 def test_seeds_by_hand_make_it_a_sweep_of_one_look(corpus: Corpus, store_uri: str) -> None:
     store = Store(store_uri, "x")
     first = run(store, corpus, TINY.with_overrides(until_decided=True, margin=5.0))
@@ -135,6 +137,7 @@ def test_what_does_not_fit_is_refused(overrides: dict[str, object], message: str
         dataclasses.replace(grid, own_seeds=True, seeds=(12345,))
 
 
+@pytest.mark.slow
 def test_each_size_of_a_grid_has_seeds_of_its_own(corpus: Corpus, store_uri: str) -> None:
     grid = dataclasses.replace(
         TINY, method="grid", levels={"n_head": (1, 2), "n_embed": (8, 16)}, own_seeds=True, seeds=(7, 8)
