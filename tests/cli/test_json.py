@@ -82,7 +82,7 @@ pruner: halving
 SHAPE = ("--n-head", 1, "--n-layer", 1, "--n-embed", 8, "--dropout", 0, "--block-size", 16)
 LENGTH = ("--steps", 2, "--batch-size", 2, "--eval-interval", 2)
 TINY = ("tiny", "--confirm", 0)
-RARE = {("report", name) for name in ("variance_shares", "importances", "effects_at_best", "tuning")}
+RARE = {("report", name) for name in ("variance_shares", "importances", "effects_at_best", "tuning", "prediction")}
 RARE |= {("effect", "look")}
 """What no tiny sweep has; of a sweep that is made up, their members are compared with the page."""
 
