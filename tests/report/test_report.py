@@ -217,7 +217,7 @@ def test_one_seed_gets_no_verdict_and_what_users_name_things_is_no_markup(tmp_pa
     samples = dict.fromkeys(results.samples, "<script>alert(1)</script> & `|`")
     page = written(dataclasses.replace(results, name="<b>mine</b>", samples=samples), tmp_path)
     assert "One seed cannot separate an effect from luck" in page
-    assert "python -m gpt_experiments sweep &#39;&lt;b&gt;mine&lt;/b&gt;.yaml&#39; --steps 100 --seeds 3" in page
+    assert "python -m gpt_experiments sweep &#39;&lt;b&gt;mine&lt;/b&gt;.yaml&#39; --steps 100 --until-decided" in page
     assert "no verdict" in page
     assert "<script" not in page
     assert "<b>mine" not in page
