@@ -132,6 +132,11 @@ class SweepDefinition:
         return tuning_seeds(self.tuning_seeds, self.seeds) if self.nuisance else ()
 
     @property
+    def looks(self) -> str | None:
+        """What the planned looks depend on, as the options that ask for them; None where there is one look."""
+        return f"--margin {self.margin:g} --max-seeds {len(self.seeds)}" if self.until_decided else None
+
+    @property
     def longest_context(self) -> int:
         """The largest block_size that a variant can have."""
         levels = self.levels.get("block_size", ())

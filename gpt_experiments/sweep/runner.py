@@ -12,7 +12,7 @@ from functools import partial
 from gpt_experiments import names
 from gpt_experiments.config import Budget, Trial, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import TrackingError, without_secrets
+from gpt_experiments.errors import ConfigError, TrackingError, without_secrets
 from gpt_experiments.execution import make_executor
 from gpt_experiments.execution.protocol import Executor, Hardware
 from gpt_experiments.kernels import why_not_compiled
@@ -46,6 +46,7 @@ def run_sweep(
     _close_abandoned(store, listener)
     key = sweep_key(definition, corpus)
     earlier_plan = store.earlier_plan(key) if definition.rules.is_adaptive else None
+    _require_the_same_looks(definition, store.planned_looks(key))
     with StopRequest() as stop:
         parent = store.open_sweep(
             definition.name,
@@ -70,6 +71,8 @@ def run_sweep(
             for notice in lost_notice(schedule.planned, finished):
                 listener.notice(notice)
             parent.log_text(dump_yaml(definition.as_dict()), names.DEFINITION_FILE)
+            if definition.looks is not None:
+                parent.set_tags({names.LOOKS: definition.looks})
             _write_plan(parent, schedule.planned, [])
             keep_views(store, parent.run_id, is_running=True, notice=listener.notice)
             to_train = schedule.total - sum(not planned.needs_training for planned in schedule.planned)
@@ -90,6 +93,19 @@ def run_sweep(
         finally:  # the trials are done, even if the sweep's own run cannot be closed
             listener.sweep_ended(summary)
     return summary
+
+
+def _require_the_same_looks(definition: SweepDefinition, earlier: str | None) -> None:
+    """Refuse to plan other looks at a sweep that has been looked at: its verdicts would be false more often.
+
+    Raises:
+        ConfigError: they are others.
+    """
+    if definition.looks is not None and earlier is not None and definition.looks != earlier:
+        raise ConfigError(
+            f"sweep {definition.name!r} was begun with --until-decided {earlier}, so its verdicts hold for that plan "
+            f"alone, but got {definition.looks}; give the same, or copy its file under another name"
+        )
 
 
 def _end_despite_errors(end: Callable[[], None], listener: SweepListener) -> None:

@@ -170,6 +170,11 @@ class Store:
         except ValueError:  # cut while it was written, or edited: the sweep writes a new one
             return None
 
+    def planned_looks(self, key: str) -> str | None:
+        """The planned looks of the sweep of that identity, as its run says them; None where it has none."""
+        found = self._sweep(key)
+        return found.data.tags.get(names.LOOKS) if found else None
+
     def open_sweep(
         self,
         name: str,

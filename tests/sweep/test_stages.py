@@ -83,6 +83,8 @@ def test_a_wide_margin_decides_at_the_first_look_and_a_dry_run_knows_it_afterwar
     assert (len(before.rows), before.to_train) == (12, 12)
     summary = run(store, corpus, definition)
     assert (seeds_by_label(summary), summary.total) == ({"baseline": 4, "n_head=1": 4, "n_embed=16": 4}, 12)
+    with pytest.raises(ConfigError, match="was begun with --until-decided --margin 5 --max-seeds 12, so its verdicts"):
+        run(store, corpus, TINY.with_overrides(until_decided=True, margin=1.0))
     after = dry_run(definition, corpus, ON_CPU, store_uri, "x")
     assert (len(after.rows), after.to_train) == (12, 0)
     assert not any("more trials" in notice for notice in after.notices)
