@@ -174,7 +174,7 @@ def test_what_tuned_is_read_back_apart_from_what_compares(place: Workplace, ende
 @pytest.mark.slow
 def test_what_tuned_does_not_compete_for_the_registry(place: Workplace, ended: dict[str, Any]) -> None:
     assert len(read_sweep_trials(place.store).trials) == 8
-    answer = json.loads(run("register", "--tracking-uri", place.uri, "--json").stdout)
+    answer = json.loads(run("register", "--confirm", "0", "--tracking-uri", place.uri, "--json").stdout)
     compared = {trial["run_id"] for trial in ended["trials"] if not trial["tuning"]}
     assert answer["run_id"] in compared
 
