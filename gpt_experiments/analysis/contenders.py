@@ -71,7 +71,7 @@ class Contenders:
 
 
 def contenders(variants: Sequence[VariantLosses], *, most: int) -> Contenders:
-    """The variant with the lowest mean, and those whose difference to it cannot be told from zero.
+    """The variant with the lowest mean, and those whose difference to it may be zero.
 
     Each difference is tested two-sided by Student's t with the noise that is pooled over all variants (see
     `seed_noise`), at 5 % after Holm's correction for all comparisons with the best. The noise of each pair alone,

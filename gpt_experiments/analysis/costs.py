@@ -213,7 +213,7 @@ def _on_front(costs: Floats, losses: Floats) -> np.ndarray:
 def luck_sentence(found: pd.DataFrame) -> str:
     """Which variants of a front are there by luck, as far as one can tell."""
     if found["share"].isna().any():
-        return "With one seed it cannot be told which variants are on the front by luck; more seeds would tell."
+        return "One seed does not show which variants are on the front by luck; more seeds would."
     doubtful = found[found["share"] < OFTEN].sort_values("share")
     if doubtful.empty:
         return f"All {len(found)} variants of the front stay there in at least 95 % of {DRAWS:,} draws of the noise."

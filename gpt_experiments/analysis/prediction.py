@@ -17,7 +17,7 @@ from gpt_experiments.config import ModelConfig, Variant
 from gpt_experiments.parameters import PARAMETERS
 
 FEWEST_VARIANTS: Final = 8
-"""No prediction is made from fewer: what a parameter does could not be told from noise."""
+"""No prediction is made from fewer: noise would hide what a parameter does."""
 
 _LEAST_SPREAD: Final = 1e-9  # nats per character, or of the logarithm of seconds
 _INTERACTION: Final = 0.5

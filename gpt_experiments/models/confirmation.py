@@ -77,7 +77,7 @@ class Confirmation:
     Attributes:
         candidate: the variant, with the sweep's trials of it.
         contenders: among which it was chosen, the chosen one first; it alone where there was no other.
-        left_out: how many more could not be told from the sweep's best, but were too many.
+        left_out: how many more could be as good as the sweep's best, but were too many.
         noise: by which the contenders were found; None where one trial was named.
         losses: of the fresh seeds that measured, which had no part in the choice.
         trials: their runs, by seed.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Learning(Random):
-    """Draws by a sampler of Optuna's that is told how each variant did, whoever trained it."""
+    """Draws by a sampler of Optuna's that learns how each variant did, whoever trained it."""
 
     is_adaptive = True
 
