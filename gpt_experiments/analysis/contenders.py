@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
 from gpt_experiments.analysis.effects import SEED_SD
 from gpt_experiments.analysis.estimate import LEVEL, adjusted
+from gpt_experiments.analysis.factorial import variance_beyond
 
 NoiseSource = Literal["paired seeds", "seeds", "factorial", "guess"]
 _LOSS: Final = "loss"
@@ -124,12 +123,5 @@ def _of_factorial(variants: Sequence[VariantLosses]) -> SeedNoise | None:
     levels = [frame[name].nunique() for name in names]
     if len(names) < 3 or len(frame) != math.prod(levels) or frame.duplicated(names).any():
         return None
-    residual = frame[_LOSS] - frame[_LOSS].mean()
-    of_one = {name: residual.groupby(frame[name]).transform("mean") for name in names}
-    explained = np.sum(list(of_one.values()), axis=0)
-    for a, b in itertools.combinations(names, 2):
-        explained = explained + residual.groupby([frame[a], frame[b]]).transform("mean") - of_one[a] - of_one[b]
-    taken = sum(n - 1 for n in levels) + sum((n - 1) * (m - 1) for n, m in itertools.combinations(levels, 2))
-    degrees = len(frame) - 1 - taken
-    squares = float(((residual - explained) ** 2).sum())
-    return SeedNoise(sd=math.sqrt(squares / degrees), degrees=degrees, source="factorial")
+    variance, degrees = variance_beyond(frame.set_index(names)[_LOSS], order=2)
+    return SeedNoise(sd=math.sqrt(variance), degrees=degrees, source="factorial") if degrees > 0 else None

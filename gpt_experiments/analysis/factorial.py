@@ -108,7 +108,7 @@ def level_difference(results: SweepResults, name: str, level: float, given: Cond
         return None
     mean = float((weights * table.loc[weights.index].mean(axis=1)).sum())
     if n == 1:
-        variance, df = _variance_between(table.iloc[:, 0], order=2 if name in DRAWS else 1)
+        variance, df = variance_beyond(table.iloc[:, 0], order=2 if name in DRAWS else 1)
         squared = variance * float((weights**2).sum())
     else:
         parts = (weights**2) * table.loc[weights.index].var(axis=1) / n
@@ -156,8 +156,12 @@ def _weights(plots: pd.Index, name: str, level: float, base: float, given: Condi
     return pd.Series(signs.reindex(frame.index).fillna(0.0).to_numpy(), index=plots)
 
 
-def _variance_between(values: pd.Series, order: int) -> tuple[float, float]:
-    """The variance of plots, and its degrees of freedom, beyond effects of so many hyperparameters at a time."""
+def variance_beyond(values: pd.Series, order: int) -> tuple[float, float]:
+    """The variance of values beyond effects of up to so many hyperparameters at a time, and its degrees of freedom.
+
+    Args:
+        values: one for each setting; the levels of the index are the hyperparameters.
+    """
     frame = values.index.to_frame(index=False).astype("category")
     columns = [np.ones(len(frame))]
     for size in range(1, order + 1):
