@@ -28,16 +28,6 @@ TRAINING = TrainingSetup(steps=2, batch_size=4, eval_interval=1)
 MEASURING, CHOOSING = (1_000_001, 1_000_002, 1_000_003), (2_000_001, 2_000_002, 2_000_003)
 
 
-@pytest.fixture
-def store(store_uri: str) -> Store:
-    return Store(store_uri)
-
-
-@pytest.fixture
-def client(store_uri: str) -> MlflowClient:
-    return MlflowClient(tracking_uri=store_uri)
-
-
 def no_text(wanted: WantedCorpus) -> Corpus:
     raise CorpusError(f"the text of {wanted.of} is not needed here")
 

@@ -27,16 +27,6 @@ from tests.sweep.test_runner import ON_CPU, Recorder, define
 OTHER_TEXT = "a text of another kind, with other words in it.\n" * 40
 
 
-@pytest.fixture
-def store(store_uri: str) -> Store:
-    return Store(store_uri)
-
-
-@pytest.fixture
-def client(store_uri: str) -> MlflowClient:
-    return MlflowClient(tracking_uri=store_uri)
-
-
 def champion(client: MlflowClient) -> str:
     return str(client.get_model_version_by_alias("m", names.CHAMPION).version)
 

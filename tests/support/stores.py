@@ -21,6 +21,16 @@ from gpt_experiments.training import TrainingSummary
 
 BASELINE = Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 SAMPLE = "\n\nba be co\nda\n"
+TRIAL_FILES = {
+    "loss_curve.png",
+    "loss_by_position.csv",
+    "loss_by_character.npy",
+    "sample.txt",
+    "attention",
+    "checkpoint",
+    "images",
+}
+"""What a finished trial leaves in its run, at the top of its artifacts."""
 
 
 def add_run(

@@ -37,6 +37,7 @@ from gpt_experiments.training import Evaluation, TrainingSummary
 from tests.support import trainers
 from tests.support.executors import hardware
 from tests.support.listeners import Recorder
+from tests.support.stores import TRIAL_FILES
 
 VARIANT = Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
 SETUP = TrainingSetup(steps=4, batch_size=4, eval_interval=2, learning_rate=1e-3)
@@ -49,15 +50,6 @@ SWEEP = SweepDefinition(
     seeds=(1, 2, 3),
 )
 IN_GROUPS = RunOptions(device="cpu", workers=2, replicas=3)
-FILES = {
-    "loss_curve.png",
-    "loss_by_position.csv",
-    "loss_by_character.npy",
-    "sample.txt",
-    "attention",
-    "checkpoint",
-    "images",
-}
 
 
 class Groups:
@@ -134,7 +126,7 @@ def test_seeds_and_dropout_levels_train_as_groups_and_each_is_a_run_as_if_alone(
         assert run.info.status == "FINISHED"
         assert run.data.tags["mlflow.parentRunId"] == report.parent_run_id
         assert [m.step for m in client.get_metric_history(run.info.run_id, names.VAL_LOSS)] == [0, 2, 4]
-        assert {file.path for file in client.list_artifacts(run.info.run_id)} == FILES
+        assert {file.path for file in client.list_artifacts(run.info.run_id)} == TRIAL_FILES
         assert client.get_metric_history(run.info.run_id, "heads/entropy")
 
     alone = run_single(
@@ -169,7 +161,7 @@ def test_by_default_an_accelerator_gets_groups_as_large_as_fit_and_writers_besid
     client = MlflowClient(tracking_uri=store_uri)
     for run in trial_runs(store).values():
         assert run.info.status == "FINISHED"
-        assert {file.path for file in client.list_artifacts(run.info.run_id)} == FILES
+        assert {file.path for file in client.list_artifacts(run.info.run_id)} == TRIAL_FILES
 
 
 @pytest.mark.slow
@@ -285,7 +277,7 @@ def test_files_are_written_beside_the_training_and_nothing_is_left_behind(store_
     client = MlflowClient(tracking_uri=store_uri)
     for run in trial_runs(store).values():
         assert run.info.status == "FINISHED"
-        assert {file.path for file in client.list_artifacts(run.info.run_id)} == FILES
+        assert {file.path for file in client.list_artifacts(run.info.run_id)} == TRIAL_FILES
     assert not psutil.wait_procs(started_since(before), timeout=10)[1]
 
 

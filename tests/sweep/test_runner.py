@@ -23,6 +23,7 @@ from gpt_experiments.sweep.resources import RunOptions, find_hardware
 from gpt_experiments.sweep.runner import run_single, run_sweep
 from gpt_experiments.tracking import Store
 from tests.support.listeners import Recorder
+from tests.support.stores import TRIAL_FILES
 
 DEFINITION = """
 name: tiny
@@ -88,15 +89,7 @@ def test_a_sweep_leaves_one_complete_run_a_trial_under_one_parent(
         by_head = client.get_metric_history(run.info.run_id, "heads/entropy")
         assert [m.step for m in by_head] == list(range(1, heads + 1))
         files = {f.path for f in client.list_artifacts(run.info.run_id)}
-        assert files == {
-            "loss_curve.png",
-            "loss_by_position.csv",
-            "loss_by_character.npy",
-            "sample.txt",
-            "attention",
-            "checkpoint",
-            "images",
-        }
+        assert files == TRIAL_FILES
         assert pictured_steps(client, run.info.run_id) == [0, 2, 4]
         (usage,) = client.get_metric_history(run.info.run_id, "system/worker_memory_usage_megabytes")
         assert usage.step == 4
