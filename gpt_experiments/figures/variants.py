@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from gpt_experiments.figures import style
@@ -122,6 +123,7 @@ def effect_plot(effects: pd.DataFrame, *, title: str = _EFFECTS_TITLE, margin: f
         axes.axvline(0, color=style.INK, linewidth=1)
         axes.set_yticks(range(len(effects)), labels=list(effects["name"]))
         axes.set_ylim(len(effects) - 0.5, -0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
         axes.set_xlabel("difference (nats per character): left is better, right is worse")
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         style.light_grid(axes, "x")

@@ -68,8 +68,9 @@ def test_every_figure_of_a_report_is_laid_out(name: str) -> None:
 @pytest.mark.parametrize("half_width", [float("nan"), 1e-4, 0.5, 40.0])
 @pytest.mark.parametrize("count", [1, 2, 11, 40])
 def test_bars_keep_their_numbers_whatever_the_interval(count: int, half_width: float) -> None:
-    rows = [(f"n_layer={i}", 2.5 + i / 100, 2.4, half_width) for i in range(count)]
-    frame = pd.DataFrame(rows, columns=["label", "final_val_loss", "final_train_loss", "half_width"])
+    rows = [(f"n_layer={i}", 2.5 + i / 100, 2.4, half_width, half_width) for i in range(count)]
+    columns = ["label", "final_val_loss", "final_train_loss", "half_width", "train_half_width"]
+    frame = pd.DataFrame(rows, columns=columns)
     figure = variant_bars(frame)
     assert faults(figure) == []
     low, high = figure.axes[0].get_xlim()
