@@ -11,7 +11,7 @@ from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import DeviceMemoryError, DivergedError, ExperimentError, first_line
 from gpt_experiments.execution.attention_pictures import AttentionPictures
-from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice, Picture
+from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice, Picture, StopJob
 from gpt_experiments.training import (
     Attention,
     Evaluation,
@@ -44,7 +44,7 @@ def train_jobs(
     corpus: Corpus,
     device: torch.device,
     trainer: Trainer,
-    must_stop: Callable[[str], bool] = lambda key: False,
+    stop_of: Callable[[str], StopJob | None] = lambda key: None,
 ) -> Iterator[tuple[Job, Step]]:
     """Train the jobs' trials together; yields what happens to each, and for each once how it ended.
 
@@ -52,7 +52,7 @@ def train_jobs(
     events that were sent before are not sent again. Any other error fails the jobs that trained together.
 
     Args:
-        must_stop: whether the job of a key is to end early; asked after every event.
+        stop_of: the request to end the job of a key early, if there is one; asked after every event.
 
     Raises:
         BrokenDeviceError: an error left the device unusable in this process; every job that had not ended has failed.
@@ -61,7 +61,7 @@ def train_jobs(
     while waiting:
         part = waiting.pop()
         try:
-            outcomes = yield from _train_part(part, corpus, device, trainer, seen, must_stop)
+            outcomes = yield from _train_part(part, corpus, device, trainer, seen, stop_of)
         except Exception as error:
             failed, is_broken = _failure_of_part(error, part, device), breaks_device(error)
         else:
@@ -93,7 +93,7 @@ def _train_part(
     device: torch.device,
     trainer: Trainer,
     seen: _SeenSteps,
-    must_stop: Callable[[str], bool],
+    stop_of: Callable[[str], StopJob | None],
 ) -> Generator[tuple[Job, Progress | Evaluation | Picture], None, list[TrainingResult | Stopped | DivergedError]]:
     """Yield the trainer's new events with their jobs, and pictures; returns what the trainer returns."""
     training = trainer([job.trial for job in part], corpus, device)
@@ -110,7 +110,7 @@ def _train_part(
         elif seen.is_new(job, event):
             yield job, event
             look = pictures.request(index, job, event)
-        request = Stop(index=index) if must_stop(job.key) else look
+        request = Stop(index=index) if stop_of(job.key) else look
 
 
 def _step(outcome: TrainingResult | Stopped | DivergedError) -> TrainingResult | JobStopped | JobFailed:

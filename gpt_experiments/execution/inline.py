@@ -13,7 +13,7 @@ import torch
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.files import WriteHere
 from gpt_experiments.execution.group_training import BrokenDeviceError, Trainer, failure
-from gpt_experiments.execution.protocol import Event, Hardware, Job, JobFailed, Notice
+from gpt_experiments.execution.protocol import Event, Hardware, Job, JobFailed, Notice, StopJob
 from gpt_experiments.execution.worker import train_in_steps, warnings_as_notices
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.training import prepare_process, release_memory, resolve_device, train_group
@@ -35,7 +35,7 @@ class InlineExecutor:
         self._happened: deque[tuple[str, Event]] = deque()
         self._training: Iterator[None] | None = None
         self._broken: JobFailed | None = None
-        self._stopped: set[str] = set()
+        self._stopped: dict[str, StopJob] = {}
         self._noticed: set[str] = set()
         self._resources.callback(torch.set_num_threads, torch.get_num_threads())
         self._resources.callback(torch.set_deterministic_debug_mode, torch.get_deterministic_debug_mode())
@@ -52,8 +52,8 @@ class InlineExecutor:
         else:
             self._training = self._train(tuple(jobs))
 
-    def stop(self, key: str) -> None:
-        self._stopped.add(key)
+    def stop(self, key: str, *, keep: bool = False) -> None:
+        self._stopped[key] = StopJob(key=key, keep=keep)
 
     def events(self, timeout: float) -> list[tuple[str, Event]]:
         """Return at least one event if something trains, however long that takes; else wait for `timeout` seconds."""
@@ -75,8 +75,8 @@ class InlineExecutor:
     def _train(self, jobs: Sequence[Job]) -> Iterator[None]:
         """Pauses after every event."""
         writer = WriteHere(self._corpus, self._folder, self._note)
-        must_stop = self._stopped.__contains__
-        steps = train_in_steps(jobs, self._corpus, self._device, self._trainer, must_stop, writer, self._note)
+        stop_of = self._stopped.get
+        steps = train_in_steps(jobs, self._corpus, self._device, self._trainer, stop_of, writer, self._note)
         while True:
             try:
                 with warnings_as_notices(jobs[0].key, self._note):

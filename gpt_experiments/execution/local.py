@@ -14,8 +14,8 @@ from typing import Final
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.group_training import Trainer
 from gpt_experiments.execution.processes import death, worker_context
-from gpt_experiments.execution.protocol import Event, Hardware, Job, JobDone, JobFailed, JobStopped, Notice
-from gpt_experiments.execution.worker import Free, Order, StopJob, WorkerSetup, work
+from gpt_experiments.execution.protocol import Event, Hardware, Job, JobDone, JobFailed, JobStopped, Notice, StopJob
+from gpt_experiments.execution.worker import Free, Order, WorkerSetup, work
 from gpt_experiments.kernels import are_switched_on
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.signals import deferred_signals
@@ -81,10 +81,10 @@ class LocalExecutor:
         worker.keys |= {job.key for job in jobs}
         worker.send(tuple(jobs))
 
-    def stop(self, key: str) -> None:
+    def stop(self, key: str, *, keep: bool = False) -> None:
         for worker in self._workers:
             if key in worker.keys:
-                worker.send(StopJob(key=key))
+                worker.send(StopJob(key=key, keep=keep))
 
     def events(self, timeout: float) -> list[tuple[str, Event]]:
         if not self._workers:

@@ -21,12 +21,22 @@ class Job:
 
     Attributes:
         watches_attention: whether pictures of its attention are made while it trains.
+        state: what a `Saved` or `JobStopped` event held, from which it goes on; None begins at step 0.
     """
 
     key: str
     trial: Trial
     label: str
     watches_attention: bool = False
+    state: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopJob:
+    """A request: end the job of that key early; with `keep`, its JobStopped is to hold its state."""
+
+    key: str
+    keep: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +69,21 @@ class TrialFiles(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Placed:
+    """What the worker that has taken the job trains on; the first event about a job, from executors that know it.
+
+    Attributes:
+        hardware: its device's name, for a person.
+        threads: CPU threads that it trains with.
+        host: the machine's name.
+    """
+
+    hardware: str
+    threads: int
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Picture:
     """The attention of all heads after `step` optimisation steps, drawn: (height, width, 3)."""
 
@@ -72,6 +97,18 @@ class Usage:
 
     step: int
     values: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """The trial's state after `step` optimisation steps, to be kept: a job that is given it goes on from there.
+
+    Attributes:
+        state: safetensors; `gpt_experiments.training.TrialState` reads it.
+    """
+
+    step: int
+    state: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +135,14 @@ class JobDone:
 
 @dataclass(frozen=True, kw_only=True)
 class JobStopped:
-    """The trial ended before its last step, on request; it leaves no files."""
+    """The trial ended before its last step, on request; it leaves no files.
+
+    Attributes:
+        state: its state, as `Saved` has it; None if it was not asked for.
+    """
 
     step: int
+    state: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +160,7 @@ class Notice:
     text: str
 
 
-Event = Progress | Evaluation | Picture | Usage | Trained | JobDone | JobStopped | JobFailed | Notice
+Event = Placed | Progress | Evaluation | Picture | Usage | Saved | Trained | JobDone | JobStopped | JobFailed | Notice
 
 
 class Executor(Protocol):
@@ -137,11 +179,19 @@ class Executor(Protocol):
         ...
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Begin to train the jobs as one batched model. There must be room."""
+        """Begin to train the jobs as one batched model. There must be room.
+
+        An executor may train a job again by itself, where the machine that had it is gone: from its latest Saved, else
+        from the beginning. So events may come that repeat earlier steps.
+        """
         ...
 
-    def stop(self, key: str) -> None:
-        """Ask a running job to end early; it goes on a little, and may end in another way first."""
+    def stop(self, key: str, *, keep: bool = False) -> None:
+        """Ask a running job to end early; it goes on a little, and may end in another way first.
+
+        Args:
+            keep: whether its JobStopped is to hold its state.
+        """
         ...
 
     def events(self, timeout: float) -> list[tuple[str, Event]]:

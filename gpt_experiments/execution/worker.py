@@ -20,7 +20,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.files import FileWriter, Send, WriteHere, WriterPool
 from gpt_experiments.execution.group_training import BrokenDeviceError, Trainer, failure, train_jobs
 from gpt_experiments.execution.processes import serve_parent
-from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice, Trained, Usage
+from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice, StopJob, Trained, Usage
 from gpt_experiments.execution.usage import UsageMeter
 from gpt_experiments.kernels import KernelWarning, switch_kernels
 from gpt_experiments.training import (
@@ -68,13 +68,6 @@ class WorkerSetup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StopJob:
-    """A request of the parent: end the job of that key early."""
-
-    key: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Free:
     """To the parent: the worker is ready for its next group; files of the last one may still be under way."""
 
@@ -108,7 +101,7 @@ def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
     try:
         while (jobs := inbox.next_group()) is not None:
             writer.expect(len(jobs))
-            if not _train_group(jobs, corpus, device, setup.trainer, inbox.must_stop, writer, send):
+            if not _train_group(jobs, corpus, device, setup.trainer, inbox.stop_of, writer, send):
                 break
             with sending:
                 parent.send(Free())
@@ -122,7 +115,7 @@ class _Inbox:
 
     def __init__(self, parent: Connection) -> None:
         self._parent = parent
-        self._stopped: set[str] = set()
+        self._stopped: dict[str, StopJob] = {}
 
     def next_group(self) -> tuple[Job, ...] | None:
         """Wait for a group; None where there is no more. A request that comes now is too late for its job."""
@@ -131,14 +124,14 @@ class _Inbox:
         self._stopped.clear()
         return order
 
-    def must_stop(self, key: str) -> bool:
-        """Whether the job should end early; call it while a group trains, when only requests can come."""
+    def stop_of(self, key: str) -> StopJob | None:
+        """The request to end the job early, if there is one; call it while a group trains, when nothing else comes."""
         while self._parent.poll():
             order = self._receive()
             if not isinstance(order, StopJob):  # the parent is closing: it ends this process next
                 raise EOFError
-            self._stopped.add(order.key)
-        return key in self._stopped
+            self._stopped[order.key] = order
+        return self._stopped.get(key)
 
     def _receive(self) -> Order:
         order: Order = self._parent.recv()
@@ -150,14 +143,14 @@ def _train_group(
     corpus: Corpus,
     device: torch.device,
     trainer: Trainer,
-    must_stop: Callable[[str], bool],
+    stop_of: Callable[[str], StopJob | None],
     writer: FileWriter,
     send: Send,
 ) -> bool:
     """Train the jobs together and send their events; returns whether the process may train another group."""
     try:
         with warnings_as_notices(jobs[0].key, send) as sent:
-            train_and_write(jobs, corpus, device, trainer, must_stop, writer, send)
+            train_and_write(jobs, corpus, device, trainer, stop_of, writer, send)
         if device.type != "cpu":
             release_memory(device)  # the next group is of another size, and other workers share the device
     except (BrokenDeviceError, RuntimeError) as error:
@@ -197,12 +190,12 @@ def train_and_write(
     corpus: Corpus,
     device: torch.device,
     trainer: Trainer,
-    must_stop: Callable[[str], bool],
+    stop_of: Callable[[str], StopJob | None],
     writer: FileWriter,
     send: Send,
 ) -> None:
     """Train the jobs together, send their events, of progress a few a second, and hand results to the writer."""
-    for _ in train_in_steps(jobs, corpus, device, trainer, must_stop, writer, send):
+    for _ in train_in_steps(jobs, corpus, device, trainer, stop_of, writer, send):
         pass
 
 
@@ -211,7 +204,7 @@ def train_in_steps(
     corpus: Corpus,
     device: torch.device,
     trainer: Trainer,
-    must_stop: Callable[[str], bool],
+    stop_of: Callable[[str], StopJob | None],
     writer: FileWriter,
     send: Send,
 ) -> Iterator[None]:
@@ -226,7 +219,7 @@ def train_in_steps(
             send(key, Usage(step=step, values=values))
         measured.update(steps)
 
-    for job, step in train_jobs(jobs, corpus, device, trainer, must_stop):
+    for job, step in train_jobs(jobs, corpus, device, trainer, stop_of):
         now = time.monotonic()
         if isinstance(step, Progress):
             steps[job.key] = step.step

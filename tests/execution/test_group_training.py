@@ -129,7 +129,7 @@ def test_a_process_trains_on_unless_a_capture_has_failed_in_it(
         warnings.simplefilter("ignore")
         device = torch.device("cpu")
         writer = WriteHere(corpus, tmp_path, send)
-        assert _train_group([job], corpus, device, trainer, lambda key: False, writer, send) == goes_on
+        assert _train_group([job], corpus, device, trainer, lambda key: None, writer, send) == goes_on
     assert isinstance(sent[-1][1], JobFailed if trainer is trainers.bug else JobDone)
 
 
@@ -153,7 +153,7 @@ def test_a_process_whose_device_is_broken_ends_once_everything_is_reported(
     writer, device = WriteHere(corpus, tmp_path, send), torch.device("cpu")
     jobs = jobs_of((1, trainers.UNLUCKY_SEED))
     with pytest.raises(Ended):
-        _train_group(jobs, corpus, device, trainers.breaks_the_device, lambda key: False, writer, send)
+        _train_group(jobs, corpus, device, trainers.breaks_the_device, lambda key: None, writer, send)
     assert [(key, type(event)) for key, event in sent] == [("0", JobFailed), ("1", JobFailed)]
 
 
