@@ -26,6 +26,7 @@ OWNER: Final = "gpt.owner"  # the process that writes the run, as host|pid|start
 FAILURE: Final = "gpt.failure"
 STOPPED: Final = "gpt.stopped"  # of a trial that a pruner stopped: when and why, a JSON object
 HARDWARE: Final = "gpt.hardware"
+HOST: Final = "gpt.host"  # the machine that trained the trial, where that is not the one of its owner
 CORPUS: Final = "gpt.corpus"
 CORPUS_DIGEST: Final = "gpt.corpus_digest"  # SHA-256 of the text, whole; a dataset input holds only 36 characters
 VERSIONS: Final = "gpt.versions"

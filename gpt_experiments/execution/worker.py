@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 import threading
 import time
 import warnings
@@ -20,7 +21,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.files import FileWriter, Send, WriteHere, WriterPool
 from gpt_experiments.execution.group_training import BrokenDeviceError, Trainer, failure, train_jobs
 from gpt_experiments.execution.processes import serve_parent
-from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice, StopJob, Trained, Usage
+from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice, Placed, StopJob, Trained, Usage
 from gpt_experiments.execution.usage import UsageMeter
 from gpt_experiments.kernels import KernelWarning, switch_kernels
 from gpt_experiments.training import (
@@ -29,6 +30,7 @@ from gpt_experiments.training import (
     SpeedWarning,
     TrainingResult,
     breaks_device,
+    describe_device,
     devices_of,
     prepare_process,
     release_memory,
@@ -101,11 +103,14 @@ def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
     try:
         while (jobs := inbox.next_group()) is not None:
             writer.expect(len(jobs))
-            if not _train_group(jobs, corpus, device, setup.trainer, inbox.stop_of, writer, send):
+            if not train_one_group(jobs, corpus, device, setup.trainer, inbox.stop_of, writer, send):
                 break
             with sending:
                 parent.send(Free())
         writer.close()
+    except BrokenDeviceError:
+        writer.close()
+        os._exit(1)  # an orderly end would use the device once more, and abort with a message on the user's screen
     except (BrokenPipeError, EOFError):
         return
 
@@ -138,7 +143,7 @@ class _Inbox:
         return order
 
 
-def _train_group(
+def train_one_group(
     jobs: Sequence[Job],
     corpus: Corpus,
     device: torch.device,
@@ -147,17 +152,20 @@ def _train_group(
     writer: FileWriter,
     send: Send,
 ) -> bool:
-    """Train the jobs together and send their events; returns whether the process may train another group."""
+    """Train the jobs together and send their events; returns whether the process may train another group.
+
+    Raises:
+        BrokenDeviceError: it must not use its device again, not even to end in order.
+    """
     try:
         with warnings_as_notices(jobs[0].key, send) as sent:
             train_and_write(jobs, corpus, device, trainer, stop_of, writer, send)
         if device.type != "cpu":
             release_memory(device)  # the next group is of another size, and other workers share the device
-    except (BrokenDeviceError, RuntimeError) as error:
-        if not isinstance(error, BrokenDeviceError) and not breaks_device(error):
-            raise
-        writer.close()
-        os._exit(1)  # an orderly end would use the device once more, and abort with a message on the user's screen
+    except RuntimeError as error:
+        if breaks_device(error):
+            raise BrokenDeviceError(str(error)) from error
+        raise
     # After a failed capture PyTorch may not be clean, although it is cleared; every version differs.
     return CaptureWarning not in sent
 
@@ -208,7 +216,7 @@ def train_in_steps(
     writer: FileWriter,
     send: Send,
 ) -> Iterator[None]:
-    """Do as `train_and_write`, but pause after every step of the training."""
+    """Do as `train_and_write`, but pause after every step of the training. It first tells where each job trains."""
     sent_at: dict[str, float] = {}
     meter, steps = UsageMeter(device), dict.fromkeys((job.key for job in jobs), 0)  # of the trials that still train
     measured: dict[str, int] = {}  # the step of each trial at the latest measurement
@@ -219,6 +227,9 @@ def train_in_steps(
             send(key, Usage(step=step, values=values))
         measured.update(steps)
 
+    placed = Placed(hardware=describe_device(device), threads=torch.get_num_threads(), host=platform.node())
+    for job in jobs:
+        send(job.key, placed)
     for job, step in train_jobs(jobs, corpus, device, trainer, stop_of):
         now = time.monotonic()
         if isinstance(step, Progress):

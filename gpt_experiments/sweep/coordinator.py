@@ -19,6 +19,7 @@ from gpt_experiments.execution.protocol import (
     JobStopped,
     Notice,
     Picture,
+    Placed,
     Trained,
     Usage,
 )
@@ -198,6 +199,8 @@ class Coordinator:
             return
         running = self._running[cell]
         match event:
+            case Placed():
+                running.note_placed(event)
             case Progress():
                 listener.trial_progress(running.planned, event)
             case Evaluation():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,11 +10,11 @@ from functools import partial
 from gpt_experiments import names
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import RunDeletedError
-from gpt_experiments.execution.protocol import Hardware, JobDone, JobFailed, Picture, Usage
+from gpt_experiments.execution.protocol import Hardware, JobDone, JobFailed, Picture, Placed, Usage
 from gpt_experiments.kernels import are_switched_on
 from gpt_experiments.records import EarlyStop, Outcome, PlannedTrial, SweepListener, TrialRecord
 from gpt_experiments.tracking import Claims, Store, schema
-from gpt_experiments.tracking.facts import replicas_tag
+from gpt_experiments.tracking.facts import placed_tags, replicas_tag
 from gpt_experiments.training import Evaluation, TrainingSummary
 
 
@@ -60,6 +61,7 @@ class TrialRun:
         self.is_trained = False
         self.must_stop: EarlyStop | None = None
         self._replicas, self._context, self._hardware = replicas, context, hardware
+        self._where = placed_tags(hardware=hardware.name, threads=hardware.threads, host=platform.node())
         self._lost: str | None = None  # why nothing can be written to the run any more
         self._recorder = context.store.start_run(
             kind="trial",
@@ -74,6 +76,14 @@ class TrialRun:
     @property
     def run_id(self) -> str:
         return self._recorder.run_id
+
+    def note_placed(self, placed: Placed) -> None:
+        """Note what the trial trains on, if that is not what the executor has in general."""
+        where = placed_tags(hardware=placed.hardware, threads=placed.threads, host=placed.host)
+        changed = {name: value for name, value in where.items() if self._where.get(name) != value}
+        if changed:
+            self._where |= changed
+            self._write(partial(self._recorder.set_tags, changed))
 
     def log_evaluation(self, evaluation: Evaluation) -> None:
         self._write(partial(self._recorder.log_evaluation, evaluation))

@@ -20,11 +20,16 @@ def computing_tags(*, hardware: str, threads: int, replicas: int, kernels: bool)
         kernels: whether the kernels for the CPU are switched on.
     """
     return {
-        names.HARDWARE: hardware,
-        names.THREADS: str(threads),
+        **placed_tags(hardware=hardware, threads=threads),
         **replicas_tag(replicas),
         names.KERNELS: "on" if kernels else "off",
     }
+
+
+def placed_tags(*, hardware: str, threads: int, host: str | None = None) -> dict[str, str]:
+    """On what a trial trains, and on which machine, if that is not the one of its owner."""
+    where = {} if host is None else {names.HOST: host}
+    return {names.HARDWARE: hardware, names.THREADS: str(threads), **where}
 
 
 def replicas_tag(replicas: int) -> dict[str, str]:

@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+import torch
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.group_training import Trainer
 from gpt_experiments.execution.inline import InlineExecutor
 from gpt_experiments.execution.local import LocalExecutor
-from gpt_experiments.execution.protocol import Event, Executor, Job, JobDone, JobFailed, JobStopped, Notice, Trained
+from gpt_experiments.execution.protocol import (
+    Event,
+    Executor,
+    Job,
+    JobDone,
+    JobFailed,
+    JobStopped,
+    Notice,
+    Placed,
+    Trained,
+)
 from gpt_experiments.parameters import Shape, TrainingSetup
-from gpt_experiments.training import Evaluation, train_group
+from gpt_experiments.training import Evaluation, describe_device, train_group
 from tests.support import trainers
 from tests.support.executors import hardware
 
@@ -60,6 +71,9 @@ def test_a_group_trains_and_leaves_its_files(make: Make) -> None:
     executor = make()
     events = run(executor, [job(1), job(2)])
     for of_job in events.values():
+        first = of_job[0]
+        assert isinstance(first, Placed)
+        assert (first.hardware, first.threads) == (describe_device(torch.device("cpu")), 1)
         assert [event.step for event in of_job if isinstance(event, Evaluation)] == [0, 2, 4, 6]
         done = of_job[-1]
         assert isinstance(done, JobDone)

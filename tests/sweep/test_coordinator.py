@@ -12,15 +12,16 @@ from gpt_experiments import names
 from gpt_experiments.config import Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.inline import InlineExecutor
+from gpt_experiments.execution.protocol import Event, Placed
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.records import EarlyStop, PlannedTrial
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.methods.random import Random
 from gpt_experiments.sweep.plan import Schedule
-from gpt_experiments.sweep.resources import RunOptions
+from gpt_experiments.sweep.resources import RunOptions, find_hardware
 from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.tracking import Store
-from gpt_experiments.training import Evaluation
+from gpt_experiments.training import Evaluation, describe_device
 from tests.support.executors import hardware
 from tests.support.listeners import Recorder
 
@@ -83,6 +84,29 @@ def test_in_this_process_there_is_one_worker_and_torch_is_left_as_it_was(store_u
     assert summary.is_complete
     assert listener.started[0].workers == 1
     assert (torch.get_num_threads(), torch.get_deterministic_debug_mode()) == before
+
+
+def test_a_run_names_the_hardware_that_its_worker_has_and_the_host_only_where_it_is_another(
+    store_uri: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first two trials come to workers of other machines."""
+    places = iter([Placed(hardware="an abacus", threads=3, host="far"), Placed(hardware="x", threads=1, host="away")])
+    send = InlineExecutor._note
+
+    def elsewhere(self: InlineExecutor, key: str, event: Event) -> None:
+        send(self, key, next(places, event) if isinstance(event, Placed) else event)
+
+    monkeypatch.setattr(InlineExecutor, "_note", elsewhere)
+    store = Store(store_uri)
+    run_sweep(SWEEP, corpus, store, INLINE, Recorder())
+    wanted = (names.HARDWARE, names.THREADS, names.HOST)
+    runs = [run.data.tags for run in store.search(f"tags.`{names.KIND}` = 'trial'")]
+    here = describe_device(torch.device("cpu")), str(find_hardware(INLINE, 3).threads), None
+    assert {tuple(tags.get(name) for name in wanted) for tags in runs} == {
+        ("an abacus", "3", "far"),
+        ("x", "1", "away"),
+        here,
+    }
 
 
 def test_while_nothing_trains_in_this_process_whoever_asks_for_events_waits(corpus: Corpus) -> None:
