@@ -13,6 +13,7 @@ from scipy import stats
 from gpt_experiments.analysis.effects import SEED_SD
 from gpt_experiments.analysis.estimate import LEVEL, adjusted
 from gpt_experiments.analysis.factorial import variance_beyond
+from gpt_experiments.parameters import DRAWS
 
 NoiseSource = Literal["paired seeds", "seeds", "factorial", "guess"]
 _LOSS: Final = "loss"
@@ -45,14 +46,18 @@ class SeedNoise:
     Attributes:
         sd: standard deviation, nats per character.
         degrees: of freedom; infinite for the guess.
+        within: the same of variants that start from the same weights and see the same text, which is less; None where
+            it is not known apart.
         source: `paired seeds`: pooled over the variants, which all have the same seeds, without what a seed does to all
             of them; `seeds`: pooled over the variants that have several; `factorial`: what is left of a full factorial
-            with one seed when all main effects and two-way interactions are taken out; `guess`: SEED_SD.
+            with one seed when all main effects and two-way interactions are taken out, between variants that differ in
+            one of DRAWS and within those that agree in them; `guess`: SEED_SD.
     """
 
     sd: float
     degrees: float
     source: NoiseSource
+    within: SeedNoise | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,8 @@ def contenders(variants: Sequence[VariantLosses], *, most: int) -> Contenders:
 def _p_value(best: VariantLosses, other: VariantLosses, noise: SeedNoise) -> float:
     """Two-sided, of both having the same mean."""
     gap = other.mean - best.mean
+    if noise.within is not None and all(best.values.get(name) == other.values.get(name) for name in DRAWS):
+        noise = noise.within
     error = noise.sd * math.sqrt(1 / len(best.losses) + 1 / len(other.losses))
     if error <= 1e-12 * max(1.0, abs(best.mean)):  # seeds do not differ, but for rounding
         return 1.0 if gap <= 1e-12 else 0.0
@@ -123,5 +130,31 @@ def _of_factorial(variants: Sequence[VariantLosses]) -> SeedNoise | None:
     levels = [frame[name].nunique() for name in names]
     if len(names) < 3 or len(frame) != math.prod(levels) or frame.duplicated(names).any():
         return None
-    variance, degrees = variance_beyond(frame.set_index(names)[_LOSS], order=2)
-    return SeedNoise(sd=math.sqrt(variance), degrees=degrees, source="factorial") if degrees > 0 else None
+    cells = frame.set_index(names)[_LOSS]
+    variance, degrees = variance_beyond(cells, order=2)
+    of_plots = [name for name in names if name in DRAWS]
+    if not of_plots or degrees <= 0:
+        return SeedNoise(sd=math.sqrt(variance), degrees=degrees, source="factorial") if degrees > 0 else None
+    return _of_plots(cells, of_plots, variance, degrees)
+
+
+def _of_plots(cells: pd.Series, of_plots: list[str], variance: float, degrees: float) -> SeedNoise | None:
+    """The noise of a grid of one seed, whose variants share their luck where they agree in DRAWS: a split plot.
+
+    Args:
+        cells: the loss of each variant; the levels of the index are the parameters.
+        variance, degrees: what main effects and two-way interactions leave of all of them.
+    """
+    means = cells.groupby(level=of_plots).mean()
+    between, between_degrees = variance_beyond(means, order=2) if len(of_plots) > 1 else (math.nan, 0.0)
+    size = len(cells) / len(means)
+    of_means = size * between * between_degrees if between_degrees > 0 else 0.0
+    inside_degrees = degrees - between_degrees
+    if inside_degrees <= 0:
+        return None
+    inside = max(0.0, variance * degrees - of_means) / inside_degrees
+    within = SeedNoise(sd=math.sqrt(inside), degrees=inside_degrees, source="factorial")
+    if between_degrees <= 0:  # nothing tells what interactions of pairs do from what chance does
+        return SeedNoise(sd=max(SEED_SD, within.sd), degrees=inside_degrees, source="factorial", within=within)
+    single = between + inside * (1 - 1 / size)  # of one variant, where `between` is that of a mean over a plot
+    return SeedNoise(sd=math.sqrt(single), degrees=between_degrees, source="factorial", within=within)

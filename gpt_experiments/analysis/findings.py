@@ -179,6 +179,8 @@ def more_seeds_command(results: SweepResults, shipped: Container[str]) -> str:
         words += ["--budget", results.budget]
     if results.variants_wanted is not None:
         words += ["--trials", str(results.variants_wanted)]
+    if results.pruner:
+        words += ["--pruner", results.pruner]
     if results.method != "one-at-a-time":
         return shlex.join([*words, "--seeds", str(max(3, len(results.planned_seeds) + 2))])
     words.append("--until-decided")

@@ -26,6 +26,7 @@ from gpt_experiments.report.document import (
     Table,
     Verbatim,
 )
+from gpt_experiments.rounding import rounded_interval
 
 MOST_HEADS: Final = 10
 _MOST_ROWS: Final = 40
@@ -228,7 +229,7 @@ def variant_row(pair: VariantPair) -> dict[str, str]:
         "A": f"{pair.mean_a:.4f}",
         "B": f"{pair.mean_b:.4f}",
         "B minus A": number(found.mean, sign=True),
-        "95 % interval": "" if math.isnan(found.low) else f"{found.low:+.4f} to {found.high:+.4f}",
+        "95 % interval": rounded_interval(found.low, found.high),
         "p, corrected": "" if math.isnan(pair.p_adjusted) else f"{pair.p_adjusted:.2g}",
         "verdict": "the same runs" if pair.is_one_run else pair.verdict,
     }

@@ -83,6 +83,11 @@ def trust(predictor: Predictor) -> list[str]:
             "The intervals are wider than the model itself would draw them, because what was left out lay farther "
             f"from its prediction: {predictor.loss.widening:.1f} standard deviations instead of 2.0."
         )
+    if predictor.log_seconds is not None:
+        sentences.append(
+            "The training time holds for the machines that trained the sweep, as busy as they were. It is off by the "
+            "same factor by which another machine, or other work beside it, is faster or slower."
+        )
     return sentences
 
 

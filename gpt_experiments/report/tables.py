@@ -21,7 +21,7 @@ from gpt_experiments.analysis import (
 )
 from gpt_experiments.analysis.power import COLUMNS
 from gpt_experiments.report.document import Table
-from gpt_experiments.rounding import rounded, rounded_value
+from gpt_experiments.rounding import rounded, rounded_interval, rounded_value
 
 _MOST_ROWS = 40
 
@@ -144,8 +144,8 @@ def effects_table(found: Sequence[Effect]) -> Table:
         {
             "level": level_name(e.hyperparameter, e.level),
             "against": level_name(e.hyperparameter, e.base_level),
-            "difference": f"{e.difference.mean:+.4f}",
-            "interval for all": "" if math.isnan(e.judged.low) else f"{e.judged.low:+.4f} to {e.judged.high:+.4f}",
+            "difference": rounded_value(e.difference.mean, e.difference.half_width, signed=True),
+            "interval for all": rounded_interval(e.judged.low, e.judged.high),
             "seeds": str(e.difference.n),
             "combinations": str(e.combinations),
             "lower in": f"{e.better_in} of {e.combinations}",

@@ -19,6 +19,7 @@ from gpt_experiments.analysis.tuning import (
 )
 from gpt_experiments.figures import sensitivity_curves
 from gpt_experiments.report.document import Block, Bullets, Paragraph, Picture, Section, Table
+from gpt_experiments.rounding import rounded
 
 _MOST_ROWS = 40
 
@@ -88,8 +89,7 @@ def _effects_table(results: SweepResults, compared: Sequence[Compared]) -> Table
 def _difference(effect: Effect | None) -> str:
     if effect is None:
         return ""
-    half_width = effect.judged.half_width
-    return f"{effect.difference.mean:+.4f}" + ("" if math.isnan(half_width) else f" ± {half_width:.4f}")
+    return rounded(effect.difference.mean, effect.judged.half_width)
 
 
 def _data(prefix: str, effect: Effect | None) -> dict[str, object]:

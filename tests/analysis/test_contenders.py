@@ -62,6 +62,33 @@ def test_with_one_seed_the_noise_is_what_a_factorial_leaves_else_a_guess() -> No
         assert (seed_noise(partial).sd, seed_noise(partial).degrees) == (SEED_SD, math.inf)
 
 
+def test_in_a_grid_of_one_seed_sizes_differ_by_their_luck_and_variants_of_one_size_by_less() -> None:
+    rng, levels = np.random.default_rng(0), (1.0, 4.0, 8.0)
+    luck = {size: rng.normal(0, 0.05) for size in itertools.product(levels, repeat=3)}
+    grid = [
+        variant(
+            f"{n_layer} {n_embed} {block_size} {n_head} {dropout}",
+            2 + 0.1 * dropout + luck[n_layer, n_embed, block_size] + rng.normal(0, 0.002),
+            n_layer=n_layer,
+            n_embed=n_embed,
+            block_size=block_size,
+            n_head=n_head,
+            dropout=dropout,
+        )
+        for n_layer, n_embed, block_size, n_head, dropout in itertools.product(levels, repeat=5)
+    ]
+    noise = seed_noise(grid)
+    assert (noise.source, noise.degrees) == ("factorial", 8)
+    assert noise.sd == pytest.approx(0.05, rel=0.4)
+    assert noise.within is not None
+    assert noise.within.sd == pytest.approx(0.002, rel=0.1)
+    best = min(grid, key=lambda one: one.mean)
+    could_be = set(contenders(grid, most=999).labels)
+    same_size = {one.label for one in grid if one.label.split()[:3] == best.label.split()[:3]}
+    assert len(could_be & same_size) <= 3  # its dropout is told apart, though other sizes are not
+    assert len(could_be - same_size) > 10
+
+
 def test_equal_variants_are_told_apart_in_one_sweep_of_twenty_at_most() -> None:
     false_alarms = sum(len(contenders(drawn([2.0] * 12, 3, 0.005, random=i), most=99).labels) < 12 for i in range(200))
     assert false_alarms <= 30  # the best was picked by its losses, which costs some of the 5 %

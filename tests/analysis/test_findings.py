@@ -90,6 +90,8 @@ def test_the_command_for_more_seeds_can_be_typed_and_asks_for_no_more_variants()
     dashed = dataclasses.replace(results, name="-x", variants_wanted=None)
     assert shlex.split(findings.more_seeds_command(dashed, ()))[4] == "./-x.yaml"
     assert "--trials" not in findings.more_seeds_command(dashed, ())
+    pruned = findings.more_seeds_command(dataclasses.replace(results, pruner="median"), ())
+    assert "--pruner median" in pruned
 
 
 @pytest.mark.parametrize(
