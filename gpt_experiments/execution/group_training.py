@@ -7,20 +7,23 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 
 import torch
 
-from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import DeviceMemoryError, DivergedError, ExperimentError, first_line
 from gpt_experiments.execution.attention_pictures import AttentionPictures
-from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice, Picture, StopJob
+from gpt_experiments.execution.protocol import Job, JobFailed, JobStopped, Notice, Picture, Saved, StopJob
+from gpt_experiments.execution.states import Part, StateSaver, as_before, parts_of
 from gpt_experiments.training import (
     Attention,
     Evaluation,
     Look,
     Progress,
+    Request,
+    Save,
     Stop,
     Stopped,
     Training,
     TrainingResult,
+    TrialState,
     breaks_device,
     describe_device,
     device_memory,
@@ -28,15 +31,15 @@ from gpt_experiments.training import (
     release_memory,
 )
 
-Trainer = Callable[[Sequence[Trial], Corpus, torch.device], Training]
-"""Trains trials together, as `gpt_experiments.training.train_group` does."""
+Trainer = Callable[..., Training]
+"""Trains trials together, as `gpt_experiments.training.train_group` does, and is called as that is."""
 
 
 class BrokenDeviceError(Exception):
     """The process can no longer use its device and should end; each of its jobs has failed with an event."""
 
 
-Step = Progress | Evaluation | Picture | Notice | TrainingResult | JobStopped | JobFailed
+Step = Progress | Evaluation | Picture | Saved | Notice | TrainingResult | JobStopped | JobFailed
 
 
 def train_jobs(
@@ -51,22 +54,28 @@ def train_jobs(
     Where the device's memory does not suffice for several, a notice says so, and the halves train one after the other;
     events that were sent before are not sent again. Any other error fails the jobs that trained together.
 
+    A job with a state goes on from there, together with those whose states are of the same group and step. One whose
+    state is of no use begins at step 0, and a notice says why.
+
     Args:
         stop_of: the request to end the job of a key early, if there is one; asked after every event.
 
     Raises:
         BrokenDeviceError: an error left the device unusable in this process; every job that had not ended has failed.
     """
-    waiting, seen = [tuple(jobs)], _SeenSteps()
+    waiting, notices = parts_of(jobs, corpus, device)
+    yield from notices
+    seen = _SeenSteps()
     while waiting:
         part = waiting.pop()
         try:
-            outcomes = yield from _train_part(part, corpus, device, trainer, seen, stop_of)
+            with as_before(part.states):
+                outcomes = yield from _train_part(part, corpus, device, trainer, seen, stop_of)
         except Exception as error:
             failed, is_broken = _failure_of_part(error, part, device), breaks_device(error)
         else:
             while outcomes:  # from the end, so that each result can be freed as soon as it is dealt with
-                job, outcome = part[len(outcomes) - 1], outcomes.pop()
+                job, outcome = part.jobs[len(outcomes) - 1], outcomes.pop()
                 yield job, _step(outcome)
                 del outcome
             continue
@@ -77,55 +86,70 @@ def train_jobs(
             except RuntimeError as error:
                 failed, is_broken = failure(error), True
         if is_broken and failed is not None:
-            yield from ((job, failed) for jobs_left in (part, *waiting) for job in jobs_left)
+            yield from ((job, failed) for left in (part, *waiting) for job in left.jobs)
             raise BrokenDeviceError(failed.reason)
-        if failed is None:
-            middle = (len(part) + 1) // 2
-            waiting += [part[middle:], part[:middle]]
-            yield part[0], Notice(text=_splitting(part, middle, device))
+        if failed is not None:
+            yield from ((job, failed) for job in part.jobs)
+        elif part.states:
+            waiting.append(Part(part.jobs))
+            yield part.jobs[0], Notice(text=_beginning_anew(part, device))
         else:
-            yield from ((job, failed) for job in part)
+            first, second = part.halves()
+            waiting += [second, first]
+            yield part.jobs[0], Notice(text=_splitting(first, second, device))
 
 
 def _train_part(
-    part: Sequence[Job],
+    part: Part,
     corpus: Corpus,
     device: torch.device,
     trainer: Trainer,
     seen: _SeenSteps,
     stop_of: Callable[[str], StopJob | None],
-) -> Generator[tuple[Job, Progress | Evaluation | Picture], None, list[TrainingResult | Stopped | DivergedError]]:
-    """Yield the trainer's new events with their jobs, and pictures; returns what the trainer returns."""
-    training = trainer([job.trial for job in part], corpus, device)
-    pictures = AttentionPictures(part, corpus)
-    request: Stop | Look | None = None
+) -> Generator[
+    tuple[Job, Progress | Evaluation | Picture | Saved], None, list[TrainingResult | Stopped | DivergedError]
+]:
+    """Yield the trainer's new events with their jobs, pictures and states; returns what the trainer returns."""
+    jobs, states = part.jobs, ([part.states] if part.states else [])
+    training = trainer([job.trial for job in jobs], corpus, device, *states)
+    pictures, saver = AttentionPictures(jobs, corpus), StateSaver(len(jobs))
+    wanted: list[Look | Save] = []  # of the trial whose event came last
+    request: Request = None
     while True:
         try:
             index, event = training.send(request)
         except StopIteration as end:
             return list(end.value)
-        job, look = part[index], None
+        job = jobs[index]
         if isinstance(event, Attention):
             yield job, pictures.draw(job, event)
+        elif isinstance(event, TrialState):
+            yield job, Saved(step=event.step, state=event.to_bytes())
+            saver.sent()
         elif seen.is_new(job, event):
             yield job, event
-            look = pictures.request(index, job, event)
-        request = Stop(index=index) if stop_of(job.key) else look
+            asked = (pictures.request(index, job, event), saver.request(index, job, event))
+            wanted = [one for one in asked if one is not None]
+        stop = stop_of(job.key)
+        if stop is not None:
+            request, wanted = Stop(index=index, keep=stop.keep), []
+        else:
+            request = wanted.pop() if wanted else None
 
 
 def _step(outcome: TrainingResult | Stopped | DivergedError) -> TrainingResult | JobStopped | JobFailed:
     if isinstance(outcome, Stopped):
-        return JobStopped(step=outcome.step)
+        return JobStopped(step=outcome.step, state=None if outcome.state is None else outcome.state.to_bytes())
     return failure(outcome) if isinstance(outcome, DivergedError) else outcome
 
 
-def _failure_of_part(error: Exception, part: Sequence[Job], device: torch.device) -> JobFailed | None:
-    """Why the jobs that trained together failed; None if memory ran out and halves of them may fit."""
+def _failure_of_part(error: Exception, part: Part, device: torch.device) -> JobFailed | None:
+    """Why the jobs that trained together failed; None if memory ran out and fewer of them may fit."""
     if not is_out_of_memory(error):
         return failure(error)
-    if len(part) > 1:
+    if len(part.jobs) > 1 or (part.states and len(part.states[0].group) > 1):
         return None
-    return JobFailed(reason=reason(_memory_error(part[0], device)), traceback=_traceback(error))
+    return JobFailed(reason=reason(_memory_error(part.jobs[0], device)), traceback=_traceback(error))
 
 
 def reason(error: Exception) -> str:
@@ -157,10 +181,18 @@ def _traceback(error: Exception) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def _splitting(part: Sequence[Job], middle: int, device: torch.device) -> str:
+def _splitting(first: Part, second: Part, device: torch.device) -> str:
+    most, rest = len(first.jobs), len(second.jobs)
     return (
-        f"{len(part)} trials ({part[0].label} and others) do not fit into {_described(device)} together: "
-        f"they train as {middle} and {len(part) - middle}, one after the other; --replicas {middle} would avoid this"
+        f"{most + rest} trials ({first.jobs[0].label} and others) do not fit into {_described(device)} together: "
+        f"they train as {most} and {rest}, one after the other; --replicas {most} would avoid this"
+    )
+
+
+def _beginning_anew(part: Part, device: torch.device) -> str:
+    return (
+        f"{len(part.jobs)} trials ({part.jobs[0].label} and others) were saved in a group of "
+        f"{len(part.states[0].group)}, which does not fit into {_described(device)}: they begin anew"
     )
 
 

@@ -15,8 +15,18 @@ from gpt_experiments.training.device import (
     set_cublas_workspace,
 )
 from gpt_experiments.training.evaluation import SplitLoss, evaluate
-from gpt_experiments.training.events import Attention, Evaluation, Look, Progress, Stop, Stopped, TrainingSummary
-from gpt_experiments.training.loop import Training, TrainingResult, group_key, train, train_group
+from gpt_experiments.training.events import (
+    Attention,
+    Evaluation,
+    Look,
+    Progress,
+    Save,
+    Stop,
+    Stopped,
+    TrainingSummary,
+)
+from gpt_experiments.training.loop import Request, Training, TrainingResult, group_key, train, train_group
+from gpt_experiments.training.state import TrialState, require_usable
 from gpt_experiments.training.timing import time_group, time_trial
 
 __all__ = [
@@ -25,6 +35,8 @@ __all__ = [
     "Evaluation",
     "Look",
     "Progress",
+    "Request",
+    "Save",
     "SpeedWarning",
     "SplitLoss",
     "Stop",
@@ -32,6 +44,7 @@ __all__ = [
     "Training",
     "TrainingResult",
     "TrainingSummary",
+    "TrialState",
     "breaks_device",
     "describe_device",
     "device_memory",
@@ -42,6 +55,7 @@ __all__ = [
     "is_out_of_memory",
     "prepare_process",
     "release_memory",
+    "require_usable",
     "resolve_device",
     "set_cublas_workspace",
     "time_group",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gpt_experiments.training.state import TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +39,26 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """A request of the caller: end the trial of that index early. It takes no further part."""
+    """A request of the caller: end the trial of that index early. It takes no further part.
+
+    Attributes:
+        keep: whether its Stopped is to hold its state.
+    """
+
+    index: int
+    keep: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Save:
+    """A request of the caller: send the TrialState of the trial of that index."""
 
     index: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """A request of the caller in answer to an Evaluation: send the Attention of the trial of that index.
+    """A request of the caller: send the Attention of the trial of that index.
 
     Attributes:
         tokens: (T,), what its heads attend to, at most the variant's block_size.
@@ -63,9 +78,14 @@ class Attention:
 
 @dataclass(frozen=True, kw_only=True)
 class Stopped:
-    """The end of a trial that was asked to stop: after `step` optimisation steps, without a result."""
+    """The end of a trial that was asked to stop: after `step` optimisation steps, without a result.
+
+    Attributes:
+        state: its state, if that was asked for.
+    """
 
     step: int
+    state: TrialState | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

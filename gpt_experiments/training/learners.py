@@ -18,7 +18,8 @@ from gpt_experiments.training.batches import ReplicaBatches, training_batches
 from gpt_experiments.training.cuda_graph import Capturer, RepeatedStep
 from gpt_experiments.training.device import strictly_deterministic
 from gpt_experiments.training.evaluation import SplitLoss, evaluate, evaluate_replicas
-from gpt_experiments.training.optimizer import AdamW, ReplicaAdamW, learning_rate_at
+from gpt_experiments.training.optimizer import AdamW, ReplicaAdamW, copied, fill, flat, learning_rate_at
+from gpt_experiments.training.state import TrialState, set_generator_state
 
 
 def training_step(model: GPT, optimizer: AdamW, inputs: Tensor, targets: Tensor, setup: TrainingSetup) -> Tensor:
@@ -47,11 +48,19 @@ class Learner(Protocol):
         """The models as they are now."""
         ...
 
+    def weights_and_moments(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of that trial now: its weights and AdamW's two moments, as a `TrialState` has them. Waits for the device."""
+        ...
+
 
 class SoloLearner:
-    """Trains one model, kernel by kernel."""
+    """Trains one model, kernel by kernel.
 
-    def __init__(self, trial: Trial, corpus: Corpus, device: torch.device) -> None:
+    Args:
+        state: from which it goes on; None begins at step 0.
+    """
+
+    def __init__(self, trial: Trial, corpus: Corpus, device: torch.device, state: TrialState | None = None) -> None:
         self._setup = trial.training
         torch.manual_seed(trial.seed)
         self._model = GPT(trial.model_config(corpus.vocab_size)).to(device)
@@ -62,7 +71,12 @@ class SoloLearner:
             batch_size=trial.training.batch_size,
             block_size=trial.shape.block_size,
             seed=trial.seed,
+            start=state.step if state else 0,
         )
+        if state is not None:
+            fill(self._model.parameters(), state.weights)
+            self._optimizer.restore(state.means, state.mean_squares, state.step)
+            set_generator_state(device, state.generator)
 
     def take(self, steps: int) -> list[float]:
         for _ in range(steps):
@@ -74,6 +88,9 @@ class SoloLearner:
 
     def models(self) -> list[GPT]:
         return [self._model]
+
+    def weights_and_moments(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        return flat(self._model.parameters()), *self._optimizer.moments()
 
 
 def splits(corpus: Corpus, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,10 +114,17 @@ class ReplicaLearner:
 
     Args:
         capturer: turns the step into one launch; None takes it kernel by kernel.
+        states: from which the trials go on, all after the same steps; a trial whose index none of them has only takes
+            part so that the others draw the masks that are theirs. Without any, all begin at step 0.
     """
 
     def __init__(
-        self, trials: Sequence[Trial], corpus: Corpus, device: torch.device, capturer: Capturer | None = None
+        self,
+        trials: Sequence[Trial],
+        corpus: Corpus,
+        device: torch.device,
+        capturer: Capturer | None = None,
+        states: Sequence[TrialState] = (),
     ) -> None:
         # The model needs equal dropout side by side; `_places` are the trials' places in that order.
         order = sorted(range(len(trials)), key=lambda i: trials[i].shape.dropout)
@@ -119,10 +143,24 @@ class ReplicaLearner:
             batch_size=setup.batch_size,
             block_size=ordered[0].shape.block_size,
             seeds=[trial.seed for trial in ordered],
+            start=states[0].step if states else 0,
         )
         self._optimizer = ReplicaAdamW(self._model.parameters_of_all.detach(), _learning_rates(ordered), setup)
         self._losses = torch.zeros(len(trials), device=device)  # (R,), of the latest step
         self._step, self._steps_taken = RepeatedStep(self._take_one, capturer), 0
+        if states:
+            self._restore(states, device)
+
+    @torch.no_grad()
+    def _restore(self, states: Sequence[TrialState], device: torch.device) -> None:
+        """Write the states into the tensors that are there, which a captured step goes on using."""
+        for state in states:
+            place = self._places[state.index]
+            self._model.parameters_of_all[place, : len(state.weights)] = state.weights.to(device)
+            self._optimizer.restore(place, state.means, state.mean_squares)
+        self._steps_taken = states[0].step
+        self._optimizer.steps_taken.fill_(self._steps_taken)
+        set_generator_state(device, states[0].generator)  # last, since models have drawn from it
 
     def take(self, steps: int) -> list[float]:
         self._model.train()
@@ -140,6 +178,11 @@ class ReplicaLearner:
 
     def models(self) -> list[GPT]:
         return self._in_order(self._model.unstack())
+
+    def weights_and_moments(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        place, n_params = self._places[index], sum(shape.numel() for shape in self._model.shapes.values())
+        weights = copied(self._model.parameters_of_all[place, :n_params])
+        return weights, *self._optimizer.moments(place, n_params)
 
     def _in_order(self, values: list[_Value]) -> list[_Value]:
         """The replicas' values in the order of the trials."""

@@ -45,6 +45,18 @@ class AdamW:
         self._mean_squares = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._counts = [torch.zeros((), device=parameter.device) for parameter in self._parameters]
 
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """The running means of the gradients and of their squares, (P,) each, copies on the CPU."""
+        return flat(self._means), flat(self._mean_squares)
+
+    def restore(self, means: Tensor, mean_squares: Tensor, step: int) -> None:
+        """Go on after `step` steps that have left these `moments`."""
+        fill(self._means, means)
+        fill(self._mean_squares, mean_squares)
+        for count in self._counts:
+            count.fill_(step)
+        self._steps_taken = step
+
     @torch.no_grad()
     def step(self) -> None:
         """Move every parameter by its gradient, and drop the gradient."""
@@ -97,6 +109,15 @@ class ReplicaAdamW:
         self._factors = factors.to(parameters.dtype).to(parameters.device)  # not every device has float64
         self.steps_taken = torch.zeros(1, dtype=torch.int64, device=parameters.device)
 
+    def moments(self, replica: int, n_params: int) -> tuple[Tensor, Tensor]:
+        """The running means of a replica's gradients and of their squares, (n_params,) each, copies on the CPU."""
+        return copied(self._mean[replica, :n_params]), copied(self._mean_square[replica, :n_params])
+
+    def restore(self, replica: int, means: Tensor, mean_squares: Tensor) -> None:
+        """Let a replica's `moments` be these."""
+        self._mean[replica, : len(means)] = means.to(self._mean.device)
+        self._mean_square[replica, : len(mean_squares)] = mean_squares.to(self._mean.device)
+
     @torch.no_grad()
     def step(self, grad: Tensor) -> None:
         """Move the parameters by their gradient (R, P) and count the step."""
@@ -106,3 +127,22 @@ class ReplicaAdamW:
         denominator = self._mean_square.sqrt().mul_(scale).add_(_EPS)
         self._parameters.mul_(decay).sub_(torch.div(self._mean, denominator).mul_(step_size))
         self.steps_taken.add_(1)
+
+
+def copied(values: Tensor) -> Tensor:
+    """A copy on the CPU."""
+    return values.detach().to("cpu", copy=True)
+
+
+def flat(tensors: Iterable[Tensor]) -> Tensor:
+    """All values of the tensors in one (P,), copies on the CPU."""
+    return torch.cat([tensor.detach().flatten() for tensor in tensors]).cpu()
+
+
+@torch.no_grad()
+def fill(tensors: Iterable[Tensor], values: Tensor) -> None:
+    """Write what `flat` has made of such tensors into these."""
+    begin = 0
+    for tensor in tensors:
+        tensor.copy_(values[begin : begin + tensor.numel()].view_as(tensor))
+        begin += tensor.numel()
