@@ -26,7 +26,7 @@ from gpt_experiments.training.events import (
     TrainingSummary,
 )
 from gpt_experiments.training.loop import Request, Training, TrainingResult, group_key, train, train_group
-from gpt_experiments.training.state import TrialState, require_usable
+from gpt_experiments.training.state import TrialState, require_usable, together_of
 from gpt_experiments.training.timing import time_group, time_trial
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "set_cublas_workspace",
     "time_group",
     "time_trial",
+    "together_of",
     "train",
     "train_group",
 ]

@@ -68,9 +68,7 @@ class TrialState:
     @property
     def together(self) -> str:
         """What states have in common that go on together: 16 hexadecimal digits of the group and where it stands."""
-        values = _as_json(self)
-        shared = {name: values[name] for name in ("step", "group", "device", "threads", "kernels")}
-        return _digest({**shared, "evaluations": len(self.evaluations)})
+        return _together(_as_json(self))
 
     def to_bytes(self) -> bytes:
         """The state as safetensors, with everything but the tensors as JSON in its metadata."""
@@ -85,15 +83,17 @@ class TrialState:
             CheckpointError: the bytes are damaged, or of another format.
         """
         try:
-            described = _metadata(data)
-            if described.get(_FORMAT_KEY) != _FORMAT:
-                raise ValueError(f"its format is {described.get(_FORMAT_KEY)!r:.40}")
-            state = _state(json.loads(described["state"]), safetensors.torch.load(data))
+            state = _state(_described(data), safetensors.torch.load(data))
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise CheckpointError(
                 f"the saved state of a trial cannot be read ({first_line(error)}); {_REMEDY}"
             ) from error
         return state
+
+
+def together_of(data: bytes) -> str:
+    """`together` of the state that `TrialState.to_bytes` has just written, without its tensors."""
+    return _together(_described(data))
 
 
 def require_usable(state: TrialState, trial: Trial, vocab_size: int, device: torch.device) -> None:
@@ -160,17 +160,21 @@ def _trial(described: dict[str, Any]) -> Trial:
     return Trial(shape=variant.shape, training=variant.training, seed=described["seed"])
 
 
-def _metadata(data: bytes) -> dict[str, str]:
-    """The metadata in the header of safetensors, which the library reads from a file alone."""
+def _described(data: bytes) -> Any:
+    """What `_as_json` has written, from the header of safetensors, which the library reads from a file alone."""
     length = int.from_bytes(data[:8], "little")
     if not 0 < length <= len(data) - 8:
         raise ValueError("it is cut short")
-    found = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    return {str(name): str(value) for name, value in found.items()}
+    metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    if metadata.get(_FORMAT_KEY) != _FORMAT:
+        raise ValueError(f"its format is {metadata.get(_FORMAT_KEY)!r:.40}")
+    return json.loads(metadata["state"])
 
 
-def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+def _together(values: dict[str, Any]) -> str:
+    shared = {name: values[name] for name in ("step", "group", "device", "threads", "kernels")}
+    text = json.dumps({**shared, "evaluations": len(values["evaluations"])}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def generator_state(device: torch.device) -> Tensor:

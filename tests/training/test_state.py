@@ -24,6 +24,7 @@ from gpt_experiments.training import (
     TrainingResult,
     TrialState,
     require_usable,
+    together_of,
     train_group,
 )
 from gpt_experiments.training.batches import ReplicaBatches, training_batches
@@ -204,6 +205,6 @@ def test_a_state_serves_its_own_trial_on_its_kind_of_device_alone(corpus: Corpus
 def test_states_that_stand_elsewhere_do_not_go_on_together(corpus: Corpus) -> None:
     outcomes, _ = run([trial(1), trial(2)], corpus, stop_at(Evaluation, 4))
     first, second = states_of(outcomes)
-    assert first.together == second.together
+    assert first.together == second.together == together_of(second.to_bytes())
     others = [{"step": 5}, {"threads": 99}, {"kernels": not first.kernels}, {"evaluations": ()}, {"device": "cuda"}]
     assert len({first.together, *(dataclasses.replace(first, **other).together for other in others)}) == 6
