@@ -127,6 +127,18 @@ class TrackingError(ExperimentError):
         super().__init__(without_secrets(message))
 
 
+class StoreAwayError(TrackingError):
+    """The MLflow store takes nothing at present: it does not answer, is locked, or its disk is full.
+
+    Attributes:
+        reason: which of these, as a few words.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = without_secrets(reason)
+
+
 class MissingError(TrackingError):
     """The MLflow store answers, but holds no such run, model or file, or not one that can be used."""
 

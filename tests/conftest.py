@@ -45,6 +45,12 @@ def generated_text(n_chars: int, seed: int = 0) -> str:
     return "".join(speeches)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _unwritten_place(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a test's store does not take waits in a folder of the tests, not in the user's."""
+    os.environ["GPT_EXPERIMENTS_UNWRITTEN_DIR"] = str(tmp_path_factory.mktemp("unwritten"))
+
+
 @pytest.fixture(scope="session")
 def text() -> str:
     """About 40,000 generated characters with newlines, capitals and punctuation."""

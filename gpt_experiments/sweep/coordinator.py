@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import time
@@ -9,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from gpt_experiments.errors import TrackingError
+from gpt_experiments.errors import StoreAwayError, TrackingError
 from gpt_experiments.execution.protocol import (
     Event,
     Executor,
@@ -24,6 +25,7 @@ from gpt_experiments.execution.protocol import (
     Usage,
 )
 from gpt_experiments.records import EarlyStop, Outcome, PlannedTrial, TrialRecord
+from gpt_experiments.sweep.backlog import Backlog
 from gpt_experiments.sweep.trial_run import RunContext, TrialRun, stopped_record
 from gpt_experiments.tracking import Claims, Others
 from gpt_experiments.tracking.membership import Membership
@@ -31,6 +33,7 @@ from gpt_experiments.training import Evaluation, Progress, TrainingSummary
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
 _SECONDS_BETWEEN_CLAIMS: Final = 2.0  # at the results of other processes that this one waits for
+_SECONDS_TO_ASK: Final = 10.0  # of a store that is away, before trials start that nobody else can know of
 
 
 class TrialSource(Protocol):
@@ -62,34 +65,51 @@ class Coordinator:
         self._running: dict[str, TrialRun] = {}  # by cell
         self._waiting: deque[tuple[TrialRun, Picture | JobDone]] = deque()  # came from workers, but not yet logged
         self._elsewhere: list[PlannedTrial] = []  # trials that other processes train
+        self._unasked: deque[Sequence[PlannedTrial]] = deque()  # groups that start when the others can be asked
         self._look_at = 0.0  # when to look at them again
         self._known_processes: set[str] = set()  # those that have been named to the listener
         self._membership = Membership(context.store, context.parent_run_id, context.listener.notice)
         self._records: list[TrialRecord] = []
+        self._backlog = Backlog(context, lambda: self._running.values())
+        self._late: dict[int, TrialRun] = {}  # not written when their trial ended, by the index of its record
         self._is_exhausted = False  # whether the source has said that it has no more; only that ends a sweep as done
 
     def run(self, source: TrialSource) -> list[TrialRecord]:
         """Run the trials; returns how each of them ended, in that order.
 
+        While the store is away, trials go on and new ones start; what is to be written waits for it.
+
         Raises:
-            TrackingError: the store cannot be written; running trials are then lost.
+            TrackingError: the store cannot be written. Running trials are then lost; those that have ended are kept on
+                disk.
         """
-        try:
-            self._fill(source)
-            while self._goes_on():
-                self._turn(source)
-            while self._waiting:
-                self._log(*self._waiting.popleft())
-            if self._running:
-                self._context.listener.notice("stopping: running trials are cancelled; finished ones are kept")
-        except Exception:
-            self._log_what_is_trained()
-            raise
-        finally:
-            self._executor.close()
-            for cell in list(self._running):
-                self._interrupt(cell)
+        with self._context.store.retries.without_waiting():
+            try:
+                self._run(source)
+            except TrackingError as error:
+                self._log_what_is_trained()
+                raise self._naming_what_is_kept(error) from error
+            except Exception:
+                self._log_what_is_trained()
+                raise
+            finally:
+                self._executor.close()
+                for cell in list(self._running):
+                    self._interrupt(cell)
         return self._records
+
+    def _run(self, source: TrialSource) -> None:
+        self._fill(source)
+        while self._goes_on():
+            self._turn(source)
+        while self._waiting:
+            self._log(*self._waiting.popleft())
+        if self._running:
+            self._context.listener.notice("stopping: running trials are cancelled; finished ones are kept")
+        self._backlog.write_all()
+        self._membership.catch_up()
+        for index, run in self._late.items():
+            self._correct(index, run.record)
 
     def _goes_on(self) -> bool:
         """Whether something runs, or may still begin.
@@ -99,25 +119,28 @@ class Coordinator:
         """
         if self._context.must_stop():
             return False
-        is_left = bool(self._elsewhere) or not self._is_exhausted
+        is_left = bool(self._elsewhere) or bool(self._unasked) or not self._is_exhausted
         return bool(self._running) or (is_left and self._context.may_start())
 
     def _turn(self, source: TrialSource) -> None:
         """Take what the workers sent, give them more to do, and only then log one trial that is done, or one picture.
 
-        Logging one takes tens of milliseconds; no worker and no accelerator should wait for it.
+        Logging one takes tens of milliseconds; no worker and no accelerator should wait for it. What waits for a store
+        that was away is written in the same way, one trial in each turn.
         """
         for cell, event in self._executor.events(0.0 if self._waiting else _SECONDS_BETWEEN_LOOKS):
             self._take(cell, event, source)
         self._fill(source)
         if self._waiting:
             self._log(*self._waiting.popleft())
+        elif self._backlog.catch_up():
+            self._membership.catch_up()
 
     def _fill(self, source: TrialSource) -> None:
         """Answer trials from the store and start groups of others, as long as there is room and time."""
         claims = self._context.claims
         while self._has_room:
-            group = source.next_group()
+            group = self._unasked.popleft() if self._unasked else source.next_group()
             if group is None:
                 self._is_exhausted = True
             if not group:
@@ -128,11 +151,28 @@ class Coordinator:
             to_train = [planned for planned in group if planned.needs_training]
             if to_train and claims is None:
                 self._start(to_train)
-            elif to_train and claims is not None:
-                self._elsewhere += self._start_what_is_free([to_train], claims, source)
+            elif to_train and claims is not None and not self._begin(to_train, claims, source):
+                break
         if claims and self._elsewhere and self._has_room and time.monotonic() > self._look_at:
             alone = [[planned] for planned in self._elsewhere]
-            self._elsewhere = self._start_what_is_free(alone, claims, source)
+            try:
+                self._elsewhere = self._start_what_is_free(alone, claims, source)
+            except StoreAwayError as error:
+                self._backlog.note_away(error)
+                if not self._running and self._backlog.is_too_long:
+                    raise
+
+    def _begin(self, group: Sequence[PlannedTrial], claims: Claims, source: TrialSource) -> bool:
+        """Start what no other process trains of a new group, or all while nobody can be asked; False if not yet."""
+        try:
+            self._elsewhere += self._start_what_is_free([group], claims, source)
+        except StoreAwayError as error:
+            self._backlog.note_away(error)
+            if self._backlog.seconds_away < _SECONDS_TO_ASK:
+                self._unasked.append(group)
+                return False
+            self._start(group)
+        return True
 
     @property
     def _has_room(self) -> bool:
@@ -141,10 +181,14 @@ class Coordinator:
     def _start_what_is_free(
         self, groups: Sequence[Sequence[PlannedTrial]], claims: Claims, source: TrialSource
     ) -> list[PlannedTrial]:
-        """Start trials that no other process trains, answer those that one has finished, and return the rest."""
+        """Start trials that no other process trains, answer those that one has finished, and return the rest.
+
+        Raises:
+            StoreAwayError: nobody can be asked; none is started.
+        """
         left: list[PlannedTrial] = []
+        self._look_at = time.monotonic() + _SECONDS_BETWEEN_CLAIMS
         with claims.looking() as others:
-            self._look_at = time.monotonic() + _SECONDS_BETWEEN_CLAIMS
             for group in groups:
                 open_ones = [planned for planned in group if planned.cell not in others.finished]
                 free = [planned for planned in open_ones if planned.cell not in others.training]
@@ -152,6 +196,7 @@ class Coordinator:
                     self._start(free)
                     free = []
                 left += [*free, *(planned for planned in open_ones if planned.cell in others.training)]
+        self._backlog.note_back()
         for planned in itertools.chain(*groups):
             if planned.cell in others.finished:
                 self._answer(dataclasses.replace(planned, done=others.finished[planned.cell]), source)
@@ -219,12 +264,12 @@ class Coordinator:
             case Picture() | JobDone():
                 self._waiting.append((running, event))
             case JobStopped():
-                self._end(cell, running.stop())
+                self._end_run(running, running.stop())
                 source.ended(running.planned, None)
             case JobFailed() if self._context.must_stop():
                 pass  # what stops this process may have ended the worker too; `run` closes the trial as interrupted
             case JobFailed():
-                self._end(cell, running.fail(event))
+                self._end_run(running, running.fail(event))
                 if not running.is_trained:
                     source.ended(running.planned, None)
 
@@ -232,7 +277,7 @@ class Coordinator:
         if isinstance(event, Picture):
             running.log_picture(event)
         else:
-            self._end(running.planned.cell, running.finish(event))
+            self._end_run(running, running.finish(event))
 
     def _log_what_is_trained(self) -> None:
         """Log the results that are waiting, as far as the store accepts them."""
@@ -249,6 +294,35 @@ class Coordinator:
         except TrackingError as error:
             self._context.listener.notice(f"run {running.run_id} stays RUNNING until a sweep closes it: {error}")
         self._end(cell, running.interrupted())
+
+    def _end_run(self, running: TrialRun, record: TrialRecord) -> None:
+        if running.is_behind:
+            self._backlog.ended.append(running)
+            self._late[len(self._records)] = running
+        self._end(running.planned.cell, record)
+
+    def _correct(self, index: int, record: TrialRecord) -> None:
+        """Take the record of a trial that is written now, with its run, in place of what was known when it ended."""
+        if record.outcome != self._records[index].outcome:
+            what = record.reason or f"run {record.run_id} of another process has its result"
+            self._context.listener.notice(f"{record.planned.name}: {what}")
+        self._records[index] = record
+
+    def _naming_what_is_kept(self, error: TrackingError) -> TrackingError:
+        """The error that ends the sweep, with what becomes of the trials that have ended and are not written."""
+        ended = [run for run in (*self._backlog.ended, *self._running.values()) if run.has_ended]
+        for run in ended:
+            with contextlib.suppress(OSError):
+                run.keep()
+        kept = sum(run.is_kept for run in ended)
+        lost = [run.planned.name for run in ended if not run.is_kept]
+        said = str(error)
+        if kept:
+            trials = "1 trial that has ended waits" if kept == 1 else f"{kept} trials that have ended wait"
+            said += f"; {trials} in {self._context.unwritten.folder}, from where the same command writes what is there"
+        if lost:
+            said += f"; no place was left for {', '.join(lost)}, which must be trained again"
+        return TrackingError(said)
 
     def _end(self, cell: str, record: TrialRecord) -> None:
         self._running.pop(cell, None)  # a trial that was answered from the store has not been running

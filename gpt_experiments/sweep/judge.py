@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from gpt_experiments.config import Variant
+from gpt_experiments.errors import StoreAwayError
 from gpt_experiments.records import EarlyStop, PlannedTrial
 from gpt_experiments.sweep.methods import Pruning
 from gpt_experiments.training.events import Evaluation, TrainingSummary
@@ -46,13 +47,18 @@ class Judge:
 
     def _read(self) -> None:
         while self._unread:
-            planned = self._unread.pop(0)
+            planned = self._unread[0]
             stored = planned.done or planned.stopped
             assert stored is not None
+            try:
+                val_losses = self._val_losses(stored.run_id)
+            except StoreAwayError:
+                return  # decided without them for now, because training goes on while the store is away
+            del self._unread[0]
             self._pruning.learn(
                 planned.variant,
                 planned.trial.seed,
-                self._val_losses(stored.run_id),
+                val_losses,
                 steps=planned.trial.training.steps,
                 best_val_loss=planned.done.summary.best_val_loss if planned.done is not None else None,
             )

@@ -12,7 +12,7 @@ from functools import partial
 from gpt_experiments import names
 from gpt_experiments.config import Budget, Trial, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import ConfigError, TrackingError, without_secrets
+from gpt_experiments.errors import ConfigError, StoreAwayError, TrackingError, without_secrets
 from gpt_experiments.execution import make_executor
 from gpt_experiments.execution.protocol import Executor, Hardware
 from gpt_experiments.kernels import why_not_compiled
@@ -24,6 +24,7 @@ from gpt_experiments.sweep.plan import Schedule, lost_notice, make_schedule, swe
 from gpt_experiments.sweep.resources import RunOptions, find_hardware, group_limit
 from gpt_experiments.sweep.trial_list import ListSource, TrialList
 from gpt_experiments.sweep.trial_run import RunContext
+from gpt_experiments.sweep.unwritten import Unwritten
 from gpt_experiments.sweep.yaml_source import dump_yaml
 from gpt_experiments.tracking import Claims, FinishedTrials, RunRecorder, Store, schema
 from gpt_experiments.tracking.pages import keep_views
@@ -43,6 +44,7 @@ def run_sweep(
     corpus.require_context(definition.longest_context)
     definition.require_steps(corpus.vocab_size)
     find_hardware(options, 1)  # a device that is not there is an error before a run is opened
+    Unwritten(store).write_all(listener.notice)
     _close_abandoned(store, listener)
     key = sweep_key(definition, corpus)
     earlier_plan = store.earlier_plan(key) if definition.rules.is_adaptive else None
@@ -138,6 +140,7 @@ def run_trials(
     """
     corpus.require_context(max(trial.shape.block_size for trial, _ in wanted.trials))
     find_hardware(options, 1)
+    Unwritten(store).write_all(listener.notice)
     _close_abandoned(store, listener)
     claims, finished = _look(store, options)
     planned = wanted.planned(corpus, finished.by_cell)
@@ -171,8 +174,9 @@ class _GrowingPlan:
     def next_group(self) -> tuple[PlannedTrial, ...] | None:
         group = self._schedule.next_group()
         if len(self._schedule.planned) > self._written:
-            _write_plan(self._parent, self._schedule.planned, [])
-            self._written = len(self._schedule.planned)
+            with contextlib.suppress(StoreAwayError):  # then with the next trials, or at the end
+                _write_plan(self._parent, self._schedule.planned, [])
+                self._written = len(self._schedule.planned)
         return group
 
     def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> EarlyStop | None:
@@ -234,6 +238,7 @@ class _Session:
             listener=self.listener,
             must_stop=lambda: self.stop.requested,
             may_start=may_start,
+            unwritten=Unwritten(self.store),
             parent_run_id=self.parent_run_id,
             sweep=None if self.parent_run_id is None else self.name,
             tags=self.tags,

@@ -1,21 +1,31 @@
-"""The MLflow run of a trial that is being trained: what is written to it, and when it ends."""
+"""The run of a trial that is being trained: a log of what happens, and when that is written to its MLflow run."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import platform
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from pathlib import Path
+from typing import Final
 
 from gpt_experiments import names
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import RunDeletedError
+from gpt_experiments.errors import StoreAwayError
 from gpt_experiments.execution.protocol import Hardware, JobDone, JobFailed, Picture, Placed, Usage
 from gpt_experiments.kernels import are_switched_on
 from gpt_experiments.records import EarlyStop, Outcome, PlannedTrial, SweepListener, TrialRecord
-from gpt_experiments.tracking import Claims, Store, schema
+from gpt_experiments.sweep.log_writer import LogWriter
+from gpt_experiments.sweep.trial_log import Drawing, End, Entry, Opening, Results, Tags, TrialLog, Values, now
+from gpt_experiments.sweep.unwritten import Unwritten, files_of
+from gpt_experiments.tracking import Claims, Store, provenance, schema
 from gpt_experiments.tracking.facts import placed_tags, replicas_tag
+from gpt_experiments.tracking.recorder import corpus_input
 from gpt_experiments.training import Evaluation, TrainingSummary
+
+_SECONDS_BETWEEN_WRITES: Final = 5.0  # of metrics: one write costs about 9 ms whatever it holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +39,7 @@ class RunContext:
         claims: keep this process and others from training the same cells; None lets it train whatever it is given.
         must_stop: whether to end now, including running trials.
         may_start: whether a further trial may begin.
+        unwritten: where trials are kept that end while the store is away.
     """
 
     corpus: Corpus
@@ -36,6 +47,7 @@ class RunContext:
     listener: SweepListener
     must_stop: Callable[[], bool]
     may_start: Callable[[], bool]
+    unwritten: Unwritten
     parent_run_id: str | None = None
     sweep: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -46,10 +58,20 @@ class RunContext:
 class TrialRun:
     """A trial that is being trained, with its run. A run that a person deletes fails its own trial, not the sweep.
 
-    Every method may raise a TrackingError, if the store cannot be written.
+    Each method notes what has happened in the trial's log, and has `sync` write what is not written yet. While the
+    store is away the log grows, and nobody waits; `is_behind` says so, and the coordinator calls `sync` again later. A
+    trial that ends meanwhile is kept on disk, with its files, until it is written.
+
+    What is new about a trial hooks in like this: a kind of entry in `sweep/trial_log.py`, what it writes in
+    `LogWriter._write_next`, and a method here that calls `_note`. What a run is opened with, and what must be agreed
+    with other processes before it counts, belongs into `LogWriter._open`. What a trial that goes on in an earlier run
+    must not write again is left out in the methods here, before `_note`.
+
+    Every method may raise a TrackingError, if the store refuses to be written.
 
     Attributes:
         must_stop: why the sweep's pruner wants it to end early; None while it may go on.
+        is_behind: whether the store has not taken all that it was to take by now.
 
     Args:
         replicas: how many trials train as one model with it, itself included.
@@ -58,24 +80,46 @@ class TrialRun:
 
     def __init__(self, planned: PlannedTrial, replicas: int, context: RunContext, hardware: Hardware) -> None:
         self.planned = planned
-        self.is_trained = False
+        self.is_trained = self.is_behind = False
         self.must_stop: EarlyStop | None = None
         self._replicas, self._context, self._hardware = replicas, context, hardware
         self._where = placed_tags(hardware=hardware.name, threads=hardware.threads, host=platform.node())
-        self._lost: str | None = None  # why nothing can be written to the run any more
-        self._recorder = context.store.start_run(
-            kind="trial",
-            run_name=planned.name,
-            sweep=context.sweep,
-            parent_run_id=context.parent_run_id,
-            params=self._params(),
-            tags=self._tags(),
-        )
-        self._write(partial(self._recorder.log_corpus, context.corpus))
+        self._log = TrialLog(opening=self._opening())
+        self._writer = LogWriter(self._log, context.store, looks_around=context.claims is not None)
+        self._written_at = time.monotonic()
+        self._resources = contextlib.ExitStack()  # holds the files of a trial that has finished, until they are written
+        self._files: Path | None = None
+        self._kept: Path | None = None
+        self._record: TrialRecord | None = None
+        self._sync_if_possible()
 
     @property
     def run_id(self) -> str:
-        return self._recorder.run_id
+        """The id of its run; empty while that could not be opened."""
+        return self._log.run_id
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its training is over, in whatever way, and nothing follows."""
+        return self._record is not None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is on disk until it is written."""
+        return self._kept is not None
+
+    @property
+    def record(self) -> TrialRecord:
+        """How the trial has ended; its `run_id` is empty while the run could not be opened."""
+        assert self._record is not None  # it has ended
+        lost, instead = self._writer.lost, self._writer.instead
+        if lost is not None and self._record.outcome in (Outcome.FINISHED, Outcome.STOPPED):
+            return self._ended(Outcome.FAILED, reason=lost)
+        if instead is not None and self._record.outcome == Outcome.FINISHED:
+            return TrialRecord(
+                planned=self.planned, outcome=Outcome.REUSED, run_id=instead.run_id, summary=instead.summary
+            )
+        return dataclasses.replace(self._record, run_id=self.run_id)
 
     def note_placed(self, placed: Placed) -> None:
         """Note what the trial trains on, if that is not what the executor has in general."""
@@ -83,70 +127,142 @@ class TrialRun:
         changed = {name: value for name, value in where.items() if self._where.get(name) != value}
         if changed:
             self._where |= changed
-            self._write(partial(self._recorder.set_tags, changed))
+            self._note(Tags(tags=changed))
 
     def log_evaluation(self, evaluation: Evaluation) -> None:
-        self._write(partial(self._recorder.log_evaluation, evaluation))
+        losses = {names.TRAIN_LOSS: evaluation.train_loss, names.VAL_LOSS: evaluation.val_loss}
+        self._note_values(losses, evaluation.step)
+        if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
+            self._sync_if_possible()
 
     def log_usage(self, usage: Usage) -> None:
-        self._recorder.log_metrics(usage.values, usage.step)
+        """Note what the worker uses; it is written with the next losses."""
+        self._note_values(usage.values, usage.step)
 
     def log_picture(self, picture: Picture) -> None:
-        self._write(partial(self._recorder.log_image, names.ATTENTION_IMAGE, picture.image, picture.step))
+        self._note(Drawing(at=now(), step=picture.step, image=picture.image))
 
     def note_trained(self, replicas: int) -> None:
         """Note that the training is over; `replicas` is less than at its start if its group was split."""
         self.is_trained = True
         if replicas != self._replicas:
             self._replicas = replicas
-            self._write(partial(self._recorder.set_tags, replicas_tag(replicas)))
+            self._note(Tags(tags=replicas_tag(replicas)))
 
     def finish(self, done: JobDone) -> TrialRecord:
-        """Write all results, and end the run."""
-        self._write(partial(self._log_results, done))
-        if self._lost is not None:
-            return self._ended(Outcome.FAILED, reason=self._lost)
-        return self._ended(Outcome.FINISHED, summary=done.summary)
+        """Write all results, and end the run; what the store does not take now is kept on disk."""
+        self._record = self._ended(Outcome.FINISHED, summary=done.summary)
+        self._files = self._resources.enter_context(done.files.folder())
+        # After the model, which has them first: MLflow shows the metrics of a run in the order in which they came.
+        costs = schema.cost_metrics(self.planned.trial, vocab_size=self._context.corpus.vocab_size)
+        self._log.entries.append(Results(metrics=schema.summary_metrics(done.summary), tags=self._tags()))
+        self._note_values(costs, 0)
+        self._log.entries.append(Values(at=now(), values=tuple(schema.series_metrics(done.scores_by_head))))
+        return self._end(End(status="FINISHED"))
 
     def stop(self) -> TrialRecord:
         """End the run of a trial that had to stop."""
         stop = self.must_stop
         assert stop is not None  # nobody else has asked for it
-        self._write(partial(self._recorder.set_tags, schema.stop_tags(stop)))
-        self._write(partial(self._recorder.kill, str(stop)))
-        if self._lost is not None:
-            return self._ended(Outcome.FAILED, reason=self._lost)
-        return stopped_record(self.planned, self.run_id, stop)
+        self._record = stopped_record(self.planned, self.run_id, stop)
+        self._log.entries.append(Tags(tags=schema.stop_tags(stop)))
+        return self._end(End(status="KILLED", reason=str(stop)))
 
     def fail(self, failed: JobFailed) -> TrialRecord:
-        self._write(partial(self._recorder.fail, failed.reason, failed.traceback))
-        return self._ended(Outcome.FAILED, reason=failed.reason)
+        self._record = self._ended(Outcome.FAILED, reason=failed.reason)
+        return self._end(End(status="FAILED", reason=failed.reason, traceback=failed.traceback))
 
     def interrupt(self) -> None:
-        """End the run of a trial that has not been trained to its end."""
-        self._write(partial(self._recorder.kill, "interrupted before the end of training"))
+        """End the run of a trial that has not been trained to its end; where it is not open, there is nothing to end.
+
+        Raises:
+            TrackingError: the store does not take it; the run stays RUNNING.
+        """
+        if self._record is not None:
+            return  # it has ended, but could not be written
+        self._record = self._ended(Outcome.INTERRUPTED)
+        if self.run_id:
+            self._log.entries.append(End(status="KILLED", reason="interrupted before the end of training"))
+            self.sync()
 
     def interrupted(self) -> TrialRecord:
-        return self._ended(Outcome.INTERRUPTED)
+        return self.record
 
-    def _log_results(self, done: JobDone) -> None:
-        recorder = self._recorder
-        with done.files.folder() as folder:
-            recorder.log_artifacts(folder)
-        recorder.log_model(
-            self._context.store.experiment.experiment_id,
-            name=self.planned.name,
-            params=self._params(),
-            tags=self._tags(),
-            metrics=schema.summary_metrics(done.summary),
-        )
-        recorder.log_metrics(schema.cost_metrics(self.planned.trial, vocab_size=self._context.corpus.vocab_size))
-        recorder.log_series(done.scores_by_head)
-        recorder.finish()
+    def sync(self) -> None:
+        """Write to the run what is not written yet.
 
-    def _params(self) -> dict[str, object]:
+        Raises:
+            StoreAwayError: the store takes nothing at present; the rest is for a later call.
+            TrackingError: the store fails for another reason.
+        """
+        try:
+            self._writer.write(self._files)
+        except StoreAwayError:
+            self.is_behind = True
+            if self._kept is not None:
+                self._context.unwritten.note(self._log, self._kept)
+            raise
+        self.is_behind = False
+        self._written_at = time.monotonic()
+        if self._record is not None:
+            self._release()
+            if self._kept is not None:
+                self._context.unwritten.remove(self._kept)
+                self._kept = None
+
+    def keep(self) -> None:
+        """Keep a trial that has ended on disk, unless it is written or kept already.
+
+        Raises:
+            OSError: it cannot be written there; its files stay where they are for now.
+        """
+        if not self._writer.is_done and self._kept is None:
+            self._kept = self._context.unwritten.keep(self._log, self._files)
+            self._files = files_of(self._kept)
+            self._release()
+
+    def _note_values(self, values: Mapping[str, float], step: int) -> None:
+        self._log.entries.append(Values(at=now(), values=tuple((name, value, step) for name, value in values.items())))
+
+    def _note(self, entry: Entry) -> None:
+        self._log.entries.append(entry)
+        self._sync_if_possible()
+
+    def _sync_if_possible(self) -> None:
+        with contextlib.suppress(StoreAwayError):
+            self.sync()
+
+    def _end(self, end: End) -> TrialRecord:
+        self._log.entries.append(end)
+        try:
+            self._sync_if_possible()
+        finally:  # also if the store fails for good: what was trained is not lost
+            try:
+                self.keep()
+            except OSError as error:
+                self._context.listener.notice(
+                    f"{self.planned.name} cannot be kept in {self._context.unwritten.folder} ({error.strerror})"
+                )
+        return self.record
+
+    def _release(self) -> None:
+        """Give the files back to the executor, which removes them."""
+        self._resources.close()
+
+    def _opening(self) -> Opening:
         device, vocab_size = self._hardware.device, self._context.corpus.vocab_size
-        return schema.trial_params(self.planned.trial, device=device, vocab_size=vocab_size)
+        params = schema.trial_params(self.planned.trial, device=device, vocab_size=vocab_size)
+        return Opening(
+            at=now(),
+            run_name=self.planned.name,
+            cell=self.planned.cell,
+            params={name: str(value) for name, value in params.items()},
+            tags=self._tags(),
+            source=provenance.source_tags(),
+            corpus=corpus_input(self._context.corpus),
+            sweep=self._context.sweep,
+            parent_run_id=self._context.parent_run_id,
+        )
 
     def _tags(self) -> dict[str, str]:
         computed = schema.trial_tags(
@@ -158,13 +274,6 @@ class TrialRun:
             kernels=are_switched_on(),
         )
         return {**computed, **self._context.tags}
-
-    def _write(self, write: Callable[[], None]) -> None:
-        if self._lost is None:
-            try:
-                write()
-            except RunDeletedError as error:
-                self._lost = str(error)
 
     def _ended(
         self, outcome: Outcome, summary: TrainingSummary | None = None, reason: str | None = None

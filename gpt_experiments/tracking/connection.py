@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import mlflow
+import requests
 from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, event
@@ -41,6 +43,7 @@ from gpt_experiments.tracking.mlflow_internals import (
 from gpt_experiments.tracking.retry import RetryPolicy
 
 _SECONDS_TO_REACH_A_SERVER: Final = (4, 10)  # the first try, and a second one after a notice
+_SECONDS_TO_PROBE: Final = 2
 _SECONDS_FOR_THE_LOCK: Final = (5, 295)  # likewise
 _SECONDS_TO_CONNECT: Final = 10  # to a database; otherwise a firewall that drops packets costs minutes
 _WITH_TIMEOUT: Final = ("psycopg", "psycopg2", "pymysql", "mysqldb")  # drivers that accept such a limit
@@ -195,6 +198,21 @@ def _require_answer(uri: str, retries: RetryPolicy) -> None:
         if status in (401, 403):
             raise TrackingError(f"{uri} refuses with status {status}; {SIGN_IN}")
         return
+
+
+def probe(uri: str) -> None:
+    """Ask, for two seconds at most, whether a store is there that has just not answered.
+
+    Raises:
+        MlflowException, requests.ConnectionError: it is not.
+    """
+    if uri.startswith("http"):
+        _ask(uri, _SECONDS_TO_PROBE)
+    elif uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES and (url := make_url(uri)).host and url.port:
+        try:
+            socket.create_connection((url.host, url.port), _SECONDS_TO_PROBE).close()
+        except OSError as error:
+            raise requests.ConnectionError(str(error)) from error
 
 
 def _ask(uri: str, seconds: float) -> int:

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from gpt_experiments import errors
-from gpt_experiments.errors import RunDeletedError, TrackingError
+from gpt_experiments.errors import RunDeletedError, StoreAwayError, TrackingError
 from gpt_experiments.tracking.mlflow_internals import knows_schema
 
 _LONGEST: Final = 300  # characters of another program's message in which its status is looked for
@@ -67,7 +67,10 @@ def as_tracking_errors(uri: str) -> Iterator[None]:
 
 
 def as_tracking_error(error: Exception, uri: str) -> TrackingError:
-    """The failure of the store at `uri`, with the remedy that fits it; a RunDeletedError where a run is gone."""
+    """The failure of the store at `uri`, with the remedy that fits it.
+
+    A RunDeletedError where a run is gone, a StoreAwayError where a later try may succeed.
+    """
     text, status = _message(error), _status(error)
     if _RUN_GONE.search(text):
         found = re.search("[0-9a-f]{32}", text)
@@ -78,7 +81,9 @@ def as_tracking_error(error: Exception, uri: str) -> TrackingError:
         )
     is_silence = _is_tls(error) or status in _AWAY_STATUSES or _is_away(error, text)
     why = reason_of_silence(error) if is_silence else first_line(error)
-    return TrackingError(f"the tracking store {uri} failed ({why}); {_remedy(error, text, status, uri)}")
+    message = f"the tracking store {uri} failed ({why}); {_remedy(error, text, status, uri)}"
+    reason = waits_for(error) or ("its disk is full" if _is_full(error, text) else None)
+    return TrackingError(message) if reason is None else StoreAwayError(message, reason)
 
 
 def mlflow_command(arguments: str) -> str:
@@ -98,6 +103,11 @@ def waits_for(error: Exception) -> str | None:
     if _status(error) in _AWAY_STATUSES or _is_away(error, text):
         return f"it does not answer ({reason_of_silence(error)})"
     return None
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether another program has locked the store's database, which passes within seconds as a rule."""
+    return bool(_LOCKED.search(_message(error)))
 
 
 def is_absent(error: Exception) -> bool:

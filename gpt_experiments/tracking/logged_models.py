@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 
 from gpt_experiments import names
 from gpt_experiments.errors import one_line
@@ -27,17 +27,20 @@ def log_model(
     params: Mapping[str, object],
     tags: Mapping[str, str],
     metrics: Mapping[str, float],
+    again: bool = False,
 ) -> str:
     """Make a logged model of the run's checkpoint, and write the metrics for the run and for the model.
 
     Args:
         name: the trial's, or the pre-trained file's; what MLflow allows in no model's name becomes `_`.
         tags: with the corpus, which the metrics are tied to, so that a search finds the best model on a corpus.
+        again: an earlier try failed, and may have made the model; then that one is used.
 
     Returns:
         The model's id, as `m-…`.
     """
-    model = client.create_logged_model(
+    earlier = _earlier(client, experiment_id, run_id) if again else None
+    model = earlier or client.create_logged_model(
         experiment_id,
         name=one_line(name).translate(_NOT_IN_A_NAME),
         source_run_id=run_id,
@@ -55,6 +58,12 @@ def log_model(
     client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
     client.finalize_logged_model(model_id, LoggedModelStatus.READY)
     return model_id
+
+
+def _earlier(client: MlflowClient, experiment_id: str, run_id: str) -> LoggedModel | None:
+    """The newest model that was made of the run, whether or not the run knows it."""
+    found = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+    return found[0] if found else None
 
 
 def logged_model_of(client: MlflowClient, run_id: str) -> str | None:

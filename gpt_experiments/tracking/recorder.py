@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
@@ -23,9 +22,8 @@ from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking.failures import as_tracking_errors
 from gpt_experiments.tracking.logged_models import DATASET_DIGEST_LENGTH, log_model
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
-from gpt_experiments.training.events import Evaluation
+from gpt_experiments.tracking.schema import series_metrics
 
-_SECONDS_BETWEEN_WRITES: Final = 5.0  # one write costs about 9 ms whatever it holds
 _METRICS_AT_ONCE: Final = 1000  # MLflow's limit
 _TAG_LENGTH: Final = 5000  # the least that any of MLflow's stores allows
 
@@ -48,14 +46,13 @@ def _translated(
 
 
 class RunRecorder:
-    """Writes to one run; metrics wait in a buffer, for a few seconds or until the run ends, to be written together."""
+    """Writes to one run; metrics wait in a buffer until the run ends, to be written together."""
 
     def __init__(self, client: MlflowClient, run_id: str, uri: str) -> None:
         self.run_id = run_id
         self.uri = uri
         self._client = client
         self._buffer: list[Metric] = []
-        self._written_at = time.monotonic()
 
     @_translated
     def log_params(self, params: Mapping[str, object]) -> None:
@@ -64,25 +61,23 @@ class RunRecorder:
     @_translated
     def log_corpus(self, corpus: Corpus) -> None:
         """Log the corpus as the run's input, with its digest."""
-        profile = {"characters": len(corpus.text), "vocab_size": corpus.vocab_size, "sha256": corpus.digest}
-        dataset = Dataset(
-            name=corpus.name,
-            digest=corpus.digest[:DATASET_DIGEST_LENGTH],
-            source_type="local",
-            source=json.dumps({"uri": corpus.source}),
-            profile=json.dumps(profile),
-        )
-        context = [InputTag(key="mlflow.data.context", value="training")]
-        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, context)])
+        self.log_input(corpus_input(corpus))
 
-    def log_evaluation(self, evaluation: Evaluation) -> None:
-        now = int(time.time() * 1000)
-        self._buffer += [
-            Metric(names.TRAIN_LOSS, evaluation.train_loss, now, evaluation.step),
-            Metric(names.VAL_LOSS, evaluation.val_loss, now, evaluation.step),
-        ]
-        if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
-            self.flush()
+    @_translated
+    def log_input(self, given: Mapping[str, str]) -> None:
+        """Log what `corpus_input` has made of a corpus."""
+        context = [InputTag(key="mlflow.data.context", value="training")]
+        self._client.log_inputs(self.run_id, datasets=[DatasetInput(Dataset(**given), context)])
+
+    @_translated
+    def log_history(self, points: Sequence[tuple[str, float, int, int]]) -> None:
+        """Write metrics at once: for each its name, value, time (milliseconds since 1970) and step.
+
+        Points that are written again, with the same times, count once.
+        """
+        for start in range(0, len(points), _METRICS_AT_ONCE):
+            metrics = [Metric(*point) for point in points[start : start + _METRICS_AT_ONCE]]
+            self._client.log_batch(self.run_id, metrics=metrics)
 
     @_translated
     def flush(self) -> None:
@@ -90,7 +85,6 @@ class RunRecorder:
         while self._buffer:
             self._client.log_batch(self.run_id, metrics=self._buffer[:_METRICS_AT_ONCE])
             del self._buffer[:_METRICS_AT_ONCE]  # not before they are written
-        self._written_at = time.monotonic()
 
     @_translated
     def log_artifacts(self, folder: Path, below: str | None = None) -> None:
@@ -98,9 +92,13 @@ class RunRecorder:
         self._client.log_artifacts(self.run_id, str(folder), below)
 
     @_translated
-    def log_image(self, key: str, image: NDArray[np.uint8], step: int) -> None:
-        """Log a picture (height, width, 3); MLflow shows those of one key with a slider over their steps."""
-        self._client.log_image(self.run_id, image, key=key, step=step, synchronous=True)
+    def log_image(self, key: str, image: NDArray[np.uint8], step: int, *, at: int | None = None) -> None:
+        """Log a picture (height, width, 3); MLflow shows those of one key with a slider over their steps.
+
+        Args:
+            at: when it was made, milliseconds since 1970; None is now.
+        """
+        self._client.log_image(self.run_id, image, key=key, step=step, timestamp=at, synchronous=True)
 
     @_translated
     def describe(self, markdown: str) -> None:
@@ -142,19 +140,24 @@ class RunRecorder:
         params: Mapping[str, object],
         tags: Mapping[str, str],
         metrics: Mapping[str, float],
+        again: bool = False,
     ) -> None:
         """Make the run's checkpoint a logged model, and write the metrics for both. See `logged_models.log_model`."""
-        log_model(self._client, experiment_id, self.run_id, name=name, params=params, tags=tags, metrics=metrics)
+        log_model(
+            self._client,
+            experiment_id,
+            self.run_id,
+            name=name,
+            params=params,
+            tags=tags,
+            metrics=metrics,
+            again=again,
+        )
 
     def log_series(self, series: Mapping[str, Sequence[float]]) -> None:
         """Metrics whose steps count values from 1; a value that is not finite leaves a gap. Written as metrics are."""
         now = int(time.time() * 1000)
-        self._buffer += [
-            Metric(name, value, now, step)
-            for name, values in series.items()
-            for step, value in enumerate(values, start=1)
-            if math.isfinite(value)
-        ]
+        self._buffer += [Metric(name, value, now, step) for name, value, step in series_metrics(series)]
 
     def finish(self) -> None:
         self._end("FINISHED")
@@ -192,3 +195,15 @@ class RunRecorder:
     def _end(self, status: str) -> None:
         self.flush()
         self._client.set_terminated(self.run_id, status)
+
+
+def corpus_input(corpus: Corpus) -> dict[str, str]:
+    """The corpus as the input of a run, in MLflow's words, all of them text."""
+    profile = {"characters": len(corpus.text), "vocab_size": corpus.vocab_size, "sha256": corpus.digest}
+    return {
+        "name": corpus.name,
+        "digest": corpus.digest[:DATASET_DIGEST_LENGTH],
+        "source_type": "local",
+        "source": json.dumps({"uri": corpus.source}),
+        "profile": json.dumps(profile),
+    }

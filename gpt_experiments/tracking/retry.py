@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 from mlflow import MlflowClient
 
-from gpt_experiments.tracking.failures import waits_for
+from gpt_experiments.tracking.failures import is_locked, waits_for
 
 _LONGEST_WAIT: Final = 300.0  # seconds
 _WAIT_AFTER_STOP: Final = 10.0  # seconds, once the user has asked to stop
@@ -19,6 +19,8 @@ _FIRST_NOTICE: Final = 3.0  # seconds
 _BETWEEN_NOTICES: Final = 60.0  # seconds
 _SHORTEST_PAUSE: Final = 0.25  # seconds; each pause is twice as long as the one before
 _LONGEST_PAUSE: Final = 5.0  # seconds
+_LONGEST_LOCK: Final = 60.0  # seconds; a call that does not wait for anything else waits for a lock
+_BETWEEN_TRIES: Final = 3.0  # seconds, of calls that do not wait
 
 _R = TypeVar("_R")
 
@@ -34,6 +36,8 @@ class RetryPolicy:
     Attributes:
         notice: takes a sentence for the user.
         must_stop: whether the user wants to end; a call then waits for seconds, not minutes.
+        probe: asks whether the store is there; fails within seconds where it is not, for one of the reasons for which
+            calls are repeated. The store sets it.
     """
 
     def __init__(
@@ -46,6 +50,10 @@ class RetryPolicy:
         self.notice, self.must_stop = notice, must_stop
         self._longest_wait = longest_wait
         self._is_spent = False  # after a wait in vain no call waits again, until one succeeds
+        self._waits = True
+        self._failure: Exception | None = None  # of the last call that did not wait
+        self._try_at = 0.0
+        self.probe: Callable[[], None] = lambda: None
 
     @contextmanager
     def during_sweep(self, notice: Callable[[str], None], must_stop: Callable[[], bool]) -> Iterator[None]:
@@ -57,8 +65,25 @@ class RetryPolicy:
         finally:
             self.notice, self.must_stop = before
 
+    @contextmanager
+    def without_waiting(self) -> Iterator[None]:
+        """In the block a call that fails because the store is away fails at once, for its caller to repeat it later.
+
+        So do all calls in the next seconds, without a try of their own; then `probe` is asked first. So a caller with
+        other things to do loses no time, even where a server does not refuse but stays silent. Only a database that
+        another program has locked is waited for, as that takes seconds.
+        """
+        self._waits = False
+        try:
+            yield
+        finally:
+            self._is_spent = self._is_spent or self._failure is not None
+            self._waits, self._failure = True, None
+
     def call(self, function: Callable[..., _R], *args: Any, **kwargs: Any) -> _R:
         """Return what the function returns; raises its error if it fails for good, or for longer than the limit."""
+        if not self._waits:
+            return self._call_once(partial(function, *args, **kwargs))
         began = time.monotonic()
         pause, next_notice = _SHORTEST_PAUSE, _FIRST_NOTICE
         while True:
@@ -80,6 +105,30 @@ class RetryPolicy:
         if next_notice > _FIRST_NOTICE:
             self.notice(f"the tracking store answers again after {time.monotonic() - began:.0f} s")
         return result
+
+    def _call_once(self, function: Callable[[], _R]) -> _R:
+        if self._failure is not None and time.monotonic() < self._try_at:
+            raise self._failure.with_traceback(None)
+        try:
+            if self._failure is not None:
+                self.probe()
+            result = self._while_locked(function)
+        except Exception as error:
+            if waits_for(error) is not None:
+                self._failure, self._try_at = error, time.monotonic() + _BETWEEN_TRIES
+            raise
+        self._failure = None
+        return result
+
+    def _while_locked(self, function: Callable[[], _R]) -> _R:
+        until = time.monotonic() + _LONGEST_LOCK
+        while True:
+            try:
+                return function()
+            except Exception as error:
+                if not is_locked(error) or time.monotonic() > until or self._failure is not None:
+                    raise
+            time.sleep(_SHORTEST_PAUSE)
 
     def _bound(self) -> float:
         return min(self._longest_wait, _WAIT_AFTER_STOP) if self.must_stop() else self._longest_wait

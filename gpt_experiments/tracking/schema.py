@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args, get_type_hints
 
@@ -113,6 +114,16 @@ def sweep_params(
 
 def summary_metrics(summary: TrainingSummary) -> dict[str, float]:
     return {metric: getattr(summary, field) for metric, field in _SUMMARY_FIELDS.items()}
+
+
+def series_metrics(series: Mapping[str, Sequence[float]]) -> list[tuple[str, float, int]]:
+    """Name, value and step of each value, with steps from 1; a value that is not finite leaves a gap."""
+    return [
+        (name, value, step)
+        for name, values in series.items()
+        for step, value in enumerate(values, start=1)
+        if math.isfinite(value)
+    ]
 
 
 def stop_tags(stop: EarlyStop) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from mlflow.entities import Experiment, Run
@@ -14,7 +15,7 @@ from gpt_experiments.errors import TrackingError
 from gpt_experiments.records import FinishedTrial, StoppedTrial
 from gpt_experiments.tracking import provenance
 from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
-from gpt_experiments.tracking.connection import database_file, opening_lock, require_name, resolve_uri
+from gpt_experiments.tracking.connection import database_file, opening_lock, probe, require_name, resolve_uri
 from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command
 from gpt_experiments.tracking.host_lock import host_lock
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
@@ -66,6 +67,7 @@ class Store:
         require_name("an experiment's name", experiment)
         self.retries = retries or RetryPolicy()
         self.uri = resolve_uri(tracking_uri, self.retries)
+        self.retries.probe = partial(probe, self.uri)
         with as_tracking_errors(self.uri), opening_lock(self.uri, self.retries):
             self.client = retrying_client(self.uri, self.retries)
             found = self.client.get_experiment_by_name(experiment)
@@ -129,6 +131,11 @@ class Store:
                 trials.setdefault(trial.cell, trial)
         location = self.experiment.artifact_location
         return FinishedTrials(by_cell=trials, lost=frozenset(lost - trials.keys()), location=location)
+
+    def finished_run(self, cell: str) -> FinishedTrial | None:
+        """The newest finished run of a cell that still has its checkpoint; None if there is none."""
+        runs = self.search(f"tags.`{names.CELL}` = '{cell}' and attributes.status = 'FINISHED'")
+        return self.finished_among(runs).by_cell.get(cell)
 
     def stopped_trials(self, key: str, pruner: str) -> dict[str, StoppedTrial]:
         """The trials, by cell, that this pruner has stopped in the sweep of that identity; the newest of each."""
@@ -232,21 +239,48 @@ class Store:
         sweep: str | None = None,
         parent_run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
+        source: Mapping[str, str] | None = None,
+        started_at: int | None = None,
+        again: bool = False,
     ) -> RunRecorder:
-        """A new run, RUNNING and owned by this process."""
-        all_tags = {names.KIND: kind, **provenance.source_tags(), **(tags or {})}
+        """A new run, RUNNING and owned by this process.
+
+        Args:
+            source: who computed it, with what, as `provenance.source_tags` has it; None is this process.
+            started_at: milliseconds since 1970; None is now.
+            again: an earlier try to open the run of a trial failed, and may have made it; then that one is used.
+        """
+        ours = provenance.source_tags()
+        all_tags = {names.KIND: kind, **(ours if source is None else source), **(tags or {})}
         if sweep is not None:
             all_tags[names.SWEEP] = sweep
         if parent_run_id is not None:
             all_tags[MLFLOW_PARENT_RUN_ID] = all_tags[names.SWEEPS] = parent_run_id
         with as_tracking_errors(self.uri):
-            run = self.client.create_run(
-                self.experiment.experiment_id, start_time=int(time.time() * 1000), tags=all_tags, run_name=run_name
+            began = int(time.time() * 1000) if started_at is None else started_at
+            run = (self._running(all_tags) if again else None) or self.client.create_run(
+                self.experiment.experiment_id, start_time=began, tags=all_tags, run_name=run_name
             )
             recorder = RunRecorder(self.client, run.info.run_id, self.uri)
             recorder.log_params(params)
-        if parent_run_id is None:
+        if parent_run_id is None and all_tags.get(names.UNCOMMITTED) == ours.get(names.UNCOMMITTED):
             _keep_uncommitted(recorder)
+        return recorder
+
+    def _running(self, tags: Mapping[str, str]) -> Run | None:
+        """The run that the process named in the tags has opened for the cell named there; None if there is none."""
+        condition = " and ".join(f"tags.`{name}` = '{tags[name]}'" for name in (names.CELL, names.OWNER))
+        found = self.search(f"{condition} and attributes.status = 'RUNNING'", newest=1)
+        return found[0] if found else None
+
+    def reopen_trial(self, run_id: str) -> RunRecorder:
+        """The run of a trial that goes on or is still to be written: RUNNING, and owned by this process."""
+        recorder = RunRecorder(self.client, run_id, self.uri)
+        with as_tracking_errors(self.uri):
+            run = self.client.get_run(run_id)
+        owner = provenance.this_process()
+        if run.info.status != "RUNNING" or run.data.tags.get(names.OWNER) != owner:
+            recorder.reopen({names.OWNER: owner}, [name for name in (names.FAILURE,) if name in run.data.tags])
         return recorder
 
     def search(self, condition: str, newest: int | None = None) -> list[Run]:

@@ -21,7 +21,6 @@ from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.tracking import RunRecorder, Store
 from gpt_experiments.training import TrainingSummary
-from gpt_experiments.training.events import Evaluation
 
 DEFINITION = SweepDefinition(
     name="whole",
@@ -119,7 +118,7 @@ def _finish(recorder: RunRecorder, trial: Trial, label: str, corpus: Corpus, fol
     """The losses and files of a trial, and its run's end."""
     loss = 2.5 - trial.shape.n_embed / 100 + trial.shape.n_head / 50 + (trial.seed - 1337) / 500
     for step in (0, 2, 4):
-        recorder.log_evaluation(Evaluation(step=step, train_loss=loss + 1 - step / 4, val_loss=loss + 1 - step / 4))
+        recorder.log_metrics({names.TRAIN_LOSS: loss + 1 - step / 4, names.VAL_LOSS: loss + 1 - step / 4}, step)
     summary = TrainingSummary(
         final_train_loss=loss,
         final_val_loss=loss,

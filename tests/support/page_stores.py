@@ -13,7 +13,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.records import PlannedTrial
 from gpt_experiments.tracking import Store, schema
-from gpt_experiments.training import Evaluation, TrainingSummary
+from gpt_experiments.training import TrainingSummary
 
 STEPS = (0, 100, 200, 300, 400, 500)
 
@@ -65,7 +65,7 @@ def add_trial(
     loss = final_loss(shape, seed)
     for step in STEPS:
         now = loss + 1.5 * math.exp(-step / 120)
-        recorder.log_evaluation(Evaluation(step=step, train_loss=now - 0.05, val_loss=now))
+        recorder.log_metrics({names.TRAIN_LOSS: now - 0.05, names.VAL_LOSS: now}, step)
     seconds = trial.flops(corpus.vocab_size) / 2e10
     summary = TrainingSummary(
         final_train_loss=loss - 0.05,

@@ -32,6 +32,7 @@ from gpt_experiments.sweep.plan import plan_trial
 from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single, run_sweep
 from gpt_experiments.sweep.trial_run import RunContext
+from gpt_experiments.sweep.unwritten import Unwritten
 from gpt_experiments.tracking import Store
 from gpt_experiments.training import Evaluation, TrainingSummary
 from tests.support import trainers
@@ -89,6 +90,7 @@ def run_groups(
         listener=listener,
         must_stop=lambda: any("stop" in notice for notice in listener.notices),
         may_start=lambda: True,
+        unwritten=Unwritten(store),
     )
     return {report.planned.trial.seed: report for report in Coordinator(context, executor).run(source)}
 

@@ -28,7 +28,7 @@ from gpt_experiments.parameters import SHAPE, Shape
 from gpt_experiments.tracking import Store, model_folder, provenance, schema
 from gpt_experiments.tracking.connection import as_default_store
 from gpt_experiments.tracking.provenance import is_dead
-from gpt_experiments.training import Evaluation, TrainingSummary
+from gpt_experiments.training import TrainingSummary
 
 SUMMARY = TrainingSummary(
     final_train_loss=2.0,
@@ -78,7 +78,7 @@ def test_a_run_holds_what_was_written(store: Store, client: MlflowClient, corpus
     assert client.get_run(recorder.run_id).info.status == "RUNNING"
     recorder.log_corpus(corpus)
     for step in (0, 10):
-        recorder.log_evaluation(Evaluation(step=step, train_loss=4.0 - step, val_loss=5.0 - step))
+        recorder.log_metrics({names.TRAIN_LOSS: 4.0 - step, names.VAL_LOSS: 5.0 - step}, step)
     folder = tmp_path / "files"
     (folder / "attention").mkdir(parents=True)
     (folder / "attention" / "layer_1.png").write_bytes(b"png")

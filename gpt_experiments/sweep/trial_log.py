@@ -1,0 +1,204 @@
+"""What is to be written to the run of a trial, in the order in which it happened: plain data, in memory or in a folder.
+
+A trial that trains while the store is away goes on, and its log grows. `sweep/log_writer.py` writes a log to its run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+_VERSION: Final = 1
+_LOG_FILE: Final = "trial.json"
+_IMAGES: Final = "pictures"
+
+
+def now() -> int:
+    """Milliseconds since 1970, as MLflow dates everything."""
+    return int(time.time() * 1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """What a trial's run is opened with.
+
+    Attributes:
+        at: when training began, milliseconds since 1970.
+        tags: what the run is marked with, also what it is computed with.
+        source: MLflow's own tags, the versions and the commit that compute it.
+        corpus: the run's input, as `tracking.recorder.corpus_input` describes it.
+        sweep, parent_run_id: the sweep's name and run; None for a trial on its own.
+    """
+
+    at: int
+    run_name: str
+    cell: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    source: Mapping[str, str]
+    corpus: Mapping[str, str]
+    sweep: str | None
+    parent_run_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """Metrics, each with its value and step: losses, what the worker uses, scores of heads."""
+
+    at: int
+    values: tuple[tuple[str, float, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """The attention after `step` optimisation steps: (height, width, 3), or the file that has it."""
+
+    at: int
+    step: int
+    image: NDArray[np.uint8] | Path
+
+    def pixels(self) -> NDArray[np.uint8]:
+        if isinstance(self.image, Path):
+            with PillowImage.open(self.image) as image:
+                return np.asarray(image.convert("RGB"))
+        return self.image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tags:
+    """Tags that are set or changed while the trial trains."""
+
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A finished training: metrics and tags of its model; its files are in a folder beside the log."""
+
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """How the run ends; `reason` is why it failed or was stopped."""
+
+    status: Literal["FINISHED", "FAILED", "KILLED"]
+    reason: str = ""
+    traceback: str | None = None
+
+
+Entry = Values | Drawing | Tags | Results | End
+_KINDS: Final[Mapping[str, type[Any]]] = {kind.__name__.lower(): kind for kind in (Values, Drawing, Tags, Results, End)}
+
+
+@dataclass(kw_only=True)
+class TrialLog:
+    """The log of one trial, and how far it is written.
+
+    Attributes:
+        run_id: the run that it is written to; empty until that is open.
+        written: how many of the entries the run has.
+    """
+
+    opening: Opening
+    entries: list[Entry] = field(default_factory=list)
+    run_id: str = ""
+    written: int = 0
+
+    @property
+    def has_ended(self) -> bool:
+        return any(isinstance(entry, End) for entry in self.entries)
+
+    @property
+    def is_written(self) -> bool:
+        return bool(self.run_id) and self.written == len(self.entries)
+
+    @property
+    def results(self) -> Results | None:
+        """The results of a trial that has finished; None of any other."""
+        return next((entry for entry in self.entries if isinstance(entry, Results)), None)
+
+    def save(self, folder: Path, owner: str) -> None:
+        """Write the log into `folder`, where `load` finds it; its drawings are then there and no longer in memory.
+
+        Args:
+            owner: the process that will write it to its run, as long as that lives.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        rows = []
+        for number, entry in enumerate(self.entries):
+            if isinstance(entry, Drawing):
+                name = f"{_IMAGES}/{number}.png"
+                if not isinstance(entry.image, Path):
+                    (folder / _IMAGES).mkdir(exist_ok=True)
+                    PillowImage.fromarray(entry.image).save(folder / name)
+                row = {"at": entry.at, "step": entry.step, "image": name}
+            else:
+                row = dataclasses.asdict(entry)
+            rows.append({"kind": type(entry).__name__.lower(), **row})
+        values = {
+            "version": _VERSION,
+            "owner": owner,
+            "opening": dataclasses.asdict(self.opening),
+            "run_id": self.run_id,
+            "written": self.written,
+            "entries": rows,
+        }
+        unfinished = folder / f"{_LOG_FILE}.new"
+        unfinished.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        unfinished.replace(folder / _LOG_FILE)
+        self.use_drawings_in(folder)
+
+    def use_drawings_in(self, folder: Path) -> None:
+        """Read drawings from where `save` has put them, in `folder`, which may have been moved since."""
+        self.entries = [
+            dataclasses.replace(entry, image=folder / _IMAGES / f"{number}.png")
+            if isinstance(entry, Drawing)
+            else entry
+            for number, entry in enumerate(self.entries)
+        ]
+
+
+def load(folder: Path) -> tuple[TrialLog, str]:
+    """The log that `TrialLog.save` has left in `folder`, and its owner.
+
+    Raises:
+        OSError, ValueError: there is none, or it is damaged.
+    """
+    values = json.loads((folder / _LOG_FILE).read_text(encoding="utf-8"))
+    try:
+        if values["version"] != _VERSION:
+            raise ValueError(f"its version is {values['version']!r}; this program reads version {_VERSION}")
+        log = TrialLog(
+            opening=Opening(**values["opening"]),
+            entries=[_entry(row) for row in values["entries"]],
+            run_id=values["run_id"],
+            written=values["written"],
+        )
+        owner = str(values["owner"])
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from error
+    log.use_drawings_in(folder)
+    return log, owner
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    kind = _KINDS[row.pop("kind")]
+    if kind is Values:
+        row["values"] = tuple((str(name), float(value), int(step)) for name, value, step in row["values"])
+    if kind is Drawing:
+        row["image"] = Path(row["image"])
+    made: Entry = kind(**row)
+    return made
