@@ -48,6 +48,7 @@ def test_two_hyperparameters_and_one_seed_leave_nothing_to_tell_the_noise_from()
     assert marginal_means(two, "n_head")["half_width"].isna().all()
 
 
+@pytest.mark.slow
 def test_noise_alone_stays_below_its_mark_in_95_of_100_sweeps() -> None:
     beyond = [set(variance_shares(of_seeds(random, seeds=3)).query("share > noise")["term"]) for random in range(150)]
     for term in ("n_head", "n_embed", "n_head x n_embed"):

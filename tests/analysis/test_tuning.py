@@ -42,6 +42,7 @@ def test_each_variant_gets_its_own_best_and_fresh_seeds_compare_it() -> None:
     assert set(best.trials[others]["run_id"]) == set(results.trials[results.trials["label"] != "n_layer=1"]["run_id"])
 
 
+@pytest.mark.slow
 def test_an_effect_of_the_rate_alone_is_gone_when_each_is_at_its_best() -> None:
     results = simulate_tuned(suits, seeds=5)
     (layer,) = [each for each in tuned_findings.compare_effects(results) if each.name == "n_layer=1"]

@@ -77,6 +77,7 @@ def test_the_plain_sweep_trains_every_variant_also_as_a_program(tmp_path: Path, 
     assert len(yaml.safe_load(done.stdout)) == 3
 
 
+@pytest.mark.slow
 def test_the_plain_sweep_loads_nothing_that_a_notebook_would_not() -> None:
     script = "import sys, gpt_experiments.bench.plain_sweep; print(*{name.partition('.')[0] for name in sys.modules})"
     root = Path(__file__).parents[2]

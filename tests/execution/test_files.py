@@ -132,6 +132,7 @@ def test_a_writer_that_dies_fails_its_trial_alone_and_is_replaced(
     assert (tmp_path / second.key / "checkpoint" / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_what_waits_in_memory_is_bounded(
     corpus: Corpus, tmp_path: Path, heard: Heard, pool: WriterPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def test_the_users_own_settings_neither_change_a_figure_nor_are_changed(tmp_path
     assert (tmp_path / "own.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_drawing_needs_neither_pyplot_nor_torch_nor_the_store(tmp_path: Path) -> None:
     program = """
 import sys

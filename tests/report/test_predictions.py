@@ -16,7 +16,7 @@ from gpt_experiments.tracking import Store
 from tests.support.page_stores import add_sweep
 
 
-@pytest.mark.parametrize("variants", [9, 4])
+@pytest.mark.parametrize("variants", [9, pytest.param(4, marks=pytest.mark.slow)])
 def test_the_page_lies_beside_the_report_and_in_the_run(
     store_uri: str, corpus: Corpus, tmp_path: Path, variants: int
 ) -> None:

@@ -108,6 +108,7 @@ def test_beliefs_are_findings_in_words_above_their_numbers(folder: Path, page: s
     assert "| loss at n\\_head=1 minus at n\\_head=4 |" in text
 
 
+@pytest.mark.slow
 def test_of_stopped_trials_a_report_says_so_and_measures_nothing(tmp_path: Path) -> None:
     gone = [("n_layer=1", seed) for seed in range(3)]
     results = simulate(as_believed, stopped=[*gone, ("n_head=8", 1)], details=True)

@@ -71,6 +71,7 @@ def test_a_report_shows_every_effect_both_ways_and_what_changes() -> None:
     assert document.subtitle.endswith("each tuned over learning rate beforehand")
 
 
+@pytest.mark.slow
 def test_a_grid_is_tuned_too_and_a_sweep_that_does_not_tune_has_no_such_section() -> None:
     shapes = [Shape(n_head=n_head, n_layer=n_layer) for n_head in (1, 4) for n_layer in (1, 4)]
     document = make_document(simulate_tuned(suits, variants=shapes, method="grid"), Extras())

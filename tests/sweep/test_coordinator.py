@@ -54,6 +54,7 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> dict[int, float | None]:
     return learned
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_stopped_ends_early_without_a_result_and_the_sweep_is_complete(
     store_uri: str, corpus: Corpus, updates: dict[int, float | None]
 ) -> None:

@@ -93,6 +93,7 @@ def test_ranges_from_zero_and_seeds_of_ones_own_survive_it_too(tmp_path: Path) -
 
 @given(st.one_of(st.text(min_size=1, max_size=30), st.from_regex(r"[-+]?[0-9_.oxeE:~-]{1,6}", fullmatch=True)))
 @settings(deadline=None)
+@pytest.mark.slow
 def test_every_name_survives_being_stored(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     """Also `yes`, which YAML 1.1 takes for a boolean, and `3e4`, which YAML 1.2 takes for a number."""
     try:

@@ -233,6 +233,7 @@ def outcomes(summary: SweepSummary) -> dict[str, int]:
     return {outcome: count for outcome, count in summary.counts.items() if count}
 
 
+@pytest.mark.slow
 def test_a_pruned_sweep_is_complete_and_each_stopped_run_says_when_and_why(swept: Swept) -> None:
     summary = swept.summary
     assert set(outcomes(summary)) == {"finished", "stopped"}

@@ -57,6 +57,7 @@ def test_cores_are_no_more_than_the_processes_affinity(quota: Any, monkeypatch: 
     assert usable_cores() == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
 def test_a_process_bound_to_one_core_has_one() -> None:
     program = """

@@ -137,6 +137,7 @@ def test_a_search_whose_levels_changed_goes_on_with_what_is_still_inside(store_u
     assert {variant.shape.n_layer for variant in named} <= {1, 3}
 
 
+@pytest.mark.slow
 def test_more_seeds_are_trained_of_the_variants_that_there_are(store_uri: str, corpus: Corpus) -> None:
     store = Store(store_uri)
     two = dataclasses.replace(SEARCH, trials=2)
@@ -268,6 +269,7 @@ def test_a_search_whose_checkpoints_are_gone_trains_its_variants_again(
     assert [notice for notice in listener.notices if "the checkpoints of 2 finished trials are gone from" in notice]
 
 
+@pytest.mark.slow
 def test_a_single_trial_whose_checkpoint_is_gone_is_trained_again(
     tmp_path: Path, store_uri: str, corpus: Corpus
 ) -> None:

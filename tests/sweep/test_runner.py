@@ -128,6 +128,7 @@ def test_again_trains_nothing_and_extended_trains_what_is_new(tmp_path: Path, st
     assert {trial.outcome for trial in forced.trials} == {"finished"}
 
 
+@pytest.mark.slow
 def test_one_worker_trains_every_trial(tmp_path: Path, store_uri: str, corpus: Corpus) -> None:
     report = run_sweep(define(tmp_path), corpus, Store(store_uri), RunOptions(device="cpu", workers=1), Recorder())
     assert [trial.outcome for trial in report.trials] == ["finished"] * 3

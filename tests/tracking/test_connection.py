@@ -171,6 +171,7 @@ def test_a_server_with_a_certificate_of_its_own(tmp_path: Path, monkeypatch: pyt
         assert resolve_uri(uri) == uri
 
 
+@pytest.mark.slow
 def test_nothing_is_left_beside_a_fresh_store_and_nothing_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -137,6 +137,7 @@ def test_a_sweep_has_views_of_its_own_trials_and_of_those_that_it_reuses(store: 
         assert shown(store, f"wider: {title}") == {trial.run_id for trial in second.trials}
 
 
+@pytest.mark.slow
 def test_the_views_are_there_while_the_sweep_trains(store: Store, corpus: Corpus) -> None:
     seen: list[list[str]] = []
 
@@ -148,6 +149,7 @@ def test_the_views_are_there_while_the_sweep_trains(store: Store, corpus: Corpus
     assert [f"tiny: {title}" for title in TITLES] == seen[0][5:]
 
 
+@pytest.mark.slow
 def test_a_trial_on_its_own_brings_the_experiments_views(store: Store, corpus: Corpus) -> None:
     trial = Trial(shape=TINY.baseline, training=TINY.training)
     report = run_single(trial, corpus, store, INLINE, Recorder())

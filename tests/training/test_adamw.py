@@ -55,6 +55,7 @@ def test_over_one_models_parameters_every_step_is_torchs_on_the_setups_schedule(
     assert (ours[0] - start[0]).abs().max() > 0.5
 
 
+@pytest.mark.slow
 def test_a_step_does_not_load_pytorchs_compiler() -> None:
     """Which would take every worker a second."""
     program = """

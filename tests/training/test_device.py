@@ -52,6 +52,7 @@ def test_where_nobody_asked_for_deterministic_kernels_none_are_forced() -> None:
         assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.slow
 def test_a_process_is_prepared_for_cuda_without_loading_the_compiler() -> None:
     program = """
 import os, sys, torch
