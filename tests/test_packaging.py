@@ -98,12 +98,12 @@ def test_the_shipped_definitions_are_found_from_an_empty_directory(
         assert label in answer.stdout
 
 
-def requirements(*, extras: bool) -> list[Requirement]:
-    """What setup.cfg asks for."""
+def requirements(*extras: str) -> list[Requirement]:
+    """What setup.cfg asks for, and with which of its extras."""
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg", encoding="utf-8")
     texts = [settings["options"]["install_requires"]]
-    texts += settings["options.extras_require"].values() if extras else []
+    texts += [settings["options.extras_require"][extra] for extra in extras]
     return [Requirement(line) for text in texts for line in text.split("\n") if line]
 
 
@@ -115,7 +115,7 @@ def test_every_dependency_is_pinned_to_a_version_in_its_range() -> None:
         (exact,) = pin.specifier
         assert exact.operator == "=="
         versions[canonicalize_name(pin.name)] = Version(exact.version)
-    for requirement in requirements(extras=True):
+    for requirement in requirements("dev", "ray"):
         assert versions[canonicalize_name(requirement.name)] in requirement.specifier, requirement
     # PyTorch's CUDA packages, and its CPU build's local version, would bind every machine to one kind of device.
     # nvidia-ml-py is none of them: it is a few modules that ask a driver, where there is one.
@@ -133,7 +133,7 @@ def test_every_package_that_is_imported_is_declared() -> None:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.partition(".")[0])
     foreign = imported - set(sys.stdlib_module_names) - {"gpt_experiments"}
-    declared = {canonicalize_name(requirement.name) for requirement in requirements(extras=False)}
+    declared = {canonicalize_name(requirement.name) for requirement in requirements("ray")}
     providers = packages_distributions()
     undeclared = {
         name for name in foreign if not declared & {canonicalize_name(provider) for provider in providers[name]}

@@ -9,6 +9,7 @@ import click
 
 from gpt_experiments import names
 from gpt_experiments.cli.progress import DownloadBar
+from gpt_experiments.execution import EXECUTORS
 from gpt_experiments.parameters import PARAMETERS
 
 if TYPE_CHECKING:
@@ -45,6 +46,23 @@ def device_option(command: _Command) -> _Command:
     return click.option(
         "--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda, cuda:N or mps."
     )(command)
+
+
+def executor_options(command: _Command) -> _Command:
+    """What runs the trials, and where."""
+    executor = click.option(
+        "--executor",
+        type=click.Choice(tuple(EXECUTORS)),
+        default="local",
+        show_default=True,
+        help="Train in local processes, inline, in this process, for a debugger, or on a Ray cluster.",
+    )
+    address = click.option(
+        "--address",
+        metavar="ADDRESS",
+        help="With --executor ray: auto, HOST:PORT or ray://HOST:PORT. Default: Ray is started on this machine.",
+    )
+    return executor(address(command))
 
 
 def attention_over_training_option(command: _Command) -> _Command:

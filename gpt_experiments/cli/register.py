@@ -10,8 +10,14 @@ import click
 
 from gpt_experiments import names
 from gpt_experiments.cli.json_output import Answer, json_option
-from gpt_experiments.cli.options import data_option, device_option, open_corpus, quiet_option, tracking_options
-from gpt_experiments.execution import EXECUTORS
+from gpt_experiments.cli.options import (
+    data_option,
+    device_option,
+    executor_options,
+    open_corpus,
+    quiet_option,
+    tracking_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,9 +48,7 @@ _DEFAULT_SEEDS = 3
     "--margin", type=float, default=0.01, show_default=True, metavar="NATS", help="Smaller differences do not matter."
 )
 @click.option("--workers", type=int, metavar="N", help="Processes at once, as in `sweep`.")
-@click.option(
-    "--executor", type=click.Choice(tuple(EXECUTORS)), default="local", show_default=True, help="As in `sweep`."
-)
+@executor_options
 @device_option
 @data_option
 @tracking_options
@@ -59,6 +63,7 @@ def register(
     margin: float,
     workers: int | None,
     executor: str,
+    address: str | None,
     device: str,
     data: str | None,
     tracking_uri: str | None,
@@ -86,7 +91,7 @@ def register(
     from gpt_experiments.models.fresh_seeds import ConfirmOptions, check_confirm
     from gpt_experiments.sweep.resources import RunOptions
 
-    run = RunOptions(device=device, workers=workers, executor=executor)
+    run = RunOptions(device=device, workers=workers, executor=executor, address=address)
     check_margin(margin)
     seeds = _seeds_wanted(confirm, reference, tracking_uri, experiment)
     check_confirm(seeds)

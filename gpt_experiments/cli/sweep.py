@@ -13,11 +13,11 @@ from gpt_experiments.cli.options import (
     attention_over_training_option,
     data_option,
     device_option,
+    executor_options,
     open_corpus,
     quiet_option,
     tracking_options,
 )
-from gpt_experiments.execution import EXECUTORS
 
 if TYPE_CHECKING:
     from gpt_experiments.app.sweep import LeftReport
@@ -64,13 +64,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Train at most N trials as one batched model. Default: what fits on a GPU; 1 on a CPU.",
 )
-@click.option(
-    "--executor",
-    type=click.Choice(tuple(EXECUTORS)),
-    default="local",
-    show_default=True,
-    help="Train in local processes, or inline, in this process, for a debugger.",
-)
+@executor_options
 @click.option("--timeout", type=float, metavar="S", help="Start no further trial after S seconds.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of the time; train nothing.")
 @click.option("--force", is_flag=True, help="Train every trial, also those that have a finished run or were stopped.")
@@ -94,6 +88,7 @@ def sweep(
     workers: int | None,
     replicas: int | None,
     executor: str,
+    address: str | None,
     timeout: float | None,
     dry_run: bool,
     force: bool,
@@ -135,6 +130,7 @@ def sweep(
         replicas=replicas,
         take_over=take_over,
         executor=executor,
+        address=address,
         attention_over_training=not no_attention_over_training,
     )
     corpus = open_corpus(data, quiet=quiet)

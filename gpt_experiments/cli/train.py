@@ -13,6 +13,7 @@ from gpt_experiments.cli.options import (
     attention_over_training_option,
     data_option,
     device_option,
+    executor_options,
     open_corpus,
     parameter_options,
     quiet_option,
@@ -27,6 +28,7 @@ from gpt_experiments.parameters import SHAPE, TRAINING
 @click.option("--seed", default=names.DEFAULT_SEED, show_default=True, help="Seed of weights, batches and dropout.")
 @parameter_options(*TRAINING)
 @click.option("--force", is_flag=True, help="Train even if this trial has a finished run.")
+@executor_options
 @attention_over_training_option
 @device_option
 @data_option
@@ -36,6 +38,8 @@ from gpt_experiments.parameters import SHAPE, TRAINING
 def train(
     seed: int,
     force: bool,
+    executor: str,
+    address: str | None,
     no_attention_over_training: bool,
     device: str,
     data: str | None,
@@ -59,7 +63,13 @@ def train(
     from gpt_experiments.sweep.runner import run_single
     from gpt_experiments.tracking import Store
 
-    options = RunOptions(device=device, force=force, attention_over_training=not no_attention_over_training)
+    options = RunOptions(
+        device=device,
+        force=force,
+        executor=executor,
+        address=address,
+        attention_over_training=not no_attention_over_training,
+    )
     corpus = open_corpus(data, quiet=quiet)
     store = Store(tracking_uri, experiment)
     what_next = partial(next_commands, store=store, tracking_uri=tracking_uri)

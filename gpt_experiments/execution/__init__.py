@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 EXECUTORS: Final[Mapping[str, tuple[str, str]]] = {
     "local": ("gpt_experiments.execution.local", "LocalExecutor"),
     "inline": ("gpt_experiments.execution.inline", "InlineExecutor"),
+    "ray": ("gpt_experiments.execution.ray_cluster", "RayExecutor"),
 }
 """By the name that `--executor` takes: the module and the class. Nothing is imported before it is asked for."""
 

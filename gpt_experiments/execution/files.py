@@ -12,8 +12,8 @@ import shutil
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,7 +26,8 @@ from gpt_experiments.artifacts import write_trial_files
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.group_training import reason
 from gpt_experiments.execution.processes import death, serve_parent, worker_context
-from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed
+from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, TrialFiles
+from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.training import TrainingResult, prepare_process
 
 _MOST_WAITING_BYTES: Final = 2**30  # trained models in the worker's memory, until a writer takes them
@@ -48,6 +49,29 @@ class FilesAt:
             yield self.path
         finally:
             shutil.rmtree(self.path)
+
+
+@dataclass(frozen=True)
+class FilesAsBytes:
+    """Files by their paths below a folder, as they come from another machine."""
+
+    contents: Mapping[str, bytes] = field(repr=False)
+
+    @classmethod
+    def taken_from(cls, files: TrialFiles) -> FilesAsBytes:
+        """Those of the files, which are read here and then removed."""
+        with files.folder() as folder:
+            found = sorted(path for path in folder.rglob("*") if path.is_file())
+            return cls({path.relative_to(folder).as_posix(): path.read_bytes() for path in found})
+
+    @contextlib.contextmanager
+    def folder(self) -> Iterator[Path]:
+        with scratch_folder() as folder:
+            for name, content in self.contents.items():
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            yield folder
 
 
 class FileWriter(Protocol):

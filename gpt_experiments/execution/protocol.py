@@ -40,6 +40,24 @@ class StopJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """What an executor asks of a Ray cluster.
+
+    Attributes:
+        address: of the cluster; None starts Ray on this machine.
+        most_workers: groups of trials that may train at the same time, however far the cluster grows.
+        trials: that are to be trained, at most; no more workers are asked for than have something to do.
+        cpus, gpus: what Ray reserves for each worker; several workers may share a GPU.
+    """
+
+    address: str | None = None
+    most_workers: int = 1
+    trials: int = 1
+    cpus: int = 1
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hardware:
     """What an executor trains on, and with what.
 
@@ -50,6 +68,7 @@ class Hardware:
         threads: CPU threads of each worker.
         writers: further processes of each worker, which write files while it trains; 0 where the CPU trains.
         memory: bytes of the accelerator for each worker; None on a CPU.
+        cluster: the Ray cluster that has it, where `workers` is what there is room for at the beginning; else None.
     """
 
     device: str
@@ -58,6 +77,7 @@ class Hardware:
     threads: int
     writers: int = 0
     memory: int | None = None
+    cluster: Cluster | None = None
 
 
 class TrialFiles(Protocol):

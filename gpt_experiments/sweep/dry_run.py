@@ -9,6 +9,7 @@ import torch
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
+from gpt_experiments.errors import ConfigError
 from gpt_experiments.execution.protocol import Hardware
 from gpt_experiments.records import PlannedTrial
 from gpt_experiments.sweep.cost import estimate_seconds
@@ -77,6 +78,8 @@ def dry_run(
     Raises:
         ExperimentError: the device, the corpus or the store cannot be used for the sweep.
     """
+    if options.address is not None:
+        raise ConfigError("--dry-run times a few steps on this machine, so it cannot tell of a cluster; omit --address")
     corpus.require_context(definition.longest_context)
     definition.require_steps(corpus.vocab_size)
     store = Store.if_present(tracking_uri, experiment)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 from dataclasses import dataclass
 from typing import Final
+
+import torch
 
 from gpt_experiments.errors import ConfigError, shown
 from gpt_experiments.execution import EXECUTORS
@@ -18,6 +21,7 @@ from gpt_experiments.training import describe_device, devices_of, free_memory, r
 
 _MOST_WORKERS: Final = 1_024
 _LONGEST_TIMEOUT: Final = 365 * 24 * 3600  # seconds
+_ADDRESS: Final = re.compile(r"auto|(ray://)?[\w.-]+:\d{1,5}|(ray://)?\[[0-9A-Fa-f:.]+\]:\d{1,5}")
 _MOST_WRITERS: Final = 8  # for each worker; a writer takes some 400 MiB of main memory
 
 
@@ -32,12 +36,13 @@ class RunOptions:
         force: train every trial, also those that have a finished run.
         replicas: trials that train as one batched model, at most; None takes as many as fit on an accelerator, and one
             on a CPU.
-        executor: what runs the trials: `local`, processes of this machine, or `inline`, this process.
+        executor: what runs the trials: `local`, processes of this machine; `inline`, this process; or `ray`, a cluster.
+        address: of the Ray cluster: `auto`, HOST:PORT or ray://HOST:PORT; None starts Ray on this machine.
         attention_over_training: whether pictures of each trial's attention are made while it trains.
         take_over: go on with a sweep that is marked as running by a process of another host, assumed to be dead.
 
     Raises:
-        ConfigError: workers, replicas or timeout out of range.
+        ConfigError: workers, replicas or timeout out of range, or an address that is none, or that nothing uses.
     """
 
     device: str = "auto"
@@ -47,11 +52,16 @@ class RunOptions:
     replicas: int | None = None
     take_over: bool = False
     executor: str = "local"
+    address: str | None = None
     attention_over_training: bool = True
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
             raise ConfigError(f"executor must be one of {', '.join(EXECUTORS)}, but got {shown(self.executor)}")
+        if self.address is not None and self.executor != "ray":
+            raise ConfigError(f"--address {shown(self.address)} names a Ray cluster; use it with --executor ray")
+        if self.address is not None and not _ADDRESS.fullmatch(self.address):
+            raise ConfigError(f"address must be auto, HOST:PORT or ray://HOST:PORT, but got {shown(self.address)}")
         if self.workers is not None:
             check_whole_number("workers", self.workers, 1, _MOST_WORKERS)
         if self.replicas is not None:
@@ -70,8 +80,10 @@ def find_hardware(options: RunOptions, trials: int) -> Hardware:
     among its workers; the CPU cores that they leave write files.
 
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: there is no such device, or no such cluster.
     """
+    if options.executor == "ray":
+        return _hardware_of_cluster(options, trials)
     device = resolve_device(options.device)
     devices, cores = devices_of(device), usable_cores()
     wanted = options.workers or (cores if device.type == "cpu" else len(devices))
@@ -87,6 +99,34 @@ def find_hardware(options: RunOptions, trials: int) -> Hardware:
         return hardware
     writers = min(_MOST_WRITERS, max(1, (cores - workers) // workers))
     return dataclasses.replace(hardware, threads=1, writers=writers, memory=min(memory) // sharing)
+
+
+def _hardware_of_cluster(options: RunOptions, trials: int) -> Hardware:
+    """What a Ray cluster offers now; without an address, what this machine does."""
+    from gpt_experiments.execution import ray_connection as connection
+    from gpt_experiments.execution.ray_plan import Machine, plan_workers  # not earlier: Ray takes seconds to load
+
+    connection.require_ray()
+    if options.address is not None:
+        connection.connect(options.address)
+        machines = connection.machines()
+    else:
+        own = dataclasses.replace(options, executor="local")
+        local = find_hardware(own, trials)
+        if local.device == "mps":  # which Ray does not know
+            local = find_hardware(dataclasses.replace(own, device="cpu"), trials)
+        gpus = len(devices_of(torch.device(local.device))) if local.device == "cuda" else 0
+        machines = [Machine(cpus=max(usable_cores(), local.workers if gpus == 0 else 0), gpus=gpus)]
+    hardware = plan_workers(
+        machines, device=options.device, workers=options.workers, trials=trials, address=options.address
+    )
+    assert hardware.cluster is not None
+    if options.address is None:
+        cluster = dataclasses.replace(hardware.cluster, most_workers=hardware.workers)
+        return dataclasses.replace(hardware, name=local.name, memory=local.memory, cluster=cluster)
+    if hardware.cluster.gpus and (seen := connection.look_at_gpu(hardware.cluster.gpus)) is not None:
+        return dataclasses.replace(hardware, name=seen[0], memory=seen[1])
+    return hardware
 
 
 def group_limit(options: RunOptions, hardware: Hardware, vocab_size: int) -> GroupLimit:

@@ -45,18 +45,20 @@ OPTIONS = {
     "evaluate": "as_json attention_scale data device experiment seed tracking_uri",
     "generate": "as_json data device max_new_tokens num_samples prompt seed temperature top_k tracking_uri",
     "register": (
-        "as_json confirm contenders data device executor experiment force margin name quiet tracking_uri workers"
+        "address as_json confirm contenders data device executor experiment force margin name quiet tracking_uri "
+        "workers"
     ),
     "report": "as_json attention experiment margin output power pretrained tracking_uri",
     "rerun": "as_json data device quiet tracking_uri",
     "sweep": (
-        "as_json budget data device dry_run executor experiment force margin max_seeds no_attention_over_training "
-        "pruner quiet replicas seeds steps take_over timeout tracking_uri trials until_decided workers"
+        "address as_json budget data device dry_run executor experiment force margin max_seeds "
+        "no_attention_over_training pruner quiet replicas seeds steps take_over timeout tracking_uri trials "
+        "until_decided workers"
     ),
     "train": (
-        "as_json attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval experiment force "
-        "learning_rate min_learning_rate n_embed n_head n_layer no_attention_over_training precision quiet "
-        "schedule seed steps tracking_uri warmup_steps weight_decay"
+        "address as_json attention_scale batch_size beta1 beta2 block_size data device dropout eval_interval executor "
+        "experiment force learning_rate min_learning_rate n_embed n_head n_layer no_attention_over_training precision "
+        "quiet schedule seed steps tracking_uri warmup_steps weight_decay"
     ),
     "ui": "experiment host no_open port tracking_uri",
 }

@@ -13,6 +13,7 @@ from gpt_experiments.execution.group_training import Trainer
 from gpt_experiments.execution.inline import InlineExecutor
 from gpt_experiments.execution.local import LocalExecutor
 from gpt_experiments.execution.protocol import (
+    Cluster,
     Event,
     Executor,
     Job,
@@ -38,13 +39,21 @@ def job(seed: int, setup: TrainingSetup = SETUP) -> Job:
     return Job(key=str(seed), trial=Trial(shape=VARIANT, seed=seed, training=setup), label="x")
 
 
-@pytest.fixture(params=["inline", pytest.param("local", marks=pytest.mark.slow)])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("local", "ray")]
+
+
+@pytest.fixture(params=["inline", *SLOW])
 def make(request: pytest.FixtureRequest, corpus: Corpus) -> Iterator[Make]:
     made: list[Executor] = []
 
     def make(trainer: Trainer = train_group) -> Executor:
-        kind = InlineExecutor if request.param == "inline" else LocalExecutor
-        made.append(kind(corpus, hardware(), trainer))
+        kind, cluster = InlineExecutor if request.param == "inline" else LocalExecutor, None
+        if request.param == "ray":
+            from gpt_experiments.execution.ray_cluster import RayExecutor  # takes seconds
+
+            kind, nodes = RayExecutor, request.getfixturevalue("ray_nodes")
+            cluster = Cluster(address=nodes.address, trials=10)
+        made.append(kind(corpus, hardware(cluster=cluster), trainer))
         return made[-1]
 
     yield make
@@ -54,6 +63,8 @@ def make(request: pytest.FixtureRequest, corpus: Corpus) -> Iterator[Make]:
 
 def run(executor: Executor, jobs: list[Job], on_event: Callable[[str, Event], None] = lambda key, event: None) -> dict:  # type: ignore[type-arg]
     """The events of each job; ends when all have ended and there is room again."""
+    while not executor.has_room:  # a worker of Ray has to start first
+        assert executor.events(10) == []
     executor.submit(jobs)
     events: dict[str, list[Event]] = {job.key: [] for job in jobs}
     while not executor.has_room or not all(map(has_ended, events.values())):
