@@ -25,6 +25,8 @@ CELL: Final = "gpt.cell"
 OWNER: Final = "gpt.owner"  # the process that writes the run, as host|pid|start time
 FAILURE: Final = "gpt.failure"
 STOPPED: Final = "gpt.stopped"  # of a trial that a pruner stopped: when and why, a JSON object
+STATE: Final = "gpt.state"  # of a trial that has not finished: which state is kept of it, a JSON object
+CONTINUED: Final = "gpt.continued"  # of a trial that went on after a pause: at which steps and where, a JSON list
 HARDWARE: Final = "gpt.hardware"
 HOST: Final = "gpt.host"  # the machine that trained the trial, where that is not the one of its owner
 CORPUS: Final = "gpt.corpus"
@@ -95,6 +97,7 @@ HEADS_FILE: Final = f"{ATTENTION_FOLDER}/heads.csv"
 HEAD_MAPS_FILE: Final = f"{ATTENTION_FOLDER}/scores.png"
 EXPLORER_FILE: Final = f"{ATTENTION_FOLDER}/explorer.html"
 TRACEBACK_FILE: Final = "traceback.txt"
+STATE_FOLDER: Final = "state"  # from which a trial goes on that has not finished
 
 # Files of a run that has no parent
 UNCOMMITTED_FOLDER: Final = "uncommitted"  # what the code differed in from its commit, named by its digest

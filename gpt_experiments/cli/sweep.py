@@ -65,7 +65,9 @@ if TYPE_CHECKING:
     help="Train at most N trials as one batched model. Default: what fits on a GPU; 1 on a CPU.",
 )
 @executor_options
-@click.option("--timeout", type=float, metavar="S", help="Start no further trial after S seconds.")
+@click.option(
+    "--timeout", type=float, metavar="S", help="Stop after S seconds; trials that are training go on next time."
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of the time; train nothing.")
 @click.option("--force", is_flag=True, help="Train every trial, also those that have a finished run or were stopped.")
 @click.option("--take-over", is_flag=True, help="Go on with a sweep that another machine began and left unfinished.")

@@ -128,13 +128,14 @@ def _train_part(
             saver.sent()
         elif seen.is_new(job, event):
             yield job, event
+            # The picture first: a trial that goes on from this state does not draw it again.
             asked = (pictures.request(index, job, event), saver.request(index, job, event))
             wanted = [one for one in asked if one is not None]
         stop = stop_of(job.key)
+        ending = None if stop is None else Stop(index=index, keep=stop.keep)
         if stop is not None:
-            request, wanted = Stop(index=index, keep=stop.keep), []
-        else:
-            request = wanted.pop() if wanted else None
+            wanted = [one for one in wanted if stop.keep and isinstance(one, Look)]
+        request = wanted.pop(0) if wanted else ending
 
 
 def _step(outcome: TrainingResult | Stopped | DivergedError) -> TrainingResult | JobStopped | JobFailed:

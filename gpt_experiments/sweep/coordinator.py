@@ -6,8 +6,9 @@ import contextlib
 import dataclasses
 import itertools
 import time
+import types
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from gpt_experiments.errors import StoreAwayError, TrackingError
@@ -21,11 +22,13 @@ from gpt_experiments.execution.protocol import (
     Notice,
     Picture,
     Placed,
+    Saved,
     Trained,
     Usage,
 )
 from gpt_experiments.records import EarlyStop, Outcome, PlannedTrial, TrialRecord
 from gpt_experiments.sweep.backlog import Backlog
+from gpt_experiments.sweep.going_on import GoingOn
 from gpt_experiments.sweep.trial_run import RunContext, TrialRun, stopped_record
 from gpt_experiments.tracking import Claims, Others
 from gpt_experiments.tracking.membership import Membership
@@ -33,6 +36,7 @@ from gpt_experiments.training import Evaluation, Progress, TrainingSummary
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
 _SECONDS_BETWEEN_CLAIMS: Final = 2.0  # at the results of other processes that this one waits for
+_SECONDS_TO_PUT_AWAY: Final = 20.0  # for running trials to send their states; a container needs a grace of 30
 _SECONDS_TO_ASK: Final = 10.0  # of a store that is away, before trials start that nobody else can know of
 
 
@@ -63,7 +67,7 @@ class Coordinator:
     def __init__(self, context: RunContext, executor: Executor) -> None:
         self._context, self._executor = context, executor
         self._running: dict[str, TrialRun] = {}  # by cell
-        self._waiting: deque[tuple[TrialRun, Picture | JobDone]] = deque()  # came from workers, but not yet logged
+        self._waiting: deque[tuple[TrialRun, Picture | Saved | JobDone]] = deque()  # not logged yet
         self._elsewhere: list[PlannedTrial] = []  # trials that other processes train
         self._unasked: deque[Sequence[PlannedTrial]] = deque()  # groups that start when the others can be asked
         self._look_at = 0.0  # when to look at them again
@@ -102,10 +106,9 @@ class Coordinator:
         self._fill(source)
         while self._goes_on():
             self._turn(source)
-        while self._waiting:
-            self._log(*self._waiting.popleft())
+        self._log_waiting()
         if self._running:
-            self._context.listener.notice("stopping: running trials are cancelled; finished ones are kept")
+            self._put_away(source)
         self._backlog.write_all()
         self._membership.catch_up()
         for index, run in self._late.items():
@@ -117,10 +120,27 @@ class Coordinator:
         If nothing runs, something may still be left: a worker that has finished its group is not ready for the
         next one at once, so for a moment there may be neither a running trial nor room for another.
         """
-        if self._context.must_stop():
+        if self._context.must_stop() or not self._context.may_start():
             return False
-        is_left = bool(self._elsewhere) or bool(self._unasked) or not self._is_exhausted
-        return bool(self._running) or (is_left and self._context.may_start())
+        return bool(self._running or self._elsewhere or self._unasked) or not self._is_exhausted
+
+    def _put_away(self, source: TrialSource) -> None:
+        """Ask the trials that run for their states, and close their runs with them; what is over by then is kept.
+
+        A trial that does not answer in time goes on next time from the state that is kept of it, if there is one.
+        """
+        self._context.listener.notice("stopping: trials that run are put away, to go on where they are next time")
+        for cell in self._running:
+            self._executor.stop(cell, keep=True)
+        end = time.monotonic() + _SECONDS_TO_PUT_AWAY
+        while self._running and (left := end - time.monotonic()) > 0:
+            for cell, event in self._executor.events(min(left, _SECONDS_BETWEEN_LOOKS)):
+                self._take(cell, event, source)
+            self._log_waiting()
+
+    def _log_waiting(self) -> None:
+        while self._waiting:
+            self._log(*self._waiting.popleft())
 
     def _turn(self, source: TrialSource) -> None:
         """Take what the workers sent, give them more to do, and only then log one trial that is done, or one picture.
@@ -189,11 +209,12 @@ class Coordinator:
         left: list[PlannedTrial] = []
         self._look_at = time.monotonic() + _SECONDS_BETWEEN_CLAIMS
         with claims.looking() as others:
+            going_on = self._what_is_left(itertools.chain(*groups))
             for group in groups:
                 open_ones = [planned for planned in group if planned.cell not in others.finished]
                 free = [planned for planned in open_ones if planned.cell not in others.training]
                 if free and self._has_room:
-                    self._start(free)
+                    self._start(free, going_on)
                     free = []
                 left += [*free, *(planned for planned in open_ones if planned.cell in others.training)]
         self._backlog.note_back()
@@ -226,16 +247,32 @@ class Coordinator:
         self._end(planned.cell, record)
         source.ended(planned, record.summary)
 
-    def _start(self, group: Sequence[PlannedTrial]) -> None:
-        # Submitted first: the workers train while the runs are opened.
-        self._executor.submit([self._job(planned) for planned in group])
-        for planned in group:
-            self._running[planned.cell] = TrialRun(planned, len(group), self._context, self._executor.hardware)
-            self._context.listener.trial_started(planned)
+    def _what_is_left(self, trials: Iterable[PlannedTrial]) -> Mapping[str, GoingOn]:
+        left = self._context.left
+        return {} if left is None else left.find(trials)
 
-    def _job(self, planned: PlannedTrial) -> Job:
-        watches = self._context.watches_attention
-        return Job(key=planned.cell, trial=planned.trial, label=planned.label, watches_attention=watches)
+    def _start(
+        self, group: Sequence[PlannedTrial], going_on: Mapping[str, GoingOn] = types.MappingProxyType({})
+    ) -> None:
+        # Submitted first: the workers train while the runs are opened.
+        self._executor.submit([self._job(planned, going_on.get(planned.cell)) for planned in group])
+        for planned in group:
+            left = going_on.get(planned.cell)
+            replicas = len(left.state.group) if left else len(group)
+            run = TrialRun(planned, replicas, self._context, self._executor.hardware, left)
+            self._running[planned.cell] = run
+            self._context.listener.trial_started(planned)
+            if left is not None:
+                self._context.listener.notice(f"{planned.name} goes on at step {left.state.step:,}")
+
+    def _job(self, planned: PlannedTrial, left: GoingOn | None) -> Job:
+        return Job(
+            key=planned.cell,
+            trial=planned.trial,
+            label=planned.label,
+            watches_attention=self._context.watches_attention,
+            state=left.data if left else None,
+        )
 
     def _take(self, cell: str, event: Event, source: TrialSource) -> None:
         listener = self._context.listener
@@ -258,24 +295,45 @@ class Coordinator:
             case Usage():
                 running.log_usage(event)
             case Trained(summary=summary, replicas=replicas):
+                self._drop_waiting_state(running)
                 # First, so that an adaptive method knows it before it suggests what trains next.
                 source.ended(running.planned, summary)
                 running.note_trained(replicas)
+            case Saved():
+                self._drop_waiting_state(running)
+                self._waiting.append((running, event))
             case Picture() | JobDone():
                 self._waiting.append((running, event))
+            case JobStopped() if running.must_stop is None:
+                self._interrupt(cell, event)
             case JobStopped():
                 self._end_run(running, running.stop())
                 source.ended(running.planned, None)
             case JobFailed() if self._context.must_stop():
-                pass  # what stops this process may have ended the worker too; `run` closes the trial as interrupted
+                self._interrupt(cell)  # what stops this process may have ended the worker too
             case JobFailed():
+                self._log_rest_of(running)
                 self._end_run(running, running.fail(event))
                 if not running.is_trained:
                     source.ended(running.planned, None)
 
-    def _log(self, running: TrialRun, event: Picture | JobDone) -> None:
+    def _drop_waiting_state(self, running: TrialRun) -> None:
+        """Forget a state that waits to be kept, because a newer one comes, or none is needed any more."""
+        rest = [(run, event) for run, event in self._waiting if run is not running or not isinstance(event, Saved)]
+        self._waiting = deque(rest)
+
+    def _log_rest_of(self, running: TrialRun) -> None:
+        """Log what waits of a trial that ends."""
+        mine = [event for run, event in self._waiting if run is running]
+        self._waiting = deque((run, event) for run, event in self._waiting if run is not running)
+        for event in mine:
+            self._log(running, event)
+
+    def _log(self, running: TrialRun, event: Picture | Saved | JobDone) -> None:
         if isinstance(event, Picture):
             running.log_picture(event)
+        elif isinstance(event, Saved):
+            running.keep_state(event)
         else:
             self._end_run(running, running.finish(event))
 
@@ -287,10 +345,13 @@ class Coordinator:
             except TrackingError as error:
                 self._context.listener.notice(f"the result of a trained trial could not be stored: {error}")
 
-    def _interrupt(self, cell: str) -> None:
+    def _interrupt(self, cell: str, stopped: JobStopped | None = None) -> None:
         running = self._running[cell]
         try:
-            running.interrupt()
+            if stopped is not None:
+                self._drop_waiting_state(running)
+            self._log_rest_of(running)
+            running.interrupt(stopped)
         except TrackingError as error:
             self._context.listener.notice(f"run {running.run_id} stays RUNNING until a sweep closes it: {error}")
         self._end(cell, running.interrupted())

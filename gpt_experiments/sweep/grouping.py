@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -73,17 +73,27 @@ def form_groups(
     *,
     workers: int = 1,
     key: Callable[[Trial], Hashable] = group_key,
+    going_on: Mapping[Trial, str] | None = None,
 ) -> list[tuple[Trial, ...]]:
     """Every trial once, in groups that may train together, in the order in which their first trials came.
 
     The groups of one shape are as equal in size as can be: none is larger than the `limit` of any of its trials, or so
     large that one of the `workers` would have nothing to do. Trials of equal dropout stay together.
+
+    Args:
+        going_on: trials that go on from their states, each with what it has in common with those that go on together;
+            they are the group that they were, whatever its size.
     """
     share = max(1, len(trials) // workers)
     by_key: dict[Hashable, list[Trial]] = {}
+    as_before: dict[str, list[Trial]] = {}
     for trial in trials:
-        by_key.setdefault(key(trial), []).append(trial)
-    groups: list[tuple[Trial, ...]] = []
+        before = (going_on or {}).get(trial)
+        if before is not None:
+            as_before.setdefault(before, []).append(trial)
+        else:
+            by_key.setdefault(key(trial), []).append(trial)
+    groups = [tuple(together) for together in as_before.values()]
     for unordered in by_key.values():
         alike = sorted(unordered, key=lambda trial: trial.shape.dropout)
         most = max(1, min(share, min(map(limit, alike))))

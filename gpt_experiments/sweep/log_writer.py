@@ -7,7 +7,7 @@ from pathlib import Path
 from gpt_experiments import names
 from gpt_experiments.errors import RunDeletedError, StoreAwayError
 from gpt_experiments.records import FinishedTrial
-from gpt_experiments.sweep.trial_log import Drawing, End, Results, Tags, TrialLog, Values
+from gpt_experiments.sweep.trial_log import Drawing, End, Results, State, StateRemoval, Tags, TrialLog, Values
 from gpt_experiments.tracking import RunRecorder, Store, provenance
 
 
@@ -22,6 +22,8 @@ class LogWriter:
         instead: another process's finished run of the same cell, which is there when the store is back; the trial's
             own run is then not written, or closed as KILLED. None where there is none.
 
+        keeps_too_much: whether the store has refused to delete a state that is of no more use.
+
     Args:
         looks_around: whether to look for such a run; a trial that is trained again on purpose does not.
         was_away: whether a part may be written already by a call whose answer was lost.
@@ -31,6 +33,7 @@ class LogWriter:
         self.log = log
         self.lost: str | None = None
         self.instead: FinishedTrial | None = None
+        self.keeps_too_much = False
         self._store, self._looks_around, self._was_away = store, looks_around, was_away
         self._recorder: RunRecorder | None = None
 
@@ -74,6 +77,11 @@ class LogWriter:
                 recorder.log_image(names.ATTENTION_IMAGE, entry.pixels(), entry.step, at=entry.at)
             case Tags():
                 recorder.set_tags(entry.tags)
+            case State():
+                could_delete = recorder.keep_state(entry.step, entry.group, entry.data)
+                self.keeps_too_much |= not could_delete
+            case StateRemoval():
+                self.keeps_too_much |= not recorder.remove_state()
             case Results():
                 if self._is_finished_elsewhere():
                     assert self.instead is not None

@@ -99,6 +99,7 @@ class Schedule:
         self._groups: deque[tuple[PlannedTrial, ...]] = deque()
         self._limit: Callable[[Trial], int] = lambda trial: 1
         self._workers = 1
+        self._going_on: Mapping[str, str] = {}
         self.planned: list[PlannedTrial] = []
         self._is_exhausted = False  # whether neither the method nor the stages have anything further
         if history is not None:
@@ -113,12 +114,17 @@ class Schedule:
             self._is_exhausted = not self._stages.are_several
             self._pass_stages_that_are_done()
 
-    def form_groups(self, limit: Callable[[Trial], int], workers: int) -> None:
+    def form_groups(
+        self, limit: Callable[[Trial], int], workers: int, going_on: Mapping[str, str] | None = None
+    ) -> None:
         """Let trials train together: at most `limit` of one shape, and so that each of the workers has something to do.
 
         Call it before the first group is taken; otherwise each trial trains alone.
+
+        Args:
+            going_on: by cell the trials that go on, as `sweep.grouping.form_groups` has them.
         """
-        self._limit, self._workers = limit, workers
+        self._limit, self._workers, self._going_on = limit, workers, going_on or {}
         self._groups = deque(self._grouped())
 
     @property
@@ -159,7 +165,8 @@ class Schedule:
         queued, self._queue = self._queue, []
         waiting = {planned.trial: planned for planned in queued if planned.needs_training}
         workers = 1 if self._method.is_adaptive else self._workers  # the other workers try other variants meanwhile
-        groups = form_groups(list(waiting), self._limit, workers=workers)
+        going_on = {trial: self._going_on[p.cell] for trial, p in waiting.items() if p.cell in self._going_on}
+        groups = form_groups(list(waiting), self._limit, workers=workers, going_on=going_on)
         groups.sort(key=lambda group: -sum(rough_cost(trial, self._corpus.vocab_size) for trial in group))
         return [
             *((planned,) for planned in queued if not planned.needs_training),

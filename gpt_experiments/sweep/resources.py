@@ -32,7 +32,7 @@ class RunOptions:
     Args:
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         workers: processes at once; None takes one for each CPU core, or one for each GPU.
-        timeout: seconds after which no further trial begins; those that run go on to their end.
+        timeout: seconds after which the sweep ends; trials that run are put away, to go on where they are next time.
         force: train every trial, also those that have a finished run.
         replicas: trials that train as one batched model, at most; None takes as many as fit on an accelerator, and one
             on a CPU.

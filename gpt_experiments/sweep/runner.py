@@ -16,10 +16,19 @@ from gpt_experiments.errors import ConfigError, StoreAwayError, TrackingError, w
 from gpt_experiments.execution import make_executor
 from gpt_experiments.execution.protocol import Executor, Hardware
 from gpt_experiments.kernels import why_not_compiled
-from gpt_experiments.records import EarlyStop, PlannedTrial, SweepListener, SweepStart, SweepSummary, TrialRecord
+from gpt_experiments.records import (
+    EarlyStop,
+    Outcome,
+    PlannedTrial,
+    SweepListener,
+    SweepStart,
+    SweepSummary,
+    TrialRecord,
+)
 from gpt_experiments.signals import StopRequest
 from gpt_experiments.sweep.coordinator import Coordinator, TrialSource, deadline
 from gpt_experiments.sweep.definition import SweepDefinition
+from gpt_experiments.sweep.going_on import LeftTrials
 from gpt_experiments.sweep.plan import Schedule, lost_notice, make_schedule, sweep_key
 from gpt_experiments.sweep.resources import RunOptions, find_hardware, group_limit
 from gpt_experiments.sweep.trial_list import ListSource, TrialList
@@ -27,6 +36,7 @@ from gpt_experiments.sweep.trial_run import RunContext
 from gpt_experiments.sweep.unwritten import Unwritten
 from gpt_experiments.sweep.yaml_source import dump_yaml
 from gpt_experiments.tracking import Claims, FinishedTrials, RunRecorder, Store, schema
+from gpt_experiments.tracking.left_trials import left_trials
 from gpt_experiments.tracking.pages import keep_views
 from gpt_experiments.training import Evaluation, TrainingSummary
 
@@ -79,7 +89,8 @@ def run_sweep(
             keep_views(store, parent.run_id, is_running=True, notice=listener.notice)
             to_train = schedule.total - sum(not planned.needs_training for planned in schedule.planned)
             hardware = find_hardware(options, to_train)
-            schedule.form_groups(group_limit(options, hardware, corpus.vocab_size), hardware.workers)
+            limit = group_limit(options, hardware, corpus.vocab_size)
+            schedule.form_groups(limit, hardware.workers, _left_groups(store, options))
             session = _Session(corpus, store, options, hardware, listener, stop, claims, parent.run_id, definition.name)
             source, most = _GrowingPlan(schedule, parent), schedule.largest_group
             summary = session.run(source, to_train, definition.training.steps, most, definition.budget)
@@ -149,7 +160,8 @@ def run_trials(
     keep_views(store, notice=listener.notice)
     to_train, source = sum(one.done is None for one in planned), ListSource(planned)
     hardware = find_hardware(options, max(1, to_train))
-    source.form_groups(group_limit(options, hardware, corpus.vocab_size), hardware.workers, corpus.vocab_size)
+    limit = group_limit(options, hardware, corpus.vocab_size)
+    source.form_groups(limit, hardware.workers, corpus.vocab_size, _left_groups(store, options))
     with StopRequest() as stop:
         session = _Session(corpus, store, options, hardware, listener, stop, claims, None, wanted.name, wanted.tags)
         summary = session.run(source, to_train, wanted.steps, source.largest_group, wanted.budget)
@@ -244,9 +256,11 @@ class _Session:
             tags=self.tags,
             watches_attention=self.options.attention_over_training,
             claims=self.claims,
+            left=None if self.options.force else LeftTrials(self.store, self.corpus, hardware, self.listener.notice),
         )
         with self.store.retries.during_sweep(self.listener.notice, context.must_stop):
             records = Coordinator(context, executor).run(source)
+        was_cut = any(record.outcome == Outcome.INTERRUPTED for record in records)
         return SweepSummary(
             name=self.name,
             parent_run_id=self.parent_run_id,
@@ -254,7 +268,7 @@ class _Session:
             total=source.total,
             seconds=time.monotonic() - started,
             interrupted=self.stop.requested,
-            timed_out=not may_start() and len(records) < source.total,
+            timed_out=not may_start() and (was_cut or len(records) < source.total),
         )
 
 
@@ -264,6 +278,11 @@ def _look(store: Store, options: RunOptions) -> tuple[Claims | None, FinishedTri
         return None, FinishedTrials()
     claims = Claims(store)
     return claims, store.finished_trials()
+
+
+def _left_groups(store: Store, options: RunOptions) -> dict[str, str]:
+    """By cell the trials that go on, each with what it has in common with its group; none with `force`."""
+    return {} if options.force else {cell: left.group for cell, left in left_trials(store).items()}
 
 
 def _close_abandoned(store: Store, listener: SweepListener) -> None:

@@ -54,10 +54,21 @@ class ListSource:
         """The most trials that will train as one."""
         return max((len(group) for group in self._groups), default=1)
 
-    def form_groups(self, limit: Callable[[Trial], int], workers: int, vocab_size: int) -> None:
-        """Let trials train together, as `sweep.grouping.form_groups` has it; call it before the first is taken."""
+    def form_groups(
+        self,
+        limit: Callable[[Trial], int],
+        workers: int,
+        vocab_size: int,
+        going_on: Mapping[str, str] | None = None,
+    ) -> None:
+        """Let trials train together, as `sweep.grouping.form_groups` has it; call it before the first is taken.
+
+        Args:
+            going_on: by cell the trials that go on.
+        """
         waiting = {planned.trial: planned for planned in self._planned if planned.done is None}
-        groups = form_groups(list(waiting), limit, workers=workers)
+        left = {trial: going_on[p.cell] for trial, p in waiting.items() if going_on and p.cell in going_on}
+        groups = form_groups(list(waiting), limit, workers=workers, going_on=left)
         groups.sort(key=lambda group: -sum(rough_cost(trial, vocab_size) for trial in group))
         done = ((planned,) for planned in self._planned if planned.done is not None)
         self._groups = deque([*done, *(tuple(waiting[trial] for trial in group) for group in groups)])

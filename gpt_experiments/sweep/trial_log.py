@@ -89,6 +89,25 @@ class Results:
 
 
 @dataclass(frozen=True, kw_only=True)
+class State:
+    """The trial's state after `step` optimisation steps, to be kept in place of the one before.
+
+    Attributes:
+        group: what it has in common with the states with which it goes on together.
+        data: the state's bytes; they are never written into a folder, since a trial that has ended needs none.
+    """
+
+    step: int
+    group: str
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateRemoval:
+    """What is kept of the trial's state is of no more use."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class End:
     """How the run ends; `reason` is why it failed or was stopped."""
 
@@ -97,8 +116,10 @@ class End:
     traceback: str | None = None
 
 
-Entry = Values | Drawing | Tags | Results | End
-_KINDS: Final[Mapping[str, type[Any]]] = {kind.__name__.lower(): kind for kind in (Values, Drawing, Tags, Results, End)}
+Entry = Values | Drawing | Tags | State | StateRemoval | Results | End
+_KINDS: Final[Mapping[str, type[Any]]] = {
+    kind.__name__.lower(): kind for kind in (Values, Drawing, Tags, StateRemoval, Results, End)
+}
 
 
 @dataclass(kw_only=True)
@@ -128,6 +149,11 @@ class TrialLog:
         """The results of a trial that has finished; None of any other."""
         return next((entry for entry in self.entries if isinstance(entry, Results)), None)
 
+    def drop_states(self) -> None:
+        """Leave out the states that are not written, because a newer one comes, or none is needed any more."""
+        unwritten = [entry for entry in self.entries[self.written :] if not isinstance(entry, State)]
+        self.entries[self.written :] = unwritten
+
     def save(self, folder: Path, owner: str) -> None:
         """Write the log into `folder`, where `load` finds it; its drawings are then there and no longer in memory.
 
@@ -138,6 +164,7 @@ class TrialLog:
             OSError: the folder cannot be written.
         """
         rows = []
+        self.drop_states()
         for number, entry in enumerate(self.entries):
             if isinstance(entry, Drawing):
                 name = f"{_IMAGES}/{number}.png"

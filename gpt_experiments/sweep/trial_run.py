@@ -14,16 +14,29 @@ from typing import Final
 from gpt_experiments import names
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import StoreAwayError
-from gpt_experiments.execution.protocol import Hardware, JobDone, JobFailed, Picture, Placed, Usage
+from gpt_experiments.execution.protocol import Hardware, JobDone, JobFailed, JobStopped, Picture, Placed, Saved, Usage
 from gpt_experiments.kernels import are_switched_on
 from gpt_experiments.records import EarlyStop, Outcome, PlannedTrial, SweepListener, TrialRecord
+from gpt_experiments.sweep.going_on import GoingOn, LeftTrials
 from gpt_experiments.sweep.log_writer import LogWriter
-from gpt_experiments.sweep.trial_log import Drawing, End, Entry, Opening, Results, Tags, TrialLog, Values, now
+from gpt_experiments.sweep.trial_log import (
+    Drawing,
+    End,
+    Entry,
+    Opening,
+    Results,
+    State,
+    StateRemoval,
+    Tags,
+    TrialLog,
+    Values,
+    now,
+)
 from gpt_experiments.sweep.unwritten import Unwritten, files_of
 from gpt_experiments.tracking import Claims, Store, provenance, schema
 from gpt_experiments.tracking.facts import placed_tags, replicas_tag
 from gpt_experiments.tracking.recorder import corpus_input
-from gpt_experiments.training import Evaluation, TrainingSummary
+from gpt_experiments.training import Evaluation, TrainingSummary, together_of
 
 _SECONDS_BETWEEN_WRITES: Final = 5.0  # of metrics: one write costs about 9 ms whatever it holds
 
@@ -40,6 +53,8 @@ class RunContext:
         must_stop: whether to end now, including running trials.
         may_start: whether a further trial may begin.
         unwritten: where trials are kept that end while the store is away.
+        left: finds what trials go on from; None lets all begin anew.
+        said: notices that come once.
     """
 
     corpus: Corpus
@@ -53,6 +68,13 @@ class RunContext:
     tags: Mapping[str, str] = field(default_factory=dict)
     watches_attention: bool = True
     claims: Claims | None = None
+    left: LeftTrials | None = None
+    said: set[str] = field(default_factory=set)
+
+    def notice_once(self, text: str) -> None:
+        if text not in self.said:
+            self.said.add(text)
+            self.listener.notice(text)
 
 
 class TrialRun:
@@ -76,15 +98,32 @@ class TrialRun:
     Args:
         replicas: how many trials train as one model with it, itself included.
         hardware: of the executor that trains it.
+        going_on: what it goes on from, in the run that it had; None begins it, in a new run.
     """
 
-    def __init__(self, planned: PlannedTrial, replicas: int, context: RunContext, hardware: Hardware) -> None:
+    def __init__(
+        self,
+        planned: PlannedTrial,
+        replicas: int,
+        context: RunContext,
+        hardware: Hardware,
+        going_on: GoingOn | None = None,
+    ) -> None:
         self.planned = planned
         self.is_trained = self.is_behind = False
         self.must_stop: EarlyStop | None = None
         self._replicas, self._context, self._hardware = replicas, context, hardware
-        self._where = placed_tags(hardware=hardware.name, threads=hardware.threads, host=platform.node())
-        self._log = TrialLog(opening=self._opening())
+        # It trains with the threads and the kernels with which it began.
+        self._threads = going_on.state.threads if going_on else hardware.threads
+        self._kernels = going_on.state.kernels if going_on else are_switched_on()
+        self._where = placed_tags(hardware=hardware.name, threads=self._threads, host=platform.node())
+        self._is_going_on, self._has_state = going_on is not None, going_on is not None
+        self._last_steps = dict(going_on.logged.last_steps) if going_on else {}  # of each metric over steps
+        self._pictured = set(going_on.logged.pictures) if going_on else set()
+        self._log = TrialLog(opening=self._opening(), run_id=going_on.left.run_id if going_on else "")
+        if going_on is not None:
+            tags = {**going_on.tags(hardware.name, context.parent_run_id), **self._where, **context.tags}
+            self._log.entries.append(Tags(tags=tags))
         self._writer = LogWriter(self._log, context.store, looks_around=context.claims is not None)
         self._written_at = time.monotonic()
         self._resources = contextlib.ExitStack()  # holds the files of a trial that has finished, until they are written
@@ -123,7 +162,8 @@ class TrialRun:
 
     def note_placed(self, placed: Placed) -> None:
         """Note what the trial trains on, if that is not what the executor has in general."""
-        where = placed_tags(hardware=placed.hardware, threads=placed.threads, host=placed.host)
+        threads = self._threads if self._is_going_on else placed.threads
+        where = placed_tags(hardware=placed.hardware, threads=threads, host=placed.host)
         changed = {name: value for name, value in where.items() if self._where.get(name) != value}
         if changed:
             self._where |= changed
@@ -140,7 +180,14 @@ class TrialRun:
         self._note_values(usage.values, usage.step)
 
     def log_picture(self, picture: Picture) -> None:
-        self._note(Drawing(at=now(), step=picture.step, image=picture.image))
+        if picture.step not in self._pictured:
+            self._pictured.add(picture.step)
+            self._note(Drawing(at=now(), step=picture.step, image=picture.image))
+
+    def keep_state(self, saved: Saved) -> None:
+        """Keep the trial's state, from which it goes on if it does not come to its end here."""
+        self._note_state(saved.step, saved.state)
+        self._sync_if_possible()
 
     def note_trained(self, replicas: int) -> None:
         """Note that the training is over; `replicas` is less than at its start if its group was split."""
@@ -158,6 +205,7 @@ class TrialRun:
         self._log.entries.append(Results(metrics=schema.summary_metrics(done.summary), tags=self._tags()))
         self._note_values(costs, 0)
         self._log.entries.append(Values(at=now(), values=tuple(schema.series_metrics(done.scores_by_head))))
+        self._forget_state()
         return self._end(End(status="FINISHED"))
 
     def stop(self) -> TrialRecord:
@@ -166,14 +214,18 @@ class TrialRun:
         assert stop is not None  # nobody else has asked for it
         self._record = stopped_record(self.planned, self.run_id, stop)
         self._log.entries.append(Tags(tags=schema.stop_tags(stop)))
+        self._forget_state()
         return self._end(End(status="KILLED", reason=str(stop)))
 
     def fail(self, failed: JobFailed) -> TrialRecord:
         self._record = self._ended(Outcome.FAILED, reason=failed.reason)
         return self._end(End(status="FAILED", reason=failed.reason, traceback=failed.traceback))
 
-    def interrupt(self) -> None:
+    def interrupt(self, stopped: JobStopped | None = None) -> None:
         """End the run of a trial that has not been trained to its end; where it is not open, there is nothing to end.
+
+        Args:
+            stopped: what it goes on from next time; None leaves that to the state that is kept, if there is one.
 
         Raises:
             TrackingError: the store does not take it; the run stays RUNNING.
@@ -182,6 +234,8 @@ class TrialRun:
             return  # it has ended, but could not be written
         self._record = self._ended(Outcome.INTERRUPTED)
         if self.run_id:
+            if stopped is not None and stopped.state is not None:
+                self._note_state(stopped.step, stopped.state)
             self._log.entries.append(End(status="KILLED", reason="interrupted before the end of training"))
             self.sync()
 
@@ -204,6 +258,11 @@ class TrialRun:
             raise
         self.is_behind = False
         self._written_at = time.monotonic()
+        if self._writer.keeps_too_much:
+            self._context.notice_once(
+                "the store of the runs' files cannot delete, so states of trials that are of no more use stay in the "
+                f"folder {names.STATE_FOLDER} of their runs"
+            )
         if self._record is not None:
             self._release()
             if self._kept is not None:
@@ -222,7 +281,21 @@ class TrialRun:
             self._release()
 
     def _note_values(self, values: Mapping[str, float], step: int) -> None:
-        self._log.entries.append(Values(at=now(), values=tuple((name, value, step) for name, value in values.items())))
+        """Note metrics of a step, but none that the run has of it or of a later one: a trial may repeat steps."""
+        new = tuple((name, value, step) for name, value in values.items() if step > self._last_steps.get(name, -1))
+        self._last_steps.update((name, step) for name, _, _ in new)
+        if new:
+            self._log.entries.append(Values(at=now(), values=new))
+
+    def _note_state(self, step: int, state: bytes) -> None:
+        self._has_state = True
+        self._log.drop_states()
+        self._log.entries.append(State(step=step, group=together_of(state), data=state))
+
+    def _forget_state(self) -> None:
+        self._log.drop_states()
+        if self._has_state:
+            self._log.entries.append(StateRemoval())
 
     def _note(self, entry: Entry) -> None:
         self._log.entries.append(entry)
@@ -269,9 +342,9 @@ class TrialRun:
             self.planned,
             self._context.corpus,
             hardware=self._hardware.name,
-            threads=self._hardware.threads,
+            threads=self._threads,
             replicas=self._replicas,
-            kernels=are_switched_on(),
+            kernels=self._kernels,
         )
         return {**computed, **self._context.tags}
 

@@ -23,6 +23,7 @@ from gpt_experiments.tracking.failures import as_tracking_errors
 from gpt_experiments.tracking.logged_models import DATASET_DIGEST_LENGTH, log_model
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 from gpt_experiments.tracking.schema import series_metrics
+from gpt_experiments.tracking.states import keep_state, remove_state
 
 _METRICS_AT_ONCE: Final = 1000  # MLflow's limit
 _TAG_LENGTH: Final = 5000  # the least that any of MLflow's stores allows
@@ -104,6 +105,16 @@ class RunRecorder:
     def describe(self, markdown: str) -> None:
         """Set the description, which MLflow shows first of the run."""
         self._client.set_tag(self.run_id, MLFLOW_RUN_NOTE, markdown[:_TAG_LENGTH])
+
+    @_translated
+    def keep_state(self, step: int, group: str, state: bytes) -> bool:
+        """Keep a trial's state, in place of the one before. See `states.keep_state`."""
+        return keep_state(self._client, self.run_id, self.uri, step=step, group=group, state=state)
+
+    @_translated
+    def remove_state(self) -> bool:
+        """Remove what is kept of a trial's state. See `states.remove_state`."""
+        return remove_state(self._client, self.run_id, self.uri)
 
     @_translated
     def log_text(self, text: str, artifact: str) -> None:

@@ -171,6 +171,8 @@ def test_an_interrupt_ends_within_seconds_and_the_same_command_continues(
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert_complete(store_uri)
+    killed = [run for run in trials(store_uri) if run.info.status == "KILLED"]
+    assert not any(names.STATE in run.data.tags for run in killed)  # those went on, and are finished
 
 
 def test_a_closed_terminal_ends_the_sweep_with_its_runs_closed(command: list[str], store_uri: str) -> None:
