@@ -69,7 +69,7 @@ class LogWriter:
             elif not self._is_finished_elsewhere():
                 self._recorder = self._open()
             return
-        recorder, entry, count = self._recorder, log.entries[log.written], 1
+        recorder, entry, count = self._recorder, log.entries[0], 1
         match entry:
             case Values():
                 count = self._write_values(recorder)
@@ -103,7 +103,7 @@ class LogWriter:
                 recorder.fail(entry.reason, entry.traceback)
             case End():
                 recorder.kill(entry.reason)
-        log.written += count
+        del log.entries[:count]  # its pictures and states take no more memory
 
     def _open(self) -> RunRecorder:
         opening = self.log.opening
@@ -125,7 +125,7 @@ class LogWriter:
     def _write_values(self, recorder: RunRecorder) -> int:
         """Write all metrics up to the next entry of another kind, in one call; returns how many entries those were."""
         found: list[Values] = []
-        for entry in self.log.entries[self.log.written :]:
+        for entry in self.log.entries:
             if not isinstance(entry, Values):
                 break
             found.append(entry)

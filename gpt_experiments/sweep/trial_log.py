@@ -66,6 +66,10 @@ class Drawing:
     step: int
     image: NDArray[np.uint8] | Path
 
+    @property
+    def file_name(self) -> str:
+        return f"{self.step}-{self.at}.png"
+
     def pixels(self) -> NDArray[np.uint8]:
         if isinstance(self.image, Path):
             with PillowImage.open(self.image) as image:
@@ -124,35 +128,24 @@ _KINDS: Final[Mapping[str, type[Any]]] = {
 
 @dataclass(kw_only=True)
 class TrialLog:
-    """The log of one trial, and how far it is written.
+    """What is still to be written to the run of one trial.
 
     Attributes:
+        entries: what the run does not have yet, the oldest first.
         run_id: the run that it is written to; empty until that is open.
-        written: how many of the entries the run has.
     """
 
     opening: Opening
     entries: list[Entry] = field(default_factory=list)
     run_id: str = ""
-    written: int = 0
-
-    @property
-    def has_ended(self) -> bool:
-        return any(isinstance(entry, End) for entry in self.entries)
 
     @property
     def is_written(self) -> bool:
-        return bool(self.run_id) and self.written == len(self.entries)
-
-    @property
-    def results(self) -> Results | None:
-        """The results of a trial that has finished; None of any other."""
-        return next((entry for entry in self.entries if isinstance(entry, Results)), None)
+        return bool(self.run_id) and not self.entries
 
     def drop_states(self) -> None:
         """Leave out the states that are not written, because a newer one comes, or none is needed any more."""
-        unwritten = [entry for entry in self.entries[self.written :] if not isinstance(entry, State)]
-        self.entries[self.written :] = unwritten
+        self.entries = [entry for entry in self.entries if not isinstance(entry, State)]
 
     def save(self, folder: Path, owner: str) -> None:
         """Write the log into `folder`, where `load` finds it; its drawings are then there and no longer in memory.
@@ -165,9 +158,9 @@ class TrialLog:
         """
         rows = []
         self.drop_states()
-        for number, entry in enumerate(self.entries):
+        for entry in self.entries:
             if isinstance(entry, Drawing):
-                name = f"{_IMAGES}/{number}.png"
+                name = f"{_IMAGES}/{entry.file_name}"
                 if not isinstance(entry.image, Path):
                     (folder / _IMAGES).mkdir(exist_ok=True)
                     PillowImage.fromarray(entry.image).save(folder / name)
@@ -180,7 +173,6 @@ class TrialLog:
             "owner": owner,
             "opening": dataclasses.asdict(self.opening),
             "run_id": self.run_id,
-            "written": self.written,
             "entries": rows,
         }
         unfinished = folder / f"{_LOG_FILE}.new"
@@ -190,11 +182,10 @@ class TrialLog:
 
     def use_drawings_in(self, folder: Path) -> None:
         """Read drawings from where `save` has put them, in `folder`, which may have been moved since."""
+        images = folder / _IMAGES
         self.entries = [
-            dataclasses.replace(entry, image=folder / _IMAGES / f"{number}.png")
-            if isinstance(entry, Drawing)
-            else entry
-            for number, entry in enumerate(self.entries)
+            dataclasses.replace(entry, image=images / entry.file_name) if isinstance(entry, Drawing) else entry
+            for entry in self.entries
         ]
 
 
@@ -212,7 +203,6 @@ def load(folder: Path) -> tuple[TrialLog, str]:
             opening=Opening(**values["opening"]),
             entries=[_entry(row) for row in values["entries"]],
             run_id=values["run_id"],
-            written=values["written"],
         )
         owner = str(values["owner"])
     except (TypeError, KeyError) as error:

@@ -39,16 +39,22 @@ SWEEP = SweepDefinition(
 
 
 class Line:
-    """What lies between a store's client and its server; while it is cut, every call fails as where nobody answers."""
+    """What lies between a store's client and its server; while it is cut, calls fail.
 
-    def __init__(self, store: Store) -> None:
-        self.is_cut = False
+    Args:
+        is_full: whether only files are refused, for lack of room; else every call fails, as where nobody answers.
+    """
+
+    def __init__(self, store: Store, *, is_full: bool = False) -> None:
+        self.is_cut, self._is_full = False, is_full
         self._client = store.client._client  # type: ignore[attr-defined]
         store.client._client = self  # type: ignore[attr-defined]
 
     def __getattr__(self, name: str) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            if self.is_cut:
+            if self.is_cut and self._is_full and name == "log_artifacts":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            if self.is_cut and not self._is_full:
                 raise MlflowException("could not connect to server: Connection refused")
             return getattr(self._client, name)(*args, **kwargs)
 
@@ -96,16 +102,17 @@ def assert_whole(store: Store, run_id: str) -> None:
     assert len(run.outputs.model_outputs) == 1
 
 
+@pytest.mark.parametrize(("is_full", "reason"), [(False, "it does not answer"), (True, "its disk is full")])
 def test_trials_that_end_while_the_store_is_away_wait_on_disk_and_the_next_sweep_writes_them(
-    store_uri: str, corpus: Corpus, place: Path
+    store_uri: str, corpus: Corpus, place: Path, is_full: bool, reason: str
 ) -> None:
     store = Store(store_uri)
-    line = Line(store)
+    line = Line(store, is_full=is_full)
     listener = Cutter(line, cut_at=1)
     with pytest.raises(TrackingError, match=f"2 trials that have ended wait in {place}/.*the same command writes"):
         run_sweep(SWEEP, corpus, store, INLINE, listener)
     assert [record.outcome for record in listener.ended] == ["finished", "finished"]
-    assert "waiting for the tracking store, while training goes on: it does not answer" in listener.notices[0]
+    assert f"waiting for the tracking store, while training goes on: {reason}" in listener.notices[0]
     (folder,) = (path for path in place.iterdir() if path.is_dir())
     assert len([path for path in folder.iterdir() if (path / "files" / "checkpoint").is_dir()]) == 2
 
@@ -159,10 +166,10 @@ def test_a_log_is_read_from_its_folder_as_it_was_saved(tmp_path: Path) -> None:
         Results(metrics={"m": 1.5}, tags={}),
         End(status="FAILED", reason="why", traceback="lines"),
     ]
-    log = TrialLog(opening=opening, entries=list(entries), run_id="r", written=1)
+    log = TrialLog(opening=opening, entries=list(entries), run_id="r")
     log.save(tmp_path, "owner")
     read, owner = trial_log.load(tmp_path)
-    assert (owner, read.opening, read.run_id, read.written) == ("owner", opening, "r", 1)
+    assert (owner, read.opening, read.run_id) == ("owner", opening, "r")
     drawing = read.entries[1]
     assert isinstance(drawing, Drawing)
     assert (drawing.pixels() == image).all()
