@@ -39,9 +39,9 @@ _RUN_GONE: Final = re.compile(
     r"must be in the '?active'? state|run with id\S* not found|run '[0-9a-f]{32}' not found", re.I
 )
 _NO_ANSWER: Final = re.compile(
-    r"could not connect|connection (refused|reset|timed out|is bad|failed)|server closed the connection"
-    r"|terminating connection|connection already closed|the database system is|lost connection|gone away"
-    r"|remote end closed|max retries exceeded|too many 5\d\d error|failed with timeout",
+    r"could not connect|connect timeout on endpoint|connection (refused|reset|timed out|is bad|failed)"
+    r"|server closed the connection|terminating connection|connection already closed|the database system is"
+    r"|lost connection|gone away|remote end closed|max retries exceeded|too many 5\d\d error|failed with timeout",
     re.I,
 )
 _CAUSE: Final = re.compile(
@@ -53,6 +53,7 @@ _STATUS: Final = re.compile(r"error code (\d{3})|(\d{3}) (?:client|server) error
 _AWAY_STATUSES: Final = frozenset({429, 502, 503, 504})
 _ABSENT: Final = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 _REFUSALS: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"})
+_OBJECT_STORES: Final = frozenset({"azure", "boto3", "botocore", "google"})
 _FULL_NUMBERS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _UNWRITABLE_NUMBERS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -62,7 +63,9 @@ def as_tracking_errors(uri: str) -> Iterator[None]:
     """Turn what is raised by MLflow, its database or the disk inside the block into a TrackingError."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except Exception as error:
+        if not _is_of_the_store(error):
+            raise
         raise as_tracking_error(error, uri) from error
 
 
@@ -93,7 +96,7 @@ def mlflow_command(arguments: str) -> str:
 
 def waits_for(error: Exception) -> str | None:
     """What the failed call would have to wait for, as a few words; None where waiting does not help."""
-    if not isinstance(error, (MlflowException, SQLAlchemyError, OSError)):
+    if not _is_of_the_store(error):
         return None
     text = _message(error)
     if _LOCKED.search(text):
@@ -185,6 +188,15 @@ def _status(error: Exception) -> int | None:
     return int(found[1] or found[2]) if found else None
 
 
+def _is_of_the_store(error: Exception) -> bool:
+    return isinstance(error, (MlflowException, SQLAlchemyError, OSError)) or _is_of_object_store(error)
+
+
+def _is_of_object_store(error: Exception) -> bool:
+    """Whether a library raises it that reaches artifacts without a server between; it need not be installed."""
+    return type(error).__module__.partition(".")[0] in _OBJECT_STORES
+
+
 def _is_of_database(error: Exception) -> bool:
     return any(isinstance(link, SQLAlchemyError) for link in _chain(error))
 
@@ -192,7 +204,8 @@ def _is_of_database(error: Exception) -> bool:
 def _is_away(error: Exception, text: str) -> bool:
     if any(isinstance(link, (requests.ConnectionError, requests.Timeout)) for link in _chain(error)):
         return True
-    return (isinstance(error, MlflowException) or _is_of_database(error)) and bool(_NO_ANSWER.search(text))
+    says_why = isinstance(error, MlflowException) or _is_of_database(error) or _is_of_object_store(error)
+    return says_why and bool(_NO_ANSWER.search(text))
 
 
 def _is_tls(error: Exception) -> bool:

@@ -23,7 +23,7 @@ from gpt_experiments.sweep.runner import run_sweep
 from gpt_experiments.sweep.trial_log import Drawing, End, Opening, Results, Tags, TrialLog, Values
 from gpt_experiments.sweep.unwritten import FOLDER_VARIABLE
 from gpt_experiments.tracking import Store
-from gpt_experiments.tracking.failures import as_tracking_error
+from gpt_experiments.tracking.failures import as_tracking_error, as_tracking_errors
 from gpt_experiments.training import Evaluation
 from tests.support.listeners import Recorder
 from tests.support.stores import TRIAL_FILES, add_run
@@ -182,4 +182,7 @@ def test_a_log_is_read_from_its_folder_as_it_was_saved(tmp_path: Path) -> None:
 def test_a_full_disk_and_a_silent_server_are_for_later_and_a_refusal_is_not() -> None:
     for error in (OSError(errno.ENOSPC, "No space left on device"), MlflowException("Connection refused")):
         assert isinstance(as_tracking_error(error, "x"), StoreAwayError)
+    unreachable = type("EndpointConnectionError", (Exception,), {"__module__": "botocore.exceptions"})
+    with pytest.raises(StoreAwayError), as_tracking_errors("x"):
+        raise unreachable('Could not connect to the endpoint URL: "http://127.0.0.1:1/runs"')
     assert not isinstance(as_tracking_error(PermissionError(errno.EACCES, "denied"), "x"), StoreAwayError)
