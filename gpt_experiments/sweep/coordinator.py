@@ -261,7 +261,6 @@ class Coordinator:
             replicas = len(left.state.group) if left else len(group)
             run = TrialRun(planned, replicas, self._context, self._executor.hardware, left)
             self._running[planned.cell] = run
-            run.go_on()  # its cell is this process's, since no other one can look until the runs are open
             self._context.listener.trial_started(planned)
             if left is not None:
                 self._context.listener.notice(f"{planned.name} goes on at step {left.state.step:,}")

@@ -98,7 +98,7 @@ class TrialRun:
     Args:
         replicas: how many trials train as one model with it, itself included.
         hardware: of the executor that trains it.
-        going_on: what it goes on from, in the run that it had, once `go_on` is called; None begins it, in a new run.
+        going_on: what it goes on from, in the run that it had; None begins it, in a new run.
     """
 
     def __init__(
@@ -117,18 +117,20 @@ class TrialRun:
         self._threads = going_on.state.threads if going_on else hardware.threads
         self._kernels = going_on.state.kernels if going_on else are_switched_on()
         self._where = placed_tags(hardware=hardware.name, threads=self._threads, host=platform.node())
-        self._going_on, self._has_state = going_on, going_on is not None
+        self._is_going_on, self._has_state = going_on is not None, going_on is not None
         self._last_steps = dict(going_on.logged.last_steps) if going_on else {}  # of each metric over steps
         self._pictured = set(going_on.logged.pictures) if going_on else set()
-        self._log = TrialLog(opening=self._opening())
+        self._log = TrialLog(opening=self._opening(), run_id=going_on.left.run_id if going_on else "")
+        if going_on is not None:
+            tags = {**going_on.tags(hardware.name, context.parent_run_id), **self._where, **context.tags}
+            self._log.entries.append(Tags(tags=tags))
         self._writer = LogWriter(self._log, context.store, looks_around=context.claims is not None)
         self._written_at = time.monotonic()
         self._resources = contextlib.ExitStack()  # holds the files of a trial that has finished, until they are written
         self._files: Path | None = None
         self._kept: Path | None = None
         self._record: TrialRecord | None = None
-        if going_on is None:
-            self._sync_if_possible()
+        self._sync_if_possible()
 
     @property
     def run_id(self) -> str:
@@ -158,25 +160,9 @@ class TrialRun:
             )
         return dataclasses.replace(self._record, run_id=self.run_id)
 
-    def go_on(self) -> None:
-        """Write from now on to the run that the trial had; a run that was opened to ask for its cell is deleted.
-
-        Call it when it is certain that no other process trains the cell, and before anything is noted: of several
-        processes that find the same run only one may write to it, and none may delete it.
-        """
-        if self._going_on is None:
-            return
-        asked, hardware, context = self._log.run_id, self._hardware, self._context
-        self._log = TrialLog(opening=self._log.opening, run_id=self._going_on.left.run_id)
-        self._writer = LogWriter(self._log, context.store, looks_around=context.claims is not None)
-        tags = self._going_on.tags(hardware.name, context.parent_run_id)
-        self._note(Tags(tags={**tags, **self._where, **context.tags}))
-        if asked:
-            context.store.delete_run(asked)
-
     def note_placed(self, placed: Placed) -> None:
         """Note what the trial trains on, if that is not what the executor has in general."""
-        threads = placed.threads if self._going_on is None else self._threads
+        threads = self._threads if self._is_going_on else placed.threads
         where = placed_tags(hardware=placed.hardware, threads=threads, host=placed.host)
         changed = {name: value for name, value in where.items() if self._where.get(name) != value}
         if changed:

@@ -283,12 +283,6 @@ class Store:
             recorder.reopen({names.OWNER: owner}, [name for name in (names.FAILURE,) if name in run.data.tags])
         return recorder
 
-    def delete_run(self, run_id: str) -> None:
-        """End and delete a run that holds nothing."""
-        with as_tracking_errors(self.uri):
-            self.client.set_terminated(run_id, "KILLED")
-            self.client.delete_run(run_id)
-
     def search(self, condition: str, newest: int | None = None) -> list[Run]:
         """The active runs of the experiment that meet `condition`, newest first."""
         runs: list[Run] = []
