@@ -109,6 +109,7 @@ def expected_uri(store_uri: str, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/expected/mlflow.db"
 
 
+@pytest.mark.slow
 def test_interrupted_twice_a_group_goes_on_in_the_same_runs_to_the_same_weights(
     corpus: Corpus, store_uri: str, expected_uri: str, tmp_path: Path
 ) -> None:
@@ -136,6 +137,7 @@ def test_interrupted_twice_a_group_goes_on_in_the_same_runs_to_the_same_weights(
     assert runs(store_uri)["1"].data.tags[names.REPLICAS] == "2"
 
 
+@pytest.mark.slow
 def test_when_the_time_is_over_running_trials_are_put_away_and_a_sweep_takes_them_up(
     corpus: Corpus, store_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
