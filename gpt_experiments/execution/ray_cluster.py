@@ -30,7 +30,7 @@ from gpt_experiments.execution.protocol import (
 from gpt_experiments.execution.ray_connection import ClusterError, connect, disconnect
 from gpt_experiments.execution.ray_loss import why_lost, why_not_started
 from gpt_experiments.execution.ray_memory import JobMemory
-from gpt_experiments.execution.ray_worker import RayWorker, RayWorkerSetup, Started, versions_here
+from gpt_experiments.execution.ray_worker import METHOD_GROUPS, RayWorker, RayWorkerSetup, Started, versions_here
 from gpt_experiments.kernels import are_switched_on
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.training import train_group
@@ -41,7 +41,6 @@ _SECONDS_IDLE: Final = 60.0  # until a worker with nothing to do is given back
 _SECONDS_WITHOUT_ROOM: Final = 60.0  # until the user is told
 _SECONDS_OF_A_WAIT: Final = 20.0  # of a worker for something to tell
 _SECONDS_TO_LEAVE: Final = 2.0
-_METHOD_GROUPS: Final = {"training": 1, "telling": 1, "requests": 1}  # threads of each
 
 
 @dataclass(eq=False)
@@ -100,9 +99,9 @@ class RayExecutor:
         )
         self._given = (ray.put(corpus), setup)  # the corpus once, however many workers come
         remote: Any = ray.remote  # its types know no groups of methods
-        self._kind = remote(
-            num_cpus=self._cluster.cpus, num_gpus=self._cluster.gpus, concurrency_groups=_METHOD_GROUPS
-        )(RayWorker)
+        self._kind = remote(num_cpus=self._cluster.cpus, num_gpus=self._cluster.gpus, concurrency_groups=METHOD_GROUPS)(
+            RayWorker
+        )
         self._resources = contextlib.ExitStack()
         self._memory = JobMemory(self._resources.enter_context(scratch_folder()))
         self._workers: list[_Worker] = []
@@ -128,7 +127,7 @@ class RayExecutor:
         self._memory.note_stop(request)
         for worker in self._workers:
             if key in worker.jobs:
-                worker.actor.stop.options(concurrency_group="requests").remote(request)
+                worker.actor.stop.remote(request)
         for group in list(self._waiting):
             if any(job.key == key for job in group):
                 self._waiting.remove(group)
@@ -174,9 +173,9 @@ class RayExecutor:
         except ray.exceptions.RayError as error:
             self._lose(worker, error)
             return
-        if one is worker.starting:
+        if one == worker.starting:  # equal, but through a client not the same object
             self._take_start(worker, answer)
-        elif one is worker.training:
+        elif one == worker.training:
             worker.training, worker.is_sound, worker.idle_since = None, answer, time.monotonic()
         else:
             for key, event in answer:
@@ -202,7 +201,7 @@ class RayExecutor:
 
     def _listen(self, worker: _Worker) -> None:
         patience = max(0.2, len(self._workers) / 100)  # so that a thousand workers send some hundred answers a second
-        worker.telling = worker.actor.events.options(concurrency_group="telling").remote(_SECONDS_OF_A_WAIT, patience)
+        worker.telling = worker.actor.events.remote(_SECONDS_OF_A_WAIT, patience)
 
     def _notice(self, key: str, text: str) -> None:
         if text not in self._noticed:
@@ -254,7 +253,7 @@ class RayExecutor:
 
     def _drop(self, workers: Sequence[_Worker]) -> None:
         """End the workers; those that have started first remove their files."""
-        leaving = [w.actor.leave.options(concurrency_group="requests").remote() for w in workers if w.starting is None]
+        leaving = [w.actor.leave.remote() for w in workers if w.starting is None]
         with contextlib.suppress(ray.exceptions.RayError):
             ray.wait(leaving, num_returns=len(leaving), timeout=_SECONDS_TO_LEAVE) if leaving else None
         for worker in workers:
@@ -277,7 +276,7 @@ class RayExecutor:
 
     def _give(self, worker: _Worker, jobs: Sequence[Job]) -> None:
         worker.jobs |= {job.key: job for job in jobs}
-        worker.training = worker.actor.train.options(concurrency_group="training").remote(tuple(jobs))
+        worker.training = worker.actor.train.remote(tuple(jobs))
 
     @property
     def _useful(self) -> int:
@@ -297,7 +296,7 @@ class RayExecutor:
             wanted = max(_FEW, len(self._workers) // 4) - starting
         for _ in range(min(wanted, self._useful - len(self._workers))):
             actor = self._kind.remote(*self._given)
-            starting_one = actor.start.options(concurrency_group="training").remote()
+            starting_one = actor.start.remote()
             self._workers.append(_Worker(actor, starting_one))
         if all(worker.starting is not None for worker in self._workers):
             self._say_what_is_waited_for()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -57,6 +58,8 @@ def connect(address: str | None, *, cpus: int = 0, gpus: int = 0) -> None:
         how |= {"num_cpus": cpus, "num_gpus": gpus, "object_store_memory": _OBJECT_STORE, "include_dashboard": False}
     if quiet:
         _silence()
+    if address is not None and address.startswith("ray://"):
+        _use_token()
     try:
         with _signals_as_they_are():
             ray.init(address=address or "local", **how)
@@ -110,7 +113,8 @@ def _why_not(address: str | None, error: Exception) -> str:
     where = "no Ray cluster was found on this machine" if address == "auto" else f"no Ray cluster answers at {address}"
     return (
         f"{where}: {first_line(error)}; start one with `ray start --head`, give the HOST:PORT of its head on a machine "
-        "of the cluster, or ray://HOST:10001 on any other"
+        "of the cluster, or ray://HOST:10001 on any other; a cluster that asks for a token needs it here, too, in "
+        "~/.ray/auth_token or $RAY_AUTH_TOKEN"
     )
 
 
@@ -120,6 +124,14 @@ def _silence() -> None:
 
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda *_, **__: None
+
+
+def _use_token() -> None:
+    """Show the cluster the token that this machine has, as Ray does by itself for the other kinds of address."""
+    with contextlib.suppress(ImportError):
+        from ray._private.authentication import authentication_token_setup as setup
+
+        setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import ray
+
 import gpt_experiments
 from gpt_experiments.quiet import let_threads_sleep
 from gpt_experiments.scratch import scratch_folder
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 # What is imported from PyTorch's side of the program is imported in functions: how its threads wait is decided before.
 
+METHOD_GROUPS: Final = {"training": 1, "telling": 1, "requests": 1}
+"""The groups of an actor's methods, with how many threads each has."""
 _MOST_AT_ONCE: Final = 200  # messages of one answer
 
 
@@ -73,6 +77,7 @@ class RayWorker:
         self._writer: FileWriter
         self._trainer: Trainer
 
+    @ray.method(concurrency_group="training")
     def start(self) -> Started:
         """Get ready to train. In the thread that trains, because some of what it sets belongs to a thread."""
         from gpt_experiments.execution.files import WriteHere, WriterPool
@@ -97,6 +102,7 @@ class RayWorker:
         )
         return Started(host=platform.node())
 
+    @ray.method(concurrency_group="training")
     def train(self, jobs: Sequence[Job]) -> bool:
         """Train the jobs together; returns whether this process may train another group.
 
@@ -115,6 +121,7 @@ class RayWorker:
             writer.close()
         return is_sound
 
+    @ray.method(concurrency_group="telling")
     def events(self, wait: float, patience: float) -> list[tuple[str, Event]]:
         """The new events, each with its job's key; they are not kept here.
 
@@ -128,10 +135,12 @@ class RayWorker:
             out, self._outbox = self._outbox[:_MOST_AT_ONCE], self._outbox[_MOST_AT_ONCE:]
         return out
 
+    @ray.method(concurrency_group="requests")
     def stop(self, request: StopJob) -> None:
         """Note a request about a job that trains."""
         self._requests[request.key] = request
 
+    @ray.method(concurrency_group="requests")
     def leave(self) -> None:
         """Remove what is on disk; the actor is ended next."""
         self._resources.close()
