@@ -27,7 +27,7 @@ class Backlog:
         self._context, self._training = context, training
         self.ended: list[TrialRun] = []
         self._away_since: float | None = None
-        self._try_at = self._notice_at = 0.0
+        self._taken_at = self._try_at = self._notice_at = 0.0
         self._was_noticed = False
 
     @property
@@ -37,8 +37,8 @@ class Backlog:
 
     @property
     def is_too_long(self) -> bool:
-        """Whether the store has been away for longer than a sweep waits that has nothing else to do."""
-        return self.seconds_away > _LONGEST_WAIT
+        """Whether the store has taken nothing for longer than a sweep waits that has nothing else to do."""
+        return min(self.seconds_away, time.monotonic() - self._taken_at) > _LONGEST_WAIT
 
     def catch_up(self) -> bool:
         """Write what is left of one trial, if there is one and it is time for a try; returns whether it is written.
@@ -54,6 +54,7 @@ class Backlog:
         except StoreAwayError as error:
             self.note_away(error)
             return False
+        self._taken_at = time.monotonic()
         if run in self.ended:
             self.ended.remove(run)
         self.note_back()
@@ -67,7 +68,9 @@ class Backlog:
             self._away_since, self._notice_at, self._was_noticed = now, now + _FIRST_NOTICE, False
         if now >= self._notice_at:
             self._was_noticed, self._notice_at = True, now + _BETWEEN_NOTICES
-            self._context.listener.notice(f"waiting for the tracking store, while training goes on: {error.reason}")
+            trains = next(iter(self._training()), None) is not None
+            how_long = "while training goes on" if trains else f"for up to {_LONGEST_WAIT / 60:.0f} minutes"
+            self._context.listener.notice(f"waiting for the tracking store, {how_long}: {error.reason}")
 
     def note_back(self) -> None:
         """Note that the store has just taken something; it is back as soon as it has taken everything."""

@@ -8,17 +8,30 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
 class Server:
-    """A server on this machine whose database and artifacts are in `folder`; it keeps its port."""
+    """A server on this machine whose database and artifacts are in `folder`; it keeps its port.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        database: the address of another database.
+        options, environment: further options of `mlflow server`, and variables that it gets.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database: str | None = None,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.uri, self._folder = f"http://127.0.0.1:{self.port}", folder
+        self._database, self._options, self._environment = database, options, environment or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -27,14 +40,19 @@ class Server:
         temporary.mkdir(exist_ok=True)
         with (self._folder / "server.log").open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *arguments.split(), f"sqlite:///{self._folder}/mlflow.db"],
+                [
+                    sys.executable,
+                    *arguments.split(),
+                    self._database or f"sqlite:///{self._folder}/mlflow.db",
+                    *self._options,
+                ],
                 cwd=self._folder,
-                env=os.environ | {"TMPDIR": str(temporary)},
+                env=os.environ | {"TMPDIR": str(temporary)} | self._environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -43,8 +61,8 @@ class Server:
                 assert time.monotonic() < deadline, (self._folder / "server.log").read_text()
                 time.sleep(0.3)
 
-    def stop(self) -> None:
+    def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGTERM)
+            os.killpg(self._process.pid, number)
             self._process.wait(timeout=60)
             self._process = None
