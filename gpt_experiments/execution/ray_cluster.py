@@ -200,7 +200,8 @@ class RayExecutor:
             self._memory.forget(key)
 
     def _listen(self, worker: _Worker) -> None:
-        patience = max(0.2, len(self._workers) / 100)  # so that a thousand workers send some hundred answers a second
+        # An answer costs this process some milliseconds, and a thousand workers together send a hundred a second.
+        patience = max(1.0, len(self._workers) / 100)
         worker.telling = worker.actor.events.remote(_SECONDS_OF_A_WAIT, patience)
 
     def _notice(self, key: str, text: str) -> None:
