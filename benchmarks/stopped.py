@@ -27,7 +27,7 @@ DEFINITION = """
 name: stopped
 method: one-at-a-time
 baseline: {{n_head: 2, n_layer: 2, n_embed: 32, dropout: 0.1, block_size: 32}}
-levels: {{n_head: [1, 4]}}
+levels: {{n_head: [4]}}
 training: {{steps: {steps}, batch_size: 8, eval_interval: {interval}}}
 """
 
