@@ -22,7 +22,11 @@ SWEEPS: Final = "gpt.sweeps"  # of a trial: the run ids of all sweeps that it be
 VARIANT: Final = "gpt.variant"
 TUNING: Final = "gpt.tuning"  # of a trial that only tuned its variant, and is part of no comparison: `yes`
 CELL: Final = "gpt.cell"
+SHELF: Final = "gpt.cell."  # and the first two digits of the cell: the cell again, where a search finds it fast
 OWNER: Final = "gpt.owner"  # the process that writes the run, as host|pid|start time
+HEARTBEAT: Final = "gpt.heartbeat"  # when that process last said that it lives, in seconds since 1970
+CLAIM: Final = "gpt.claim"  # of a run that is RUNNING: whether it holds its cell or its sweep, or has only asked for it
+JOINED: Final = "gpt.joined."  # of a sweep, and a digest: a process that trains it, as host|pid|start time|heartbeat
 FAILURE: Final = "gpt.failure"
 STOPPED: Final = "gpt.stopped"  # of a trial that a pruner stopped: when and why, a JSON object
 STATE: Final = "gpt.state"  # of a trial that has not finished: which state is kept of it, a JSON object
@@ -37,6 +41,8 @@ REPLICAS: Final = "gpt.replicas"  # how many trials trained together as one mode
 KERNELS: Final = "gpt.kernels"  # whether the kernels for the CPU were switched on, `on` or `off`
 CONFIRMS: Final = "gpt.confirms"  # of a trial on a fresh seed: the run ids of the sweeps or trials that it confirms
 UNCOMMITTED: Final = "gpt.uncommitted"  # SHA-256 of what the code differs in from its commit
+
+ASKED, HOLDS = "asked", "holds"  # the values of CLAIM
 
 # Of an experiment's saved views and its description
 VIEW_DIGEST: Final = "gpt.digest"  # what this program wrote, so that a person's change is left alone

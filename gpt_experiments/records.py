@@ -197,6 +197,7 @@ class SweepSummary:
         parent_run_id: the run that holds the trials; None for a single trial.
         trials: how each trial that was started or reused ended.
         total: the trials that the sweep consists of; for an adaptive method that was cut short, the most.
+        others: other processes that still work at the sweep.
     """
 
     name: str
@@ -206,6 +207,7 @@ class SweepSummary:
     seconds: float
     interrupted: bool = False
     timed_out: bool = False
+    others: int = 0
 
     @property
     def failed(self) -> tuple[TrialRecord, ...]:

@@ -47,9 +47,9 @@ class LeftReport:
 
 
 def can_be_reported(summary: SweepSummary) -> bool:
-    """Whether there is something to report, and time for it."""
+    """Whether there is something to report, and time for it; while others work at the sweep, the last one reports."""
     compared = [record for record in summary.trials if not record.planned.is_tuning]
-    return not summary.interrupted and any(record.summary is not None for record in compared)
+    return not summary.interrupted and not summary.others and any(record.summary is not None for record in compared)
 
 
 def leave_report(store: Store, summary: SweepSummary) -> LeftReport:

@@ -68,6 +68,8 @@ if TYPE_CHECKING:
 @click.option(
     "--timeout", type=float, metavar="S", help="Stop after S seconds; trials that are training go on next time."
 )
+@click.option("--join", is_flag=True, help="Work at it together with others that have --join, also on other machines.")
+@click.option("--status", is_flag=True, help="Say who trains what now, and what is left; train nothing.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of the time; train nothing.")
 @click.option("--force", is_flag=True, help="Train every trial, also those that have a finished run or were stopped.")
 @click.option("--take-over", is_flag=True, help="Go on with a sweep that another machine began and left unfinished.")
@@ -92,6 +94,8 @@ def sweep(
     executor: str,
     address: str | None,
     timeout: float | None,
+    join: bool,
+    status: bool,
     dry_run: bool,
     force: bool,
     take_over: bool,
@@ -120,6 +124,11 @@ def sweep(
         max_seeds=max_seeds,
     )
 
+    if status:
+        from gpt_experiments.cli.status import sweep_status
+
+        return sweep_status(wanted.name, tracking_uri, experiment)
+
     from gpt_experiments.sweep.resources import (
         RunOptions,  # not earlier: a mistyped name is reported before torch is loaded
     )
@@ -131,6 +140,7 @@ def sweep(
         force=force,
         replicas=replicas,
         take_over=take_over,
+        join=join,
         executor=executor,
         address=address,
         attention_over_training=not no_attention_over_training,

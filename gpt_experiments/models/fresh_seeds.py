@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from statistics import fmean
@@ -19,6 +19,7 @@ from gpt_experiments.sweep.runner import run_trials
 from gpt_experiments.sweep.trial_list import TrialList
 from gpt_experiments.tracking import Store
 from gpt_experiments.tracking.confirming import mark_confirming
+from gpt_experiments.tracking.finished import FinishedCells
 
 DEFAULT_SEEDS: Final = 3
 MOST_SEEDS: Final = 100  # their losses fit into a tag
@@ -123,11 +124,13 @@ class FreshTrials:
         self._store, self._options, self._wanted, self._confirmed = store, options, corpus, confirmed
         self._steps, self._budget = steps, budget
         self._corpus: Corpus | None = None
-        self._finished = store.finished_trials().by_cell
+        self._cells = FinishedCells(store)
 
     def missing(self, candidate: Candidate, seeds: Sequence[int]) -> list[Trial]:
         """The trials that are not finished yet."""
-        return [trial for trial in self._trials(candidate, seeds) if self._cell(trial) not in self._finished]
+        trials = {self._cell(trial): trial for trial in self._trials(candidate, seeds)}
+        finished = self._finished(trials)
+        return [trial for cell, trial in trials.items() if cell not in finished]
 
     def seconds(self, counts: Sequence[tuple[Candidate, int]]) -> float:
         """How long so many trials of each would take at the pace that the finished trials of each had."""
@@ -150,15 +153,16 @@ class FreshTrials:
             for candidate, seeds in wanted
             for trial in self._trials(candidate, seeds)
         }
-        if any(cell not in self._finished for cell in trials):
+        if any(cell not in self._finished(trials) for cell in trials):
             self._train(name, list(trials.values()))
-        found = [self._finished[cell].run_id for cell in trials if cell in self._finished]
-        mark_confirming(self._store, found, self._confirmed)
+        found = self._finished(trials)
+        mark_confirming(self._store, [found[cell].run_id for cell in trials if cell in found], self._confirmed)
 
     def found(self, candidate: Candidate, seeds: Sequence[int]) -> dict[int, FinishedTrial]:
         """The finished trials of the variant, by seed."""
         cells = {trial.seed: self._cell(trial) for trial in self._trials(candidate, seeds)}
-        return {seed: self._finished[cell] for seed, cell in cells.items() if cell in self._finished}
+        finished = self._finished(cells.values())
+        return {seed: finished[cell] for seed, cell in cells.items() if cell in finished}
 
     def why_missing(self, candidate: Candidate, seeds: Sequence[int]) -> str:
         """Sentences on the trials that have failed."""
@@ -177,7 +181,12 @@ class FreshTrials:
             raise KeyboardInterrupt
         self.trained += summary.counts[Outcome.FINISHED]
         self.failures |= {record.planned.cell: record.reason or "" for record in summary.failed}
-        self._finished = self._store.finished_trials().by_cell
+        self._cells = FinishedCells(self._store)  # what was not finished may be now
+
+    def _finished(self, cells: Iterable[str]) -> Mapping[str, FinishedTrial]:
+        """The finished trials, of these cells at least."""
+        self._cells.ask(cells)
+        return self._cells.by_cell
 
     def _trials(self, candidate: Candidate, seeds: Sequence[int]) -> list[Trial]:
         """Trials as the variant's own were trained: under another budget than steps, as long as they were."""

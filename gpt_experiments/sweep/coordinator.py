@@ -28,13 +28,15 @@ from gpt_experiments.execution.protocol import (
 )
 from gpt_experiments.records import EarlyStop, Outcome, PlannedTrial, TrialRecord
 from gpt_experiments.sweep.backlog import Backlog
+from gpt_experiments.sweep.claiming import Claiming
 from gpt_experiments.sweep.going_on import GoingOn
-from gpt_experiments.sweep.trial_run import RunContext, TrialRun, stopped_record
+from gpt_experiments.sweep.trial_run import RunContext, TrialRun, failed_elsewhere, stopped_record
 from gpt_experiments.tracking import Claims, Others
 from gpt_experiments.tracking.membership import Membership
 from gpt_experiments.training import Evaluation, Progress, TrainingSummary
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
+_PAUSE_FOR_A_LOOK: Final = 20  # times as long as the look took
 _SECONDS_BETWEEN_CLAIMS: Final = 2.0  # at the results of other processes that this one waits for
 _SECONDS_TO_PUT_AWAY: Final = 20.0  # for running trials to send their states; a container needs a grace of 30
 _SECONDS_TO_ASK: Final = 10.0  # of a store that is away, before trials start that nobody else can know of
@@ -71,6 +73,7 @@ class Coordinator:
         self._elsewhere: list[PlannedTrial] = []  # trials that other processes train
         self._unasked: deque[Sequence[PlannedTrial]] = deque()  # groups that start when the others can be asked
         self._look_at = 0.0  # when to look at them again
+        self._claiming = Claiming(context.claims, context.listener.notice) if context.claims else None
         self._known_processes: set[str] = set()  # those that have been named to the listener
         self._membership = Membership(context.store, context.parent_run_id, context.listener.notice)
         self._records: list[TrialRecord] = []
@@ -104,6 +107,7 @@ class Coordinator:
 
     def _run(self, source: TrialSource) -> None:
         self._fill(source)
+        self._settle(source)
         while self._goes_on():
             self._turn(source)
         self._log_waiting()
@@ -129,6 +133,7 @@ class Coordinator:
 
         A trial that does not answer in time goes on next time from the state that is kept of it, if there is one.
         """
+        self._settle(source, at_the_end=True)
         self._context.listener.notice("stopping: trials that run are put away, to go on where they are next time")
         for cell in self._running:
             self._executor.stop(cell, keep=True)
@@ -151,6 +156,7 @@ class Coordinator:
         for cell, event in self._executor.events(0.0 if self._waiting else _SECONDS_BETWEEN_LOOKS):
             self._take(cell, event, source)
         self._fill(source)
+        self._settle(source)
         if self._waiting:
             self._log(*self._waiting.popleft())
         elif self._backlog.catch_up():
@@ -207,22 +213,70 @@ class Coordinator:
             StoreAwayError: nobody can be asked; none is started.
         """
         left: list[PlannedTrial] = []
-        self._look_at = time.monotonic() + _SECONDS_BETWEEN_CLAIMS
-        with claims.looking() as others:
-            going_on = self._what_is_left(itertools.chain(*groups))
-            for group in groups:
-                open_ones = [planned for planned in group if planned.cell not in others.finished]
-                free = [planned for planned in open_ones if planned.cell not in others.training]
-                if free and self._has_room:
-                    self._start(free, going_on)
-                    free = []
-                left += [*free, *(planned for planned in open_ones if planned.cell in others.training)]
+        began = time.monotonic()
+        self._look_at = began + _SECONDS_BETWEEN_CLAIMS
+        others = claims.look([planned.cell for group in groups for planned in group])
+        self._look_at += _PAUSE_FOR_A_LOOK * (time.monotonic() - began)  # many that wait must not keep a store busy
+        going_on = self._what_is_left(itertools.chain(*groups))
+        for group in groups:
+            open_ones = [planned for planned in group if planned.cell not in others.ended]
+            free = [planned for planned in open_ones if self._is_free(planned.cell, others)]
+            left += [planned for planned in open_ones if planned not in free]
+            if free and self._has_room:
+                tickets = claims.tickets([planned.cell for planned in free if planned.cell in going_on])
+                left += [planned for planned in free if planned.cell in going_on and planned.cell not in tickets]
+                self._start([planned for planned in free if planned not in left], going_on)
+                claims.give_back(tickets)
+            else:
+                left += free
         self._backlog.note_back()
         for planned in itertools.chain(*groups):
             if planned.cell in others.finished:
                 self._answer(dataclasses.replace(planned, done=others.finished[planned.cell]), source)
+            elif planned.cell in others.failed:
+                self._end(planned.cell, failed_elsewhere(planned, *others.failed[planned.cell]))
+                source.ended(planned, None)
         self._say_who_trains(left, others)
         return left
+
+    def _is_free(self, cell: str, others: Others) -> bool:
+        """Whether a trial of that cell may begin to train here."""
+        is_leaving = self._claiming is not None and self._claiming.is_leaving(cell)
+        return cell not in others.training and cell not in self._running and not is_leaving
+
+    def _settle(self, source: TrialSource, *, at_the_end: bool = False) -> None:
+        """Let those trials count whose cells are clearly this process's, and end those whose cells are another's.
+
+        Args:
+            at_the_end: let those count as well of which it is not clear.
+        """
+        claiming = self._claiming
+        if claiming is None:
+            return
+        for running in claiming.given_up(self._running.values()):
+            self._leave(running)
+        if not claiming.is_asking:
+            return
+
+        def hold(running: TrialRun, events: Sequence[Event]) -> None:
+            self._context.listener.trial_started(running.planned)
+            for event in events:
+                self._take(running.planned.cell, event, source)
+
+        try:
+            claiming.settle(hold, self._leave)
+        except StoreAwayError as error:
+            self._backlog.note_away(error)
+            claiming.settle_alone(hold)
+        if at_the_end:
+            claiming.settle_alone(hold)
+
+    def _leave(self, running: TrialRun) -> None:
+        """End a trial here as if it had not begun, because another process trains it."""
+        planned = running.planned
+        self._executor.stop(planned.cell)
+        del self._running[planned.cell]
+        self._elsewhere.append(planned)
 
     def _say_who_trains(self, trials: Iterable[PlannedTrial], others: Others) -> None:
         """Notify the listener, once for each process, that this sweep waits for its results."""
@@ -254,6 +308,8 @@ class Coordinator:
     def _start(
         self, group: Sequence[PlannedTrial], going_on: Mapping[str, GoingOn] = types.MappingProxyType({})
     ) -> None:
+        if not group:
+            return
         # Submitted first: the workers train while the runs are opened.
         self._executor.submit([self._job(planned, going_on.get(planned.cell)) for planned in group])
         for planned in group:
@@ -261,6 +317,9 @@ class Coordinator:
             replicas = len(left.state.group) if left else len(group)
             run = TrialRun(planned, replicas, self._context, self._executor.hardware, left)
             self._running[planned.cell] = run
+            if self._claiming is not None and run.run_id and left is None:
+                self._claiming.ask(run)  # `_settle` lets it count
+                continue
             self._context.listener.trial_started(planned)
             if left is not None:
                 self._context.listener.notice(f"{planned.name} goes on at step {left.state.step:,}")
@@ -278,6 +337,8 @@ class Coordinator:
         listener = self._context.listener
         if isinstance(event, Notice):  # about a group, of which the trial that it names may have ended
             listener.notice(event.text)
+            return
+        if self._claiming is not None and self._claiming.keeps(cell, event):
             return
         running = self._running[cell]
         match event:

@@ -17,7 +17,8 @@ from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.grouping import form_groups
 from gpt_experiments.sweep.plan import lost_notice, make_schedule, sweep_key
 from gpt_experiments.sweep.resources import RunOptions, find_hardware, group_limit
-from gpt_experiments.tracking import FinishedTrials, Store
+from gpt_experiments.tracking import Store
+from gpt_experiments.tracking.finished import FinishedCells
 from gpt_experiments.training import prepare_process
 
 
@@ -83,19 +84,21 @@ def dry_run(
     corpus.require_context(definition.longest_context)
     definition.require_steps(corpus.vocab_size)
     store = Store.if_present(tracking_uri, experiment)
-    finished = store.finished_trials() if store and not options.force else FinishedTrials()
+    finished = FinishedCells(None if options.force else store)
+    if definition.rules.is_adaptive:
+        finished.read_all(corpus.digest)
     key = sweep_key(definition, corpus)
     earlier_plan = store.earlier_plan(key) if store and definition.rules.is_adaptive else None
     pruner = None if options.force else definition.pruner
     stopped = store.stopped_trials(key, pruner) if store and pruner else {}
-    schedule = make_schedule(definition, corpus, finished.by_cell, earlier_plan, stopped=stopped)
+    schedule = make_schedule(definition, corpus, finished.by_cell, earlier_plan, stopped=stopped, look_up=finished.ask)
     unknown = schedule.total - len(schedule.planned)  # trials that the method will choose
     to_train = unknown + sum(p.needs_training for p in schedule.planned)
     hardware = find_hardware(options, max(1, to_train))
     limit = group_limit(options, hardware, corpus.vocab_size)
     schedule.form_groups(limit, hardware.workers)
     planned = [group for group in schedule.groups if group[0].needs_training]
-    timed, notices = [tuple(p.trial for p in group) for group in planned], lost_notice(schedule.planned, finished)
+    timed, notices = [tuple(p.trial for p in group) for group in planned], lost_notice(schedule.planned, finished.found)
     if unknown and definition.rules.is_adaptive:
         timed += _groups_of_adaptive(definition, unknown, limit)
         more = "more " if schedule.planned else ""

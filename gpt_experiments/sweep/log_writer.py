@@ -107,13 +107,14 @@ class LogWriter:
 
     def _open(self) -> RunRecorder:
         opening = self.log.opening
+        asks = self._looks_around and not self._was_away  # see `sweep.claiming`
         recorder = self._store.start_run(
             kind="trial",
             run_name=opening.run_name,
             sweep=opening.sweep,
             parent_run_id=opening.parent_run_id,
             params=opening.params,
-            tags=opening.tags,
+            tags={**opening.tags, names.CLAIM: names.ASKED if asks else names.HOLDS},
             source={**opening.source, names.OWNER: provenance.this_process()},
             started_at=opening.at,
             again=self._was_away,

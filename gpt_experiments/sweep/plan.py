@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from gpt_experiments.config import Trial, Variant, identity, identity_fields
 from gpt_experiments.corpus import Corpus
@@ -19,6 +20,11 @@ from gpt_experiments.sweep.methods import History, Method, make_method, make_pru
 from gpt_experiments.sweep.stages import Wanted, make_stages
 from gpt_experiments.tracking import FinishedTrials
 from gpt_experiments.training.events import Evaluation, TrainingSummary
+
+_SHUFFLED_BY: Final = 1.5  # a group may come before one that takes so many times as long
+
+LookUp = Callable[[Collection[str]], None]
+"""Makes the finished runs of cells known."""
 
 
 def sweep_key(definition: SweepDefinition, corpus: Corpus) -> str:
@@ -49,6 +55,7 @@ def make_schedule(
     *,
     stopped: Mapping[str, StoppedTrial] | None = None,
     val_losses: ValLosses = lambda run_id: {},
+    look_up: LookUp = lambda cells: None,
 ) -> Schedule:
     """The sweep's trials, as far as they are known before the first one is trained.
 
@@ -57,11 +64,13 @@ def make_schedule(
         earlier_plan: the rows of the plan that the sweep has left, as JSON; None where there is none.
         stopped: runs that the sweep's pruner has stopped, by cell.
         val_losses: reads the validation losses of a run, by step.
+        look_up: is called with cells before they are looked for in `finished`.
     """
     history = read_history(definition, corpus, finished, earlier_plan)
     pruning = make_pruning(definition)
     judge = Judge(pruning, val_losses) if pruning is not None else None
-    return Schedule(definition, corpus, finished, make_method(definition, history), history, stopped or {}, judge)
+    method = make_method(definition, history)
+    return Schedule(definition, corpus, finished, method, history, stopped or {}, judge, look_up)
 
 
 class Schedule:
@@ -77,6 +86,7 @@ class Schedule:
         history: what the method knows already, and does not suggest again.
         stopped: runs that need not be trained again because the sweep's pruner has stopped them, by cell.
         judge: stops trials early; None lets all go on.
+        look_up: is called with cells before they are looked for in `finished`.
     """
 
     def __init__(
@@ -88,9 +98,10 @@ class Schedule:
         history: History | None = None,
         stopped: Mapping[str, StoppedTrial] | None = None,
         judge: Judge | None = None,
+        look_up: LookUp = lambda cells: None,
     ) -> None:
         self._definition, self._corpus, self._finished, self._method = definition, corpus, finished, method
-        self._stopped, self._judge = stopped or {}, judge
+        self._stopped, self._judge, self._look_up = stopped or {}, judge, look_up
         self._stages = make_stages(definition)
         self._tuned_with = frozenset(definition.tuned_with)
         self._losses: dict[tuple[Variant, int], float | None] = {}  # of the trials that ended, after their last step
@@ -100,6 +111,7 @@ class Schedule:
         self._limit: Callable[[Trial], int] = lambda trial: 1
         self._workers = 1
         self._going_on: Mapping[str, str] = {}
+        self._weight: Callable[[], float] = lambda: 1.0
         self.planned: list[PlannedTrial] = []
         self._is_exhausted = False  # whether neither the method nor the stages have anything further
         if history is not None:
@@ -109,13 +121,17 @@ class Schedule:
                 self._plan(self._stages.begin(variant))
         self._at_most = len(self.planned) + method.planned * self._stages.most
         if not method.is_adaptive:
-            while self._ask():
-                pass
+            self._plan(list(self._all_that_is_suggested()))  # at once, so that the store is asked once
             self._is_exhausted = not self._stages.are_several
             self._pass_stages_that_are_done()
 
     def form_groups(
-        self, limit: Callable[[Trial], int], workers: int, going_on: Mapping[str, str] | None = None
+        self,
+        limit: Callable[[Trial], int],
+        workers: int,
+        going_on: Mapping[str, str] | None = None,
+        *,
+        shuffled: bool = False,
     ) -> None:
         """Let trials train together: at most `limit` of one shape, and so that each of the workers has something to do.
 
@@ -123,8 +139,11 @@ class Schedule:
 
         Args:
             going_on: by cell the trials that go on, as `sweep.grouping.form_groups` has them.
+            shuffled: let groups that take about the same time come in an order of chance, so that processes that work
+                at one sweep together seldom begin with the same.
         """
         self._limit, self._workers, self._going_on = limit, workers, going_on or {}
+        self._weight = (lambda: random.uniform(1, _SHUFFLED_BY)) if shuffled else (lambda: 1.0)
         self._groups = deque(self._grouped())
 
     @property
@@ -167,7 +186,8 @@ class Schedule:
         workers = 1 if self._method.is_adaptive else self._workers  # the other workers try other variants meanwhile
         going_on = {trial: self._going_on[p.cell] for trial, p in waiting.items() if p.cell in self._going_on}
         groups = form_groups(list(waiting), self._limit, workers=workers, going_on=going_on)
-        groups.sort(key=lambda group: -sum(rough_cost(trial, self._corpus.vocab_size) for trial in group))
+        size = self._corpus.vocab_size
+        groups.sort(key=lambda group: -self._weight() * sum(rough_cost(trial, size) for trial in group))
         return [
             *((planned,) for planned in queued if not planned.needs_training),
             *(tuple(waiting[trial] for trial in group) for group in groups),
@@ -196,13 +216,19 @@ class Schedule:
                 self._method.learn_stopped(variant, course)
             del self._values[variant]
 
-    def _ask(self) -> bool:
+    def _ask(self) -> None:
+        """Plan one more variant, if the method has one."""
         variant = self._method.suggest()
-        if variant is None:
-            return False
+        if variant is not None:
+            self._plan(self._begun(variant))
+
+    def _all_that_is_suggested(self) -> Iterator[Wanted]:
+        while (variant := self._method.suggest()) is not None:
+            yield from self._begun(variant)
+
+    def _begun(self, variant: Variant) -> list[Wanted]:
         self._values[variant] = []
-        self._plan(self._stages.begin(variant))
-        return True
+        return self._stages.begin(variant)
 
     def _pass_stages_that_are_done(self) -> None:
         """Plan also what follows from trials that are finished already, so that the plan is as exact as can be."""
@@ -220,13 +246,18 @@ class Schedule:
 
     def _plan(self, wanted: Iterable[Wanted]) -> None:
         """Queue one trial for each seed of each variant."""
-        for variant, seeds in wanted:
+        trials = [
+            (trial, variant)
+            for variant, seeds in wanted
+            for trial in trials_of(self._definition, self._corpus, variant, seeds)
+        ]
+        self._look_up([trial.cell(self._corpus.digest) for trial, _ in trials])
+        for trial, variant in trials:
             label = variant.label(self._definition.baseline_variant)
-            for trial in trials_of(self._definition, self._corpus, variant, seeds):
-                planned = plan_trial(trial, variant, label, self._corpus, self._finished, self._stopped)
-                planned = dataclasses.replace(planned, is_tuning=trial.seed in self._tuned_with)
-                self.planned.append(planned)
-                self._queue.append(planned)
+            planned = plan_trial(trial, variant, label, self._corpus, self._finished, self._stopped)
+            planned = dataclasses.replace(planned, is_tuning=trial.seed in self._tuned_with)
+            self.planned.append(planned)
+            self._queue.append(planned)
 
 
 def plan_trial(

@@ -40,6 +40,7 @@ class RunOptions:
         address: of the Ray cluster: `auto`, HOST:PORT or ray://HOST:PORT; None starts Ray on this machine.
         attention_over_training: whether pictures of each trial's attention are made while it trains.
         take_over: go on with a sweep that is marked as running by a process of another host, assumed to be dead.
+        join: work at the sweep together with other processes, on this host or others.
 
     Raises:
         ConfigError: workers, replicas or timeout out of range, or an address that is none, or that nothing uses.
@@ -51,11 +52,16 @@ class RunOptions:
     force: bool = False
     replicas: int | None = None
     take_over: bool = False
+    join: bool = False
     executor: str = "local"
     address: str | None = None
     attention_over_training: bool = True
 
     def __post_init__(self) -> None:
+        if self.join and self.force:
+            raise ConfigError(
+                "join and force exclude each other: who works together trains each trial once; leave one of them out"
+            )
         if self.executor not in EXECUTORS:
             raise ConfigError(f"executor must be one of {', '.join(EXECUTORS)}, but got {shown(self.executor)}")
         if self.address is not None and self.executor != "ray":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -35,9 +36,11 @@ from gpt_experiments.sweep.trial_list import ListSource, TrialList
 from gpt_experiments.sweep.trial_run import RunContext
 from gpt_experiments.sweep.unwritten import Unwritten
 from gpt_experiments.sweep.yaml_source import dump_yaml
-from gpt_experiments.tracking import Claims, FinishedTrials, RunRecorder, Store, schema
+from gpt_experiments.tracking import Claims, RunRecorder, Store, schema
+from gpt_experiments.tracking.finished import FinishedCells
 from gpt_experiments.tracking.left_trials import left_trials
 from gpt_experiments.tracking.pages import keep_views
+from gpt_experiments.tracking.parent_run import WantedSweep, leave_sweep, open_sweep
 from gpt_experiments.training import Evaluation, TrainingSummary
 
 
@@ -53,16 +56,18 @@ def run_sweep(
     """
     corpus.require_context(definition.longest_context)
     definition.require_steps(corpus.vocab_size)
+    if options.join:
+        _require_joinable(definition)
     find_hardware(options, 1)  # a device that is not there is an error before a run is opened
     Unwritten(store).write_all(listener.notice)
     _close_abandoned(store, listener)
     key = sweep_key(definition, corpus)
     earlier_plan = store.earlier_plan(key) if definition.rules.is_adaptive else None
     _require_the_same_looks(definition, store.planned_looks(key))
-    with StopRequest() as stop:
-        parent = store.open_sweep(
-            definition.name,
-            key,
+    with StopRequest() as stop, store.heartbeats.beating():
+        wanted = WantedSweep(
+            name=definition.name,
+            key=key,
             params=schema.sweep_params(
                 method=definition.method,
                 baseline=definition.baseline_variant,
@@ -73,14 +78,24 @@ def run_sweep(
             ),
             notes=schema.corpus_tags(corpus),
             take_over=options.take_over,
+            join=options.join,
         )
+        parent = open_sweep(store, wanted)
         try:
-            claims, finished = _look(store, options)
+            claims, finished = _look(store, options, parent.run_id if options.join else None)
             stopped = store.stopped_trials(key, definition.pruner) if definition.pruner and not options.force else {}
+            if definition.rules.is_adaptive and not options.force:
+                finished.read_all(corpus.digest)
             schedule = make_schedule(
-                definition, corpus, finished.by_cell, earlier_plan, stopped=stopped, val_losses=store.val_losses
+                definition,
+                corpus,
+                finished.by_cell,
+                earlier_plan,
+                stopped=stopped,
+                val_losses=store.val_losses,
+                look_up=finished.ask,
             )
-            for notice in lost_notice(schedule.planned, finished):
+            for notice in lost_notice(schedule.planned, finished.found):
                 listener.notice(notice)
             parent.log_text(dump_yaml(definition.as_dict()), names.DEFINITION_FILE)
             if definition.looks is not None:
@@ -90,22 +105,40 @@ def run_sweep(
             to_train = schedule.total - sum(not planned.needs_training for planned in schedule.planned)
             hardware = find_hardware(options, to_train)
             limit = group_limit(options, hardware, corpus.vocab_size)
-            schedule.form_groups(limit, hardware.workers, _left_groups(store, options))
+            schedule.form_groups(limit, hardware.workers, _left_groups(store, options), shuffled=options.join)
             session = _Session(corpus, store, options, hardware, listener, stop, claims, parent.run_id, definition.name)
             source, most = _GrowingPlan(schedule, parent), schedule.largest_group
             summary = session.run(source, to_train, definition.training.steps, most, definition.budget)
         except KeyboardInterrupt:
-            _end_despite_errors(partial(parent.kill, "interrupted twice"), listener)
+            _end_despite_errors(partial(_end_alone, store, parent, partial(parent.kill, "interrupted twice")), listener)
             raise
         except Exception as error:
-            _end_despite_errors(partial(parent.fail, f"{type(error).__name__}: {error}"), listener)
+            failing = partial(parent.fail, f"{type(error).__name__}: {error}")
+            _end_despite_errors(partial(_end_alone, store, parent, failing), listener)
             raise
         try:
-            _write_plan(parent, schedule.planned, summary.trials)
-            _close_parent(parent, summary)
+            summary = _leave(store, parent, schedule.planned, summary, listener)
         finally:  # the trials are done, even if the sweep's own run cannot be closed
             listener.sweep_ended(summary)
     return summary
+
+
+def _require_joinable(definition: SweepDefinition) -> None:
+    """Refuse to train a sweep together whose next trials depend on what one process has seen of the others.
+
+    Raises:
+        ConfigError: its method is adaptive, or it has a pruner.
+    """
+    if definition.rules.is_adaptive:
+        raise ConfigError(
+            f"--join is not for {definition.method}: one process must choose its variants, because each depends on "
+            "the results before it; leave out --join, and give that process more workers, or choose grid or random"
+        )
+    if definition.pruner is not None:
+        raise ConfigError(
+            f"--join is not for a sweep with a pruner, because {definition.pruner} compares the trials that one "
+            "process trains; leave out --join, or give --pruner none"
+        )
 
 
 def _require_the_same_looks(definition: SweepDefinition, earlier: str | None) -> None:
@@ -119,6 +152,34 @@ def _require_the_same_looks(definition: SweepDefinition, earlier: str | None) ->
             f"sweep {definition.name!r} was begun with --until-decided {earlier}, so its verdicts hold for that plan "
             f"alone, but got {definition.looks}; give the same, or copy its file under another name"
         )
+
+
+def _leave(
+    store: Store,
+    parent: RunRecorder,
+    planned: Iterable[PlannedTrial],
+    summary: SweepSummary,
+    listener: SweepListener,
+) -> SweepSummary:
+    """Close the sweep's run, unless something is left to do and other processes do it; returns the summary with them.
+
+    What is complete is closed in any case: the others may die before they see that nothing is left.
+    """
+    others = len(leave_sweep(store, parent))
+    if not others or summary.is_complete:
+        store.close_abandoned()
+        _write_plan(parent, planned, summary.trials)
+        _close_parent(parent, summary)
+    else:
+        who = "another process goes" if others == 1 else f"{others} other processes go"
+        listener.notice(f"{who} on with this sweep")
+    return dataclasses.replace(summary, others=others)
+
+
+def _end_alone(store: Store, parent: RunRecorder, end: Callable[[], None]) -> None:
+    """End the sweep's run, unless other processes go on with it."""
+    if not leave_sweep(store, parent):
+        end()
 
 
 def _end_despite_errors(end: Callable[[], None], listener: SweepListener) -> None:
@@ -154,15 +215,16 @@ def run_trials(
     Unwritten(store).write_all(listener.notice)
     _close_abandoned(store, listener)
     claims, finished = _look(store, options)
+    finished.ask(trial.cell(corpus.digest) for trial, _ in wanted.trials)
     planned = wanted.planned(corpus, finished.by_cell)
-    for notice in lost_notice(planned, finished):
+    for notice in lost_notice(planned, finished.found):
         listener.notice(notice)
     keep_views(store, notice=listener.notice)
     to_train, source = sum(one.done is None for one in planned), ListSource(planned)
     hardware = find_hardware(options, max(1, to_train))
     limit = group_limit(options, hardware, corpus.vocab_size)
     source.form_groups(limit, hardware.workers, corpus.vocab_size, _left_groups(store, options))
-    with StopRequest() as stop:
+    with StopRequest() as stop, store.heartbeats.beating():
         session = _Session(corpus, store, options, hardware, listener, stop, claims, None, wanted.name, wanted.tags)
         summary = session.run(source, to_train, wanted.steps, source.largest_group, wanted.budget)
     listener.sweep_ended(summary)
@@ -272,12 +334,15 @@ class _Session:
         )
 
 
-def _look(store: Store, options: RunOptions) -> tuple[Claims | None, FinishedTrials]:
-    """Claims against other processes, and the finished trials that need no training; neither with `force`."""
+def _look(store: Store, options: RunOptions, joined: str | None = None) -> tuple[Claims | None, FinishedCells]:
+    """Claims against other processes, and the finished trials that need no training; neither with `force`.
+
+    Args:
+        joined: the sweep's run, where several processes train it.
+    """
     if options.force:
-        return None, FinishedTrials()
-    claims = Claims(store)
-    return claims, store.finished_trials()
+        return None, FinishedCells(None)
+    return Claims(store, joined), FinishedCells(store)
 
 
 def _left_groups(store: Store, options: RunOptions) -> dict[str, str]:

@@ -357,3 +357,8 @@ class TrialRun:
 def stopped_record(planned: PlannedTrial, run_id: str, stop: EarlyStop) -> TrialRecord:
     """The record of a trial that a pruner has stopped, now or before."""
     return TrialRecord(planned=planned, outcome=Outcome.STOPPED, run_id=run_id, reason=str(stop), stop=stop)
+
+
+def failed_elsewhere(planned: PlannedTrial, run_id: str, reason: str) -> TrialRecord:
+    """The record of a trial that has failed in another process that trains the same sweep."""
+    return TrialRecord(planned=planned, outcome=Outcome.FAILED, run_id=run_id, reason=reason)

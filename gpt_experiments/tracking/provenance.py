@@ -100,6 +100,15 @@ def is_alive_here(owner: str) -> bool:
     return match is not None and match[1] == socket.gethostname() and not is_dead(owner)
 
 
+def is_suspended(owner: str) -> bool:
+    """Whether `owner` names a process of this host that does not run, as after Ctrl-Z."""
+    match = _OWNER.fullmatch(owner)
+    try:
+        return match is not None and psutil.Process(int(match[2])).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
+
+
 def described(owner: str) -> str:
     """The process that `owner` names, for a message."""
     match = _OWNER.fullmatch(owner)

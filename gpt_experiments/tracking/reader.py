@@ -19,6 +19,7 @@ from gpt_experiments.parameters import HYPERPARAMETERS, TRAINING
 from gpt_experiments.records import Outcome, StoredTrial, trial_name
 from gpt_experiments.tracking.character_losses import character_losses, differs_in_context_alone
 from gpt_experiments.tracking.failures import as_tracking_errors
+from gpt_experiments.tracking.finished import FinishedRuns
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_numbers, read_text
 from gpt_experiments.tracking.runs import get_run
@@ -72,7 +73,7 @@ def read_sweep_trials(store: Store, reference: str | None = None) -> SweepTrials
     left_out = LeftOut()
     record = SweepRecord(store, parent, left_out)
     rows = [row for row in record.rows() if not row.is_tuning]
-    runs = _runs_by_cell(store)
+    runs = _runs_by_cell(store, parent, rows)
     trials = _stored_trials(store, parent, rows, record.vocab_size(), runs, left_out)
     return SweepTrials(
         name=record.name,
@@ -99,7 +100,7 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
     with as_tracking_errors(store.uri):
         rows, vocab_size = record.rows(), record.vocab_size()
         setup = record.setup(rows)
-        runs = _runs_by_cell(store)
+        runs = _runs_by_cell(store, parent, rows)
         trials = _stored_trials(store, parent, rows, vocab_size, runs, left_out)
         by_id = {run.info.run_id: run for of_cell in runs.values() for run in of_cell}
         nuisance = nuisance_of(parent.data.params)
@@ -173,7 +174,7 @@ def read_pretrained(store: Store, run_id: str) -> Pretrained:
     Raises:
         TrackingError: there is no such run in the experiment, or it is not a finished one of that kind.
     """
-    found = [run for run in store.search(f"tags.`{names.KIND}` != 'trial'") if run.info.run_id == run_id]
+    found = [run for run in store.search_ids([run_id]) if kind_of(run) != "trial"]
     needed = (names.N_PARAMS, names.FINAL_TRAIN_LOSS, names.FINAL_VAL_LOSS)
     is_one = bool(found) and kind_of(found[0]) == "pretrained"
     if not is_one or not all(is_finite(found[0].data.metrics.get(name, math.nan)) for name in needed):
@@ -197,11 +198,22 @@ def read_pretrained(store: Store, run_id: str) -> Pretrained:
     )
 
 
-def _runs_by_cell(store: Store) -> dict[str, list[Run]]:
-    """The runs of every cell, newest first."""
+def _runs_by_cell(store: Store, parent: Run, rows: Sequence[PlanRow]) -> dict[str, list[Run]]:
+    """The runs of the sweep's cells, newest first: its own, those that it reuses, and else finished ones of others."""
+    of_sweep = (
+        f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}'",
+        f"tags.`{names.SWEEPS}` LIKE '%{parent.info.run_id}%'",
+    )
+    found = {run.info.run_id: run for condition in of_sweep for run in store.search(condition)}
+    planned = [row.run_id for row in rows if row.run_id and row.run_id not in found]
+    found |= {run.info.run_id: run for run in store.search_ids(planned)}
+    cells = {row.cell for row in rows}
+    finished = {run.data.tags.get(names.CELL) for run in found.values() if run.info.status == "FINISHED"}
+    found |= {run.info.run_id: run for run in FinishedRuns(store).of(cells - finished)}
     runs: dict[str, list[Run]] = {}
-    for run in store.search(f"tags.`{names.KIND}` = 'trial'"):
-        runs.setdefault(run.data.tags.get(names.CELL, ""), []).append(run)
+    for run in sorted(found.values(), key=lambda run: (-run.info.start_time, run.info.run_id)):
+        if kind_of(run) == "trial":
+            runs.setdefault(run.data.tags.get(names.CELL, ""), []).append(run)
     return runs
 
 

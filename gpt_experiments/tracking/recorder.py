@@ -20,8 +20,10 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import without_secrets
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.tracking.failures import as_tracking_errors
+from gpt_experiments.tracking.leases import Heartbeats, beat
 from gpt_experiments.tracking.logged_models import DATASET_DIGEST_LENGTH, log_model
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
+from gpt_experiments.tracking.provenance import this_process
 from gpt_experiments.tracking.schema import series_metrics
 from gpt_experiments.tracking.states import keep_state, remove_state
 
@@ -47,11 +49,16 @@ def _translated(
 
 
 class RunRecorder:
-    """Writes to one run; metrics wait in a buffer until the run ends, to be written together."""
+    """Writes to one run; metrics wait in a buffer until the run ends, to be written together.
 
-    def __init__(self, client: MlflowClient, run_id: str, uri: str) -> None:
+    Args:
+        heartbeats: renew the run's heartbeat until it ends; None where it only adds to a run that has ended.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, uri: str, heartbeats: Heartbeats | None = None) -> None:
         self.run_id = run_id
         self.uri = uri
+        self.heartbeats = heartbeats or Heartbeats(uri)
         self._client = client
         self._buffer: list[Metric] = []
 
@@ -187,8 +194,10 @@ class RunRecorder:
 
     @_translated
     def reopen(self, tags: Mapping[str, str], outdated: Iterable[str] = ()) -> None:
-        """Reopen an ended run: RUNNING, owned by the process that `tags` name, and without the `outdated` tags."""
+        """Reopen an ended run: RUNNING, owned by this process, with these tags and without the `outdated` ones."""
+        self.set_tags({names.OWNER: this_process(), **beat()})  # first: a run without them would be taken as dead
         self._client.update_run(self.run_id, status="RUNNING")
+        self.heartbeats.add(self.run_id)
         for name in outdated:
             self._client.delete_tag(self.run_id, name)
         self.set_tags(tags)
@@ -206,6 +215,7 @@ class RunRecorder:
     def _end(self, status: str) -> None:
         self.flush()
         self._client.set_terminated(self.run_id, status)
+        self.heartbeats.remove(self.run_id)
 
 
 def corpus_input(corpus: Corpus) -> dict[str, str]:

@@ -14,6 +14,7 @@ from gpt_experiments.errors import MissingError, TrackingError, shown
 from gpt_experiments.records import RunFacts
 from gpt_experiments.tracking.facts import facts_of
 from gpt_experiments.tracking.failures import as_tracking_errors
+from gpt_experiments.tracking.finished import pages
 from gpt_experiments.tracking.runs import get_run, require_active
 from gpt_experiments.tracking.schema import kind_of
 from gpt_experiments.tracking.store import Store
@@ -61,7 +62,8 @@ def find_trial_or_sweep(store: Store, reference: str) -> StoredRun:
 
 def _trials_named(store: Store, name: str) -> list[Run]:
     """The runs of trials of that name, newest first."""
-    return [run for run in store.search(f"tags.`{names.KIND}` = 'trial'") if run.info.run_name == name]
+    trials = pages(store, f"tags.`{names.KIND}` = 'trial'")
+    return [run for page in trials for run in page if run.info.run_name == name]
 
 
 def _checked(run: Run, store: Store) -> StoredRun:
@@ -85,6 +87,4 @@ def _store_of(store: Store, run: Run) -> Store:
 
 def facts_of_trials(store: Store, run_ids: Sequence[str]) -> list[RunFacts]:
     """What the results of these trials' runs depend on."""
-    wanted = set(run_ids)
-    runs = store.search(f"tags.`{names.KIND}` = 'trial'")
-    return [facts_of(run.data.params, run.data.tags) for run in runs if run.info.run_id in wanted]
+    return [facts_of(run.data.params, run.data.tags) for run in store.search_ids(run_ids)]

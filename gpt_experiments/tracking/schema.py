@@ -77,6 +77,11 @@ def trial_tags(
     return {names.VARIANT: planned.label, names.CELL: planned.cell, **role, **computed, **corpus_tags(corpus)}
 
 
+def shelf_of(cell: str) -> str:
+    """The name of the tag in which a run has its cell a second time; every 256th cell has the same."""
+    return names.SHELF + cell[:2]
+
+
 def pretrained_params(
     config: ModelConfig, *, seed: int, device: str, dropout_is_known: bool = True
 ) -> dict[str, object]:

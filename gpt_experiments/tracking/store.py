@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from mlflow.entities import Experiment, Run
 
@@ -17,12 +17,15 @@ from gpt_experiments.tracking import provenance
 from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
 from gpt_experiments.tracking.connection import database_file, opening_lock, probe, require_name, resolve_uri
 from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command
-from gpt_experiments.tracking.host_lock import host_lock
+from gpt_experiments.tracking.leases import Heartbeats, Life, beat, life_of
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.relocation import Move, artifact_location, find_move, repair_moved_store
 from gpt_experiments.tracking.retry import RetryPolicy, retrying_client
-from gpt_experiments.tracking.schema import finished_trial, is_finite, stopped_trial
+from gpt_experiments.tracking.schema import finished_trial, is_finite, shelf_of, stopped_trial
+
+_RUNS_IN_A_PAGE: Final = 1000
+_IDS_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,9 @@ class FinishedTrials:
 
 class Store:
     """One experiment in one MLflow tracking store.
+
+    Attributes:
+        heartbeats: renew the heartbeats of the runs that are opened here, while they beat.
 
     Args:
         tracking_uri: where the store is; None takes MLflow's own choice: MLFLOW_TRACKING_URI, else `mlflow.db` in the
@@ -68,6 +74,7 @@ class Store:
         self.retries = retries or RetryPolicy()
         self.uri = resolve_uri(tracking_uri, self.retries)
         self.retries.probe = partial(probe, self.uri)
+        self.heartbeats = Heartbeats(self.uri)
         with as_tracking_errors(self.uri), opening_lock(self.uri, self.retries):
             self.client = retrying_client(self.uri, self.retries)
             found = self.client.get_experiment_by_name(experiment)
@@ -107,15 +114,6 @@ class Store:
         self.retries.notice(self.retries.call(repair_moved_store, self.uri, move))
         self.experiment = self.client.get_experiment(self.experiment.experiment_id)
         return None
-
-    def finished_trials(self, *, with_checkpoint: bool = True) -> FinishedTrials:
-        """Every cell that has a finished run, with the newest such run.
-
-        Args:
-            with_checkpoint: only a run whose checkpoint is there answers for its cell; else its losses are enough.
-        """
-        runs = self.search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FINISHED'")
-        return self.finished_among(runs, with_checkpoint=with_checkpoint)
 
     def finished_among(self, runs: Sequence[Run], *, with_checkpoint: bool = True) -> FinishedTrials:
         """The finished trials among these runs, which are finished and come newest first."""
@@ -157,23 +155,29 @@ class Store:
         return self._move.corrected(address) if self._move else address
 
     def close_abandoned(self) -> list[str]:
-        """End as KILLED every run that a process of this host left RUNNING when it died; returns their ids."""
-        abandoned = [
-            run.info.run_id
-            for run in self.search("attributes.status = 'RUNNING'")
-            if provenance.is_dead(run.data.tags.get(names.OWNER, ""))
-        ]
+        """End as KILLED every run that a process left RUNNING when it died, on any host; returns their ids."""
+        running = self.search("attributes.status = 'RUNNING'")  # alone: a search by a tag takes far longer
+        ours = [run for run in running if names.KIND in run.data.tags]
+        return [run.info.run_id for run in ours if self.close_if_dead(run)]
+
+    def close_if_dead(self, run: Run) -> bool:
+        """End a RUNNING run as KILLED if the process that writes it is dead; returns whether it was."""
+        if life_of(run.data.tags) is not Life.DEAD:
+            return False
+        run_id = run.info.run_id
         with as_tracking_errors(self.uri):
-            for run_id in abandoned:
-                self.client.set_tag(run_id, names.FAILURE, "abandoned: the process that wrote this run died")
-                self.client.set_terminated(run_id, "KILLED")
-        return abandoned
+            again = self.client.get_run(run_id)  # meanwhile another process may have closed it, and continued it
+            if again.info.status != "RUNNING" or life_of(again.data.tags) is not Life.DEAD:
+                return False
+            self.client.set_tag(run_id, names.FAILURE, "abandoned: the process that wrote this run died")
+            self.client.set_terminated(run_id, "KILLED")
+        return True
 
     def earlier_plan(self, key: str) -> Any:
         """The rows of the plan that the sweep of that identity has left, as JSON; None where there is none to read."""
         found = self._sweep(key)
         try:
-            return found and RunRecorder(self.client, found.info.run_id, self.uri).download_json(names.PLAN_FILE)
+            return found and self.recorder(found.info.run_id).download_json(names.PLAN_FILE)
         except ValueError:  # cut while it was written, or edited: the sweep writes a new one
             return None
 
@@ -182,53 +186,10 @@ class Store:
         found = self._sweep(key)
         return found.data.tags.get(names.LOOKS) if found else None
 
-    def open_sweep(
-        self,
-        name: str,
-        key: str,
-        *,
-        params: Mapping[str, object],
-        notes: Mapping[str, str],
-        take_over: bool = False,
-    ) -> RunRecorder:
-        """The parent run of the sweep whose identity is `key`: the existing one, reopened, or a new one.
-
-        Args:
-            take_over: also if the run is marked as running by a process that cannot be checked from here; the trials
-                that it was training are then closed as KILLED.
-
-        Raises:
-            TrackingError: a living process of this host is running that sweep, or without `take_over` perhaps one of
-                another host.
-        """
-        with host_lock(self.uri):  # two processes that begin the same sweep at once must not create it twice
-            run = self._sweep(key)
-            if run is None:
-                tags = {names.SWEEP_KEY: key, **notes}
-                return self.start_run(kind="sweep", run_name=name, sweep=name, params=params, tags=tags)
-            owner = run.data.tags.get(names.OWNER, "")
-            if run.info.status == "RUNNING" and owner != provenance.this_process() and not provenance.is_dead(owner):
-                _check_take_over(name, run, owner, take_over=take_over)
-                self._close_trials_of(run)
-            recorder = RunRecorder(self.client, run.info.run_id, self.uri)
-            tags = {**provenance.source_tags(), **notes}
-            outdated = [name for name in provenance.CHECKOUT_TAGS if name in run.data.tags and name not in tags]
-            recorder.reopen(tags, outdated)
-            _keep_uncommitted(recorder)
-            return recorder
-
     def _sweep(self, key: str) -> Run | None:
-        found = self.search(f"tags.`{names.SWEEP_KEY}` = '{key}'", newest=1)
-        return found[0] if found else None
-
-    def _close_trials_of(self, parent: Run) -> None:
-        """End as KILLED what the process from which a sweep is taken over has left RUNNING."""
-        running = self.search(
-            f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}' and attributes.status = 'RUNNING'"
-        )
-        for run in running:
-            reason = f"the sweep was taken over by {provenance.described(provenance.this_process())}"
-            RunRecorder(self.client, run.info.run_id, self.uri).kill(reason)
+        """The newest run of the sweep of that identity, without runs that have only asked for it."""
+        found = self.search(f"tags.`{names.SWEEP_KEY}` = '{key}'")
+        return next((run for run in found if run.data.tags.get(names.CLAIM) != names.ASKED), None)
 
     def start_run(
         self,
@@ -251,9 +212,11 @@ class Store:
             again: an earlier try to open the run of a trial failed, and may have made it; then that one is used.
         """
         ours = provenance.source_tags()
-        all_tags = {names.KIND: kind, **(ours if source is None else source), **(tags or {})}
+        all_tags = {names.KIND: kind, **(ours if source is None else source), **beat(), **(tags or {})}
         if sweep is not None:
             all_tags[names.SWEEP] = sweep
+        if names.CELL in all_tags:
+            all_tags[shelf_of(all_tags[names.CELL])] = all_tags[names.CELL]
         if parent_run_id is not None:
             all_tags[MLFLOW_PARENT_RUN_ID] = all_tags[names.SWEEPS] = parent_run_id
         with as_tracking_errors(self.uri):
@@ -261,10 +224,11 @@ class Store:
             run = (self._running(all_tags) if again else None) or self.client.create_run(
                 self.experiment.experiment_id, start_time=began, tags=all_tags, run_name=run_name
             )
-            recorder = RunRecorder(self.client, run.info.run_id, self.uri)
+            recorder = self.recorder(run.info.run_id)
+            self.heartbeats.add(recorder.run_id)
             recorder.log_params(params)
         if parent_run_id is None and all_tags.get(names.UNCOMMITTED) == ours.get(names.UNCOMMITTED):
-            _keep_uncommitted(recorder)
+            self.keep_uncommitted(recorder)
         return recorder
 
     def _running(self, tags: Mapping[str, str]) -> Run | None:
@@ -275,31 +239,68 @@ class Store:
 
     def reopen_trial(self, run_id: str) -> RunRecorder:
         """The run of a trial that goes on or is still to be written: RUNNING, and owned by this process."""
-        recorder = RunRecorder(self.client, run_id, self.uri)
+        recorder = self.recorder(run_id)
         with as_tracking_errors(self.uri):
             run = self.client.get_run(run_id)
         owner = provenance.this_process()
         if run.info.status != "RUNNING" or run.data.tags.get(names.OWNER) != owner:
-            recorder.reopen({names.OWNER: owner}, [name for name in (names.FAILURE,) if name in run.data.tags])
+            recorder.reopen(
+                {names.OWNER: owner, names.CLAIM: names.HOLDS},
+                [name for name in (names.FAILURE,) if name in run.data.tags],
+            )
         return recorder
+
+    def recorder(self, run_id: str) -> RunRecorder:
+        """What writes to the run of that id; while `heartbeats` beat, its heartbeat is renewed once it is reopened."""
+        return RunRecorder(self.client, run_id, self.uri, self.heartbeats)
+
+    def keep_uncommitted(self, recorder: RunRecorder) -> None:
+        """Leave what the code differs in from its commit in the run; the tags of its trials say which text it is."""
+        checkout = provenance.this_checkout()
+        if checkout is not None and checkout.uncommitted is not None:
+            recorder.log_text(checkout.uncommitted.text, checkout.uncommitted.file)
 
     def search(self, condition: str, newest: int | None = None) -> list[Run]:
         """The active runs of the experiment that meet `condition`, newest first."""
-        runs: list[Run] = []
-        token = None
+        runs, token = self.page(condition, newest or _RUNS_IN_A_PAGE)
+        while token and newest is None:
+            more, token = self.page(condition, _RUNS_IN_A_PAGE, token)
+            runs += more
+        return runs
+
+    def search_ids(self, run_ids: Sequence[str]) -> list[Run]:
+        """Those of these runs that are active runs of the experiment, in no order that matters."""
+        found: list[Run] = []
+        known = [run_id for run_id in run_ids if run_id.isalnum()]
+        for first in range(0, len(known), _IDS_AT_ONCE):
+            among = ", ".join(f"'{run_id}'" for run_id in known[first : first + _IDS_AT_ONCE])
+            found += self.search(f"attributes.run_id IN ({among})")
+        return found
+
+    def oldest(self, condition: str) -> Run | None:
+        """The oldest of those runs; None where there is none."""
         with as_tracking_errors(self.uri):
-            while True:
-                page = self.client.search_runs(
-                    [self.experiment.experiment_id],
-                    condition,
-                    order_by=["attributes.start_time DESC"],
-                    max_results=newest or 1000,
-                    page_token=token,
-                )
-                runs.extend(page)
-                token = page.token
-                if newest is not None or not token:
-                    return runs
+            found = self.client.search_runs(
+                [self.experiment.experiment_id], condition, order_by=["attributes.start_time ASC"], max_results=1
+            )
+        return next(iter(found), None)
+
+    def first_page(self, condition: str, most: int) -> tuple[list[Run], bool]:
+        """At most so many of those runs, the newest, and whether there are no more."""
+        runs, token = self.page(condition, most)
+        return runs, not token
+
+    def page(self, condition: str, most: int, token: str | None = None) -> tuple[list[Run], str | None]:
+        """The next page of those runs, and the token of the one after it; None after the last."""
+        with as_tracking_errors(self.uri):
+            found = self.client.search_runs(
+                [self.experiment.experiment_id],
+                condition,
+                order_by=["attributes.start_time DESC"],
+                max_results=most,
+                page_token=token,
+            )
+        return list(found), found.token or None
 
 
 def stopped_among(runs: Sequence[Run], pruner: str) -> dict[str, StoppedTrial]:
@@ -310,22 +311,3 @@ def stopped_among(runs: Sequence[Run], pruner: str) -> dict[str, StoppedTrial]:
         if trial is not None and trial.stop.pruner == pruner:
             found.setdefault(trial.cell, trial)
     return found
-
-
-def _keep_uncommitted(recorder: RunRecorder) -> None:
-    """Leave what the code differs in from its commit in the run, where the tags of its trials say which text it is."""
-    checkout = provenance.this_checkout()
-    if checkout is not None and checkout.uncommitted is not None:
-        recorder.log_text(checkout.uncommitted.text, checkout.uncommitted.file)
-
-
-def _check_take_over(name: str, run: Run, owner: str, *, take_over: bool) -> None:
-    """Raise a TrackingError, unless the sweep may be taken over from the process that runs it."""
-    running = f"sweep {name!r} is being run by {provenance.described(owner)} (run {run.info.run_id})"
-    if provenance.is_alive_here(owner):
-        raise TrackingError(f"{running}; wait until it ends, or stop it")
-    if not take_over:
-        raise TrackingError(
-            f"{running}. It cannot be seen from here whether that process still lives: if it has ended, type the same "
-            "command with --take-over; finished trials are kept, and the rest is trained"
-        )

@@ -44,6 +44,7 @@ from gpt_experiments.tracking import Store
 from gpt_experiments.training import Evaluation
 from tests.support.confirmed import made_up_registration
 from tests.support.json_page import JsonPage, answer, run
+from tests.support.left import another_process, join_as, leave_to
 from tests.support.simulated import full_grid, simulate, simulate_tuned
 
 pytestmark = pytest.mark.slow
@@ -160,6 +161,32 @@ def test_a_sweep_answers_with_its_trials_the_best_one_and_what_to_type_next(
     assert tiny["best"] == min(tiny["trials"], key=lambda trial: trial["best_val_loss"])
     assert tiny["report"] == {"artifact": "report/report.html", "problem": None, "left_out": []}
     assert any(f" report {tiny['run_id']}" in command["command"] for command in tiny["next_commands"])
+
+
+def test_the_status_of_a_sweep_says_who_trains_what(place: Workplace, tiny: dict[str, Any]) -> None:
+    store, trial = Store(place.uri), tiny["trials"][0]
+    where = ("sweep", place.folder / "tiny.yaml", "--status", "--tracking-uri", place.uri)
+    ended = place.ask("sweep with --status", *where)
+    assert (ended["state"], ended["planned"], ended["done"], ended["workers"]) == ("finished", 2, 2, [])
+    with another_process() as owner:
+        run_id = store.start_run(kind="trial", run_name="x", params={}, tags={names.CELL: trial["cell"]}).run_id
+        leave_to(store, run_id, owner, silent=12)
+        store.client.update_run(tiny["run_id"], status="RUNNING")
+        join_as(store, tiny["run_id"], owner, silent=12)
+        running = place.ask("sweep with --status", *where)
+        shown = run(*where).stdout
+    try:
+        assert (running["state"], running["in_training"], running["left"]) == ("running", 1, 0)
+        (worker,), (training,) = running["workers"], running["trials"]
+        assert worker["process"] == training["process"] == f"process {owner.split('|')[1]} on {owner.split('|')[0]}"
+        assert (training["cell"], training["run_id"], worker["life"]) == (trial["cell"], run_id, "alive")
+        assert 12 <= worker["silent"] < 60
+        assert "2 trials planned: 2 done, 1 in training, 0 left" in shown
+        assert "alive, heartbeat 1" in shown
+    finally:
+        for ended_run in (run_id, tiny["run_id"]):
+            store.client.set_terminated(ended_run, "FINISHED")
+        store.client.delete_run(run_id)
 
 
 def test_progress_goes_to_standard_error_and_with_quiet_nowhere(place: Workplace) -> None:

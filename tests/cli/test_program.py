@@ -51,8 +51,8 @@ OPTIONS = {
     "report": "as_json attention experiment margin output power pretrained tracking_uri",
     "rerun": "as_json data device quiet tracking_uri",
     "sweep": (
-        "address as_json budget data device dry_run executor experiment force margin max_seeds "
-        "no_attention_over_training pruner quiet replicas seeds steps take_over timeout tracking_uri trials "
+        "address as_json budget data device dry_run executor experiment force join margin max_seeds "
+        "no_attention_over_training pruner quiet replicas seeds status steps take_over timeout tracking_uri trials "
         "until_decided workers"
     ),
     "train": (

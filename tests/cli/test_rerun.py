@@ -22,7 +22,7 @@ from gpt_experiments.kernels import SWITCH, are_switched_on
 from gpt_experiments.tracking import Store
 from gpt_experiments.training import train_group
 from tests.support.listeners import Recorder
-from tests.support.stores import add_run
+from tests.support.stores import add_run, finished_trials
 from tests.support.trained import Trained
 
 pytestmark = pytest.mark.slow
@@ -263,7 +263,7 @@ def test_a_run_of_version_0_1_is_trained_again_and_what_it_lacks_is_named(tmp_pa
         archive.extractall(tmp_path, filter="data")
     corpus = load_corpus(tmp_path / "text.txt", report=lambda text: None)
     store = Store(f"sqlite:///{tmp_path}/mlflow.db", repair=False)
-    trial = next(iter(store.finished_trials().by_cell.values()))
+    trial = next(iter(finished_trials(store).by_cell.values()))
     done = rerun_trial(
         trial.run_id, device=None, tracking_uri=store.uri, open_corpus=lambda: corpus, listener=Recorder()
     )

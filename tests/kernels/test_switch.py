@@ -22,6 +22,7 @@ from gpt_experiments.sweep.runner import run_single, run_sweep
 from gpt_experiments.tracking import Store
 from gpt_experiments.training import Evaluation, train
 from tests.support.listeners import Recorder
+from tests.support.stores import finished_trials
 
 SETUP = TrainingSetup(steps=20, batch_size=8, learning_rate=3e-3, eval_interval=10)
 SHAPE = Shape(n_head=2, n_layer=2, n_embed=16, dropout=0.0, block_size=16)
@@ -92,7 +93,7 @@ def test_another_value_is_refused_before_a_run_is_opened(
         run_sweep(load_definition(str(file)), corpus, store, RunOptions(device="cpu"), Recorder())
     with pytest.raises(ConfigError, match=SWITCH):
         run_single(Trial(shape=SHAPE), corpus, store, RunOptions(device="cpu"), Recorder())
-    assert store.finished_trials().by_cell == {}
+    assert finished_trials(store).by_cell == {}
     assert len(str(refused.value).splitlines()) == 1
 
 

@@ -16,7 +16,7 @@ from gpt_experiments.config import ModelConfig, Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.model import GPT, Checkpoint, save_checkpoint
 from gpt_experiments.parameters import Shape, TrainingSetup
-from gpt_experiments.tracking import Store, schema
+from gpt_experiments.tracking import FinishedTrials, Store, schema
 from gpt_experiments.training import TrainingSummary
 
 BASELINE = Shape(n_head=2, n_layer=1, n_embed=8, dropout=0.0, block_size=16)
@@ -83,6 +83,11 @@ def add_run(
     )
     recorder.finish()
     return recorder.run_id
+
+
+def finished_trials(store: Store) -> FinishedTrials:
+    """Every cell that has a finished run, with the newest such run that has its checkpoint."""
+    return store.finished_among(store.search(f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FINISHED'"))
 
 
 def add_sweep(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -17,10 +16,13 @@ from gpt_experiments import names
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.parameters import Shape, TrainingSetup
-from gpt_experiments.records import SweepSummary
+from gpt_experiments.records import PlannedTrial, SweepSummary
 from gpt_experiments.sweep.resources import RunOptions
 from gpt_experiments.sweep.runner import run_single
-from gpt_experiments.tracking import Claims, Store, provenance, schema
+from gpt_experiments.tracking import Claims, RunRecorder, Store, schema
+from gpt_experiments.tracking.agreement import Answer
+from gpt_experiments.training import Evaluation
+from tests.support.left import another_process, leave_to
 from tests.support.listeners import Recorder
 
 DEFINITION = """
@@ -36,23 +38,16 @@ TRIAL = Trial(
 )
 
 
-@contextmanager
-def another_process() -> Iterator[str]:
-    """A living process of this host, as a run's owner."""
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
-        try:
-            yield provenance._owner_tag(psutil.Process(process.pid))
-        finally:
-            process.kill()
-
-
 def open_run(store: Store, corpus: Corpus, owner: str) -> str:
+    """A run of the cell, as the process `owner` has it, without a heartbeat."""
     cell = TRIAL.cell(corpus.digest)
-    return store.start_run(kind="trial", run_name="x", params={}, tags={names.CELL: cell, names.OWNER: owner}).run_id
+    run_id = store.start_run(kind="trial", run_name="x", params={}, tags={names.CELL: cell}).run_id
+    leave_to(store, run_id, owner)
+    return run_id
 
 
-def train(store: Store, corpus: Corpus, listener: Recorder, **how: bool) -> SweepSummary:
-    return run_single(TRIAL, corpus, store, RunOptions(device="cpu", workers=1, **how), listener)  # type: ignore[arg-type]
+def train(store: Store, corpus: Corpus, listener: Recorder, **how: Any) -> SweepSummary:
+    return run_single(TRIAL, corpus, store, RunOptions(device="cpu", workers=1, **how), listener)
 
 
 @pytest.mark.slow
@@ -140,20 +135,103 @@ def test_force_trains_what_another_process_trains(store_uri: str, corpus: Corpus
     assert [trial.outcome for trial in report.trials] == ["finished"]
 
 
-def test_a_run_that_ends_between_two_looks_is_seen(store_uri: str, corpus: Corpus) -> None:
+def finish(store: Store, run_id: str) -> None:
+    """End the run of the cell as a trained trial leaves it."""
+    store.client.log_text(run_id, "weights", "checkpoint/model.safetensors")
+    for name, value in {**vars(TRIAL.shape), "seed": TRIAL.seed}.items():
+        store.client.log_param(run_id, name, value)
+    for name in schema.SUMMARY_METRICS:
+        store.client.log_metric(run_id, name, 2.0)
+    store.client.set_terminated(run_id, "FINISHED")
+
+
+@pytest.mark.parametrize("other_cells", [[], list("abcd")], ids=["few cells", "many cells"])
+def test_a_run_that_ends_between_two_looks_is_seen(store_uri: str, corpus: Corpus, other_cells: list[str]) -> None:
     store = Store(store_uri)
     claims = Claims(store)
     cell = TRIAL.cell(corpus.digest)
     with another_process() as owner:
         run_id = open_run(store, corpus, owner)
-        with claims.looking() as others:
-            assert (list(others.training), list(others.finished)) == ([cell], [])
-        store.client.log_text(run_id, "weights", "checkpoint/model.safetensors")
-        for name, value in {**vars(TRIAL.shape), "seed": TRIAL.seed}.items():
-            store.client.log_param(run_id, name, value)
-        for name in schema.SUMMARY_METRICS:
-            store.client.log_metric(run_id, name, 2.0)
-        store.client.set_terminated(run_id, "FINISHED")
+        others = claims.look([cell, *other_cells])
+        assert (list(others.training), list(others.finished)) == ([cell], [])
+        finish(store, run_id)
         for _ in range(2):
-            with claims.looking() as others:
-                assert (list(others.training), list(others.finished)) == ([], [cell])
+            others = claims.look([cell, *other_cells])
+            assert (list(others.training), list(others.finished)) == ([], [cell])
+
+
+def test_of_two_that_ask_the_first_one_holds_the_cell_and_the_other_withdraws(store_uri: str, corpus: Corpus) -> None:
+    store = Store(store_uri)
+    claims, cell = Claims(store), TRIAL.cell(corpus.digest)
+    asks = {names.CELL: cell, names.CLAIM: names.ASKED}
+
+    def ask() -> str:
+        return store.start_run(kind="trial", run_name="x", params={}, tags=asks).run_id
+
+    with another_process() as owner:
+        mine, theirs = ask(), ask()
+        leave_to(store, theirs, owner)
+        assert claims.answers({cell: mine})[0] == {cell: Answer.WAIT}  # until the other one has seen this one
+        claims.withdraw(theirs)
+        assert claims.answers({cell: mine})[0] == {cell: Answer.HOLD}
+        claims.hold(mine)
+        late = ask()
+        leave_to(store, mine, owner)
+        assert claims.answers({cell: late})[0] == {cell: Answer.WITHDRAW}
+    assert claims.answers({cell: late})[0] == {cell: Answer.HOLD}, "its process has died"
+    assert store.client.get_run(mine).info.status == "KILLED", "and whoever sees that closes its run"
+
+
+def test_a_trial_whose_cell_another_process_takes_meanwhile_ends_here_without_a_trace(
+    store_uri: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process opens its run after this one has looked, and before its own run is open."""
+    store = Store(store_uri)
+    theirs: list[str] = []
+    start = Store.start_run
+
+    def start_after_the_other(self: Store, **how: Any) -> RunRecorder:
+        if not theirs:
+            theirs.append("")
+            theirs[0] = open_run(store, corpus, owner)
+        return start(self, **how)
+
+    class Watcher(Recorder):
+        def notice(self, text: str) -> None:
+            super().notice(text)
+            finish(store, theirs[0])
+
+    with another_process() as owner:
+        monkeypatch.setattr(Store, "start_run", start_after_the_other)
+        report = train(store, corpus, listener := Watcher(), executor="inline")
+    assert [(trial.outcome, trial.run_id) for trial in report.trials] == [("reused", theirs[0])]
+    assert (listener.trials, listener.evaluations) == ([], [])
+    runs = store.search(f"tags.`{names.KIND}` = 'trial'")
+    assert [run.info.run_id for run in runs] == theirs
+
+
+def test_a_run_that_was_taken_while_this_process_was_silent_is_given_up(
+    store_uri: str, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a machine was suspended for an hour: another process has closed the run, and trains the cell."""
+    store = Store(store_uri)
+
+    class Watcher(Recorder):
+        def trial_evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> None:
+            super().trial_evaluated(planned, evaluation)
+            if len(self.evaluations) == 1:
+                (mine,) = store.search("attributes.status = 'RUNNING'")
+                store.client.set_terminated(mine.info.run_id, "KILLED")
+                self.theirs = open_run(store, corpus, owner)
+                store.heartbeats.renew()
+
+        def notice(self, text: str) -> None:
+            super().notice(text)
+            if "they are not trained twice" in text:
+                finish(store, self.theirs)
+
+    with another_process() as owner:
+        report = train(store, corpus, listener := Watcher(), executor="inline")
+    assert [(trial.outcome, trial.run_id) for trial in report.trials] == [("reused", listener.theirs)]
+    assert "was taken by another process" in listener.notices[0]
+    assert sorted(run.info.status for run in store.search(f"tags.`{names.KIND}` = 'trial'")) == ["FINISHED", "KILLED"]

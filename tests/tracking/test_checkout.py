@@ -12,7 +12,9 @@ import gpt_experiments
 from gpt_experiments import names
 from gpt_experiments.tracking import Store
 from gpt_experiments.tracking.checkout import Checkout, Uncommitted, checkout_of
+from gpt_experiments.tracking.parent_run import WantedSweep, open_sweep
 
+SWEEP = WantedSweep(name="grid", key="key", params={}, notes={})
 DIRTY = "mlflow.source.git.dirty"
 
 
@@ -129,7 +131,7 @@ def test_each_run_says_which_change_and_the_sweeps_run_keeps_its_text(
     monkeypatch.setattr(gpt_experiments, "__file__", str(package / "__init__.py"))
     (package / "model.py").write_text("scale = 2\n")
     store, first = Store(store_uri), changes(package)
-    parent = store.open_sweep("grid", "key", params={}, notes={})
+    parent = open_sweep(store, SWEEP)
     trial = store.start_run(kind="trial", run_name="x", params={}, parent_run_id=parent.run_id)
     alone = store.start_run(kind="trial", run_name="x", params={})
     for run_id in (parent.run_id, trial.run_id, alone.run_id):
@@ -141,12 +143,12 @@ def test_each_run_says_which_change_and_the_sweeps_run_keeps_its_text(
     checkout_of.cache_clear()
     (package / "model.py").write_text("scale = 3\n")
     second = changes(package)
-    store.open_sweep("grid", "key", params={}, notes={})
+    open_sweep(store, SWEEP)
     assert set(artifacts(store, parent.run_id)) == {first.file, second.file}
 
     checkout_of.cache_clear()
     git(package, "checkout", "-q", ".")
-    store.open_sweep("grid", "key", params={}, notes={})
+    open_sweep(store, SWEEP)
     tags = store.client.get_run(parent.run_id).data.tags
     checkout_of.cache_clear()
     assert tags[DIRTY] == "false"

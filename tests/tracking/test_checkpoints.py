@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from gpt_experiments import names
 from gpt_experiments.parameters import Shape
 from gpt_experiments.tracking import Store, schema
+from tests.support.stores import finished_trials
 
 ENDPOINT = "/api/2.0/mlflow-artifacts/artifacts"
 
@@ -75,10 +76,10 @@ def test_checkpoints_that_are_gone_from_a_server_are_noticed_with_few_requests(
     store = Store(store_uri, "far")
     runs = {cell: finished_run(store, cell) for cell in ("aa", "bb", "cc", "dd")}
     artifacts.files = [f"7/{runs[cell]}/artifacts/checkpoint/model.safetensors" for cell in ("aa", "bb", "dd")]
-    found = store.finished_trials()
+    found = finished_trials(store)
     assert found.by_cell.keys() == {"aa", "bb", "dd"}
     assert found.lost == {"cc"}
     assert artifacts.asked == ["7", f"7/{runs['cc']}/artifacts/checkpoint"]
 
     artifacts.files.clear()
-    assert store.finished_trials().lost == set(runs)
+    assert finished_trials(store).lost == set(runs)

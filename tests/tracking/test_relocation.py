@@ -14,7 +14,7 @@ from gpt_experiments.model import load_checkpoint
 from gpt_experiments.models.registration import register_model
 from gpt_experiments.tracking import Store, model_folder
 from gpt_experiments.tracking.run_files import read_text
-from tests.support.stores import SAMPLE, add_run
+from tests.support.stores import SAMPLE, add_run, finished_trials
 
 
 @pytest.fixture
@@ -167,5 +167,5 @@ def test_looking_at_a_moved_store_writes_nothing_and_finds_its_checkpoints(
     before = (new / "mlflow.db").read_bytes()
     store = Store.if_present(uri_of(new))
     assert store is not None
-    assert [trial.run_id for trial in store.finished_trials().by_cell.values()] == [run_id]
+    assert [trial.run_id for trial in finished_trials(store).by_cell.values()] == [run_id]
     assert (new / "mlflow.db").read_bytes() == before

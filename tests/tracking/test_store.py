@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -25,10 +26,13 @@ from gpt_experiments.config import Trial, Variant
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.parameters import SHAPE, Shape
-from gpt_experiments.tracking import Store, model_folder, provenance, schema
+from gpt_experiments.tracking import RunRecorder, Store, model_folder, parent_run, provenance, schema
 from gpt_experiments.tracking.connection import as_default_store
+from gpt_experiments.tracking.parent_run import WantedSweep
 from gpt_experiments.tracking.provenance import is_dead
 from gpt_experiments.training import TrainingSummary
+from tests.support.left import leave_to
+from tests.support.stores import finished_trials
 
 SUMMARY = TrainingSummary(
     final_train_loss=2.0,
@@ -49,6 +53,10 @@ def store(store_uri: str) -> Store:
 @pytest.fixture
 def client(store_uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=store_uri)
+
+
+def open_sweep(store: Store, key: str, **how: Any) -> RunRecorder:
+    return parent_run.open_sweep(store, WantedSweep(name="grid", key=key, **{"params": {}, "notes": {}, **how}))
 
 
 def finished_run(store: Store, cell: str, variant: Shape, **options: str) -> str:
@@ -140,7 +148,7 @@ def test_finished_trials_are_found_by_cell_the_newest_first(store: Store) -> Non
     store.start_run(kind="trial", run_name="running", params={}, tags={names.CELL: "cc"})
     store.start_run(kind="trial", run_name="failed", params={}, tags={names.CELL: "dd"}).fail("because")
 
-    found = store.finished_trials().by_cell
+    found = finished_trials(store).by_cell
     assert found.keys() == {"aa", "bb"}
     assert found["aa"].run_id == newest
     assert found["aa"].parent_run_id == "p"
@@ -151,7 +159,7 @@ def test_finished_trials_are_found_by_cell_the_newest_first(store: Store) -> Non
 
 def test_a_deleted_run_no_longer_answers(store: Store, client: MlflowClient) -> None:
     client.delete_run(finished_run(store, "aa", Shape()))
-    assert store.finished_trials().by_cell == {}
+    assert finished_trials(store).by_cell == {}
 
 
 def test_failures_and_interrupts_say_why(store: Store, client: MlflowClient) -> None:
@@ -174,7 +182,8 @@ def test_only_runs_of_dead_processes_are_closed(store: Store, client: MlflowClie
     done = subprocess.run([sys.executable, "-c", script, store.uri], capture_output=True, text=True, check=True)
     orphan = done.stdout.strip()
     mine = store.start_run(kind="trial", run_name="mine", params={}).run_id
-    elsewhere = store.start_run(kind="trial", run_name="far", params={}, tags={names.OWNER: "other-host|1|0"}).run_id
+    elsewhere = store.start_run(kind="trial", run_name="far", params={}).run_id
+    leave_to(store, elsewhere, "other-host|1|0")
 
     reused_pid = f"{socket.gethostname()}|{os.getpid()}|12345"
     other = store.start_run(kind="trial", run_name="old", params={}, tags={names.OWNER: reused_pid}).run_id
@@ -190,19 +199,18 @@ def test_only_runs_of_dead_processes_are_closed(store: Store, client: MlflowClie
 def test_a_sweep_is_opened_again_not_twice_and_not_while_another_process_runs_it(
     store: Store, client: MlflowClient
 ) -> None:
-    first = store.open_sweep("grid", "key", params={"steps": 3}, notes={"a": "1"})
+    first = open_sweep(store, "key", params={"steps": 3}, notes={"a": "1"})
     first.finish()
-    again = store.open_sweep("grid", "key", params={"steps": 3}, notes={"a": "2"})
+    again = open_sweep(store, "key", params={"steps": 3}, notes={"a": "2"})
     assert again.run_id == first.run_id
     run = client.get_run(again.run_id)
     assert (run.info.status, run.data.tags["a"], run.data.tags[names.SWEEP]) == ("RUNNING", "2", "grid")
-    assert store.open_sweep("grid", "other", params={}, notes={}).run_id != first.run_id
+    assert open_sweep(store, "other").run_id != first.run_id
 
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
-        owner = provenance._owner_tag(provenance.psutil.Process(other.pid))
-        client.set_tag(first.run_id, names.OWNER, owner)
+        leave_to(store, first.run_id, provenance._owner_tag(provenance.psutil.Process(other.pid)))
         with pytest.raises(TrackingError, match=f"is being run by process {other.pid}"):
-            store.open_sweep("grid", "key", params={}, notes={})
+            open_sweep(store, "key")
         other.kill()
 
 
@@ -214,18 +222,18 @@ def test_a_sweep_whose_process_cannot_be_seen_is_refused_with_a_way_out(
     store: Store, client: MlflowClient, owner: str, called: str
 ) -> None:
     """As a machine leaves it that was switched off while it trained."""
-    first = store.open_sweep("grid", "key", params={}, notes={})
+    first = open_sweep(store, "key")
     trial = store.start_run(kind="trial", run_name="x", params={}, parent_run_id=first.run_id)
     others = store.start_run(kind="trial", run_name="x", params={}, parent_run_id="another sweep")
-    for run_id in (first.run_id, trial.run_id, others.run_id):
-        client.set_tag(run_id, names.OWNER, owner)
+    for run_id, process in ((first.run_id, owner), (trial.run_id, owner), (others.run_id, "yet another|1|0")):
+        leave_to(store, run_id, process)
     assert store.close_abandoned() == []
     with pytest.raises(
         TrackingError, match=rf"is being run by {called} \(run {first.run_id}\).* with --take-over"
     ) as reported:
-        store.open_sweep("grid", "key", params={}, notes={})
+        open_sweep(store, "key")
     assert "unknown" not in str(reported.value)
-    again = store.open_sweep("grid", "key", params={}, notes={}, take_over=True)
+    again = open_sweep(store, "key", take_over=True)
     assert again.run_id == first.run_id
     assert client.get_run(first.run_id).data.tags[names.OWNER] == provenance.this_process()
     closed = client.get_run(trial.run_id)
@@ -234,12 +242,12 @@ def test_a_sweep_whose_process_cannot_be_seen_is_refused_with_a_way_out(
     assert client.get_run(others.run_id).info.status == "RUNNING"
 
 
-def test_a_sweep_is_not_taken_over_from_a_process_that_lives(store: Store, client: MlflowClient) -> None:
-    first = store.open_sweep("grid", "key", params={}, notes={})
+def test_a_sweep_is_not_taken_over_from_a_process_that_lives(store: Store) -> None:
+    first = open_sweep(store, "key")
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
-        client.set_tag(first.run_id, names.OWNER, provenance._owner_tag(provenance.psutil.Process(other.pid)))
+        leave_to(store, first.run_id, provenance._owner_tag(provenance.psutil.Process(other.pid)))
         with pytest.raises(TrackingError, match=f"is being run by process {other.pid} on .*; wait until it ends, or"):
-            store.open_sweep("grid", "key", params={}, notes={}, take_over=True)
+            open_sweep(store, "key", take_over=True)
         other.kill()
 
 
@@ -248,7 +256,7 @@ def test_the_newest_run_that_has_its_checkpoint_answers(store: Store, client: Ml
     alone = finished_run(store, "bb", Shape())
     for run_id in (newer, alone):
         (tmp_path / "mlruns" / "gpt-experiments" / run_id / "artifacts" / "checkpoint" / "model.safetensors").unlink()
-    found = store.finished_trials()
+    found = finished_trials(store)
     assert {cell: trial.run_id for cell, trial in found.by_cell.items()} == {"aa": older}
     assert found.lost == {"bb"}
     assert found.location == (tmp_path / "mlruns" / "gpt-experiments").as_uri()
@@ -261,9 +269,9 @@ def test_a_run_that_is_older_than_a_hyperparameter_is_read(store: Store, monkeyp
     recorder.log_text("weights", "checkpoint/model.safetensors")
     recorder.log_metrics(schema.summary_metrics(SUMMARY))
     recorder.finish()
-    assert store.finished_trials().by_cell == {}
+    assert finished_trials(store).by_cell == {}
     monkeypatch.setitem(SHAPE, "dropout", younger)  # type: ignore[arg-type]
-    assert store.finished_trials().by_cell["aa"].variant == Variant(shape=Shape(n_layer=3))
+    assert finished_trials(store).by_cell["aa"].variant == Variant(shape=Shape(n_layer=3))
 
 
 @pytest.mark.slow
@@ -335,7 +343,7 @@ def test_models_that_are_not_there_are_reported(store: Store, store_uri: str, tm
 def test_the_cell_of_a_run_is_the_trials(store: Store, corpus: Corpus) -> None:
     trial = Trial(shape=Shape(n_layer=2))
     finished_run(store, trial.cell(corpus.digest), trial.shape)
-    assert trial.cell(corpus.digest) in store.finished_trials().by_cell
+    assert trial.cell(corpus.digest) in finished_trials(store).by_cell
 
 
 def test_a_process_whose_end_nobody_has_asked_for_is_dead() -> None:

@@ -27,6 +27,7 @@ from gpt_experiments.tracking.pages import MOST_SWEEPS, keep_views, page_address
 from gpt_experiments.tracking.views import TAG_PREFIX, View, view_kinds
 from tests.support.listeners import Recorder
 from tests.support.page_stores import add_sweep, add_trial
+from tests.support.stores import finished_trials
 
 NOTE = "mlflow.note.content"
 TITLES = ["Leaderboard", "Curves", "What it costs", "Hyperparameters", "Attention"]
@@ -299,4 +300,4 @@ def test_a_trial_says_what_its_training_cost(store: Store, corpus: Corpus) -> No
     (run,) = store.search(f"tags.`{names.VARIANT}` = 'baseline'")
     per_token = ModelConfig(shape=TINY.baseline, vocab_size=corpus.vocab_size).flops_per_token
     assert run.data.metrics[names.FLOPS] == pytest.approx(2 * 2 * 16 * per_token)
-    assert list(store.finished_trials().by_cell), "and without it a trial is finished as well: see the earlier store"
+    assert list(finished_trials(store).by_cell), "and without it a trial is finished as well: see the earlier store"
