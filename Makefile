@@ -28,7 +28,7 @@ ui: $(READY) ## compare the runs of this folder in MLflow's pages
 test: $(READY) ## run the tests that take no more than a few seconds each
 	$(VENV_PYTHON) -m pytest $(AT_ONCE) -m "not slow and not network and not browser"
 
-test-all: test ## run every test; needs the package index, and Chromium for those in a browser
+test-all: test ## run every test; needs the package index, Chromium for those in a browser, and PostgreSQL for those of a shared store
 	$(VENV_PYTHON) -m pytest $(AT_ONCE) -m "slow or network or browser"
 
 bench: $(READY) ## measure how fast training is here, against the plain way; some minutes
