@@ -19,6 +19,7 @@ from gpt_experiments.sweep import trial_log
 from gpt_experiments.sweep.log_writer import LogWriter
 from gpt_experiments.sweep.trial_log import TrialLog
 from gpt_experiments.tracking import Store, provenance
+from gpt_experiments.tracking.host_lock import remove_and_release
 
 FOLDER_VARIABLE: Final = "GPT_EXPERIMENTS_UNWRITTEN_DIR"
 """The environment variable that names another place for what could not be written."""
@@ -89,8 +90,8 @@ class Unwritten:
             for kept in self._kept() if is_alone else ():
                 written += self._write(kept, notice)
         if written:
-            trials = "1 trial that was" if written == 1 else f"{written} trials that were"
-            notice(f"wrote {trials} kept in {self.folder} while the tracking store was away")
+            trials = "1 trial" if written == 1 else f"{written} trials"
+            notice(f"wrote {trials} that waited in {self.folder} for the tracking store")
         return written
 
     def _write(self, kept: Path, notice: Callable[[str], None]) -> bool:
@@ -127,7 +128,7 @@ class Unwritten:
         try:
             yield True
         finally:
-            lock.release()
+            remove_and_release(lock)
 
 
 def files_of(kept: Path) -> Path:
