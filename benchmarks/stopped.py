@@ -27,7 +27,7 @@ DEFINITION = """
 name: stopped
 method: one-at-a-time
 baseline: {{n_head: 2, n_layer: 2, n_embed: 32, dropout: 0.1, block_size: 32}}
-levels: {{n_head: [4]}}
+levels: {{n_head: [1, 4]}}
 training: {{steps: {steps}, batch_size: 8, eval_interval: {interval}}}
 """
 
@@ -76,8 +76,9 @@ def stopped(folder: Path, how: str, seconds: float) -> int:
 
 
 def trials(folder: Path, store: str) -> dict[str, Run]:
-    """The runs of the trials by their variants, of each of which there is one."""
-    runs = Store(f"sqlite:///{folder}/{store}.db").search(f"tags.`{names.KIND}` = 'trial'")
+    """The finished runs by their variants, of each of which there is one."""
+    condition = f"tags.`{names.KIND}` = 'trial' and attributes.status = 'FINISHED'"
+    runs = Store(f"sqlite:///{folder}/{store}.db").search(condition)
     assert len({run.data.tags[names.CELL] for run in runs}) == len(runs)
     return {run.data.tags[names.VARIANT]: run for run in runs}
 

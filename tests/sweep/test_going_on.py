@@ -190,7 +190,7 @@ def test_a_store_that_cannot_delete_is_a_notice_once(
     always(monkeypatch)
     monkeypatch.setattr(LocalArtifactRepository, "delete_artifacts", refuse)
     listener = Recorder()
-    assert train(store_uri, corpus, listener).is_complete
+    assert train(store_uri, corpus, listener, seeds=(1,)).is_complete
     assert sum("cannot delete" in notice for notice in listener.notices) == 1
     run = runs(store_uri)["1"]
     assert names.STATE not in run.data.tags
