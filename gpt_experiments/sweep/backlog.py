@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from gpt_experiments.errors import StoreAwayError
+from gpt_experiments.errors import StoreAwayError, TrackingError
 from gpt_experiments.sweep.trial_run import RunContext, TrialRun
 
 _BETWEEN_TRIES: Final = 3.0  # seconds
@@ -94,6 +95,22 @@ class Backlog:
             if is_stopped or self.is_too_long:
                 run.sync()
             time.sleep(0.1)
+
+    def with_what_is_kept(self, error: TrackingError) -> TrackingError:
+        """The error that ends the sweep, with what becomes of the trials that have ended and are not written."""
+        ended = [run for run in (*self.ended, *self._training()) if run.has_ended]
+        for run in ended:
+            with contextlib.suppress(OSError):
+                run.keep()
+        kept = sum(run.is_kept for run in ended)
+        lost = [run.planned.name for run in ended if not run.is_kept]
+        said = str(error)
+        if kept:
+            trials = "1 trial that has ended waits" if kept == 1 else f"{kept} trials that have ended wait"
+            said += f"; {trials} in {self._context.unwritten.folder}, from where the same command writes what is there"
+        if lost:
+            said += f"; no place was left for {', '.join(lost)}, which must be trained again"
+        return TrackingError(said)
 
     def _behind(self) -> Iterator[TrialRun]:
         yield from self.ended

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import time
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from gpt_experiments.errors import StoreAwayError, TrackingError
 from gpt_experiments.execution.protocol import (
@@ -26,14 +25,16 @@ from gpt_experiments.execution.protocol import (
     Trained,
     Usage,
 )
-from gpt_experiments.records import EarlyStop, Outcome, PlannedTrial, TrialRecord
+from gpt_experiments.records import Outcome, PlannedTrial, TrialRecord
+from gpt_experiments.sweep.arrivals import Arrival, Arrivals
 from gpt_experiments.sweep.backlog import Backlog
 from gpt_experiments.sweep.claiming import Claiming
 from gpt_experiments.sweep.going_on import GoingOn
 from gpt_experiments.sweep.trial_run import RunContext, TrialRun, failed_elsewhere, stopped_record
+from gpt_experiments.sweep.trial_source import TrialSource
 from gpt_experiments.tracking import Claims, Others
 from gpt_experiments.tracking.membership import Membership
-from gpt_experiments.training import Evaluation, Progress, TrainingSummary
+from gpt_experiments.training import Evaluation, Progress
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
 _PAUSE_FOR_A_LOOK: Final = 20  # times as long as the look took
@@ -42,34 +43,13 @@ _SECONDS_TO_PUT_AWAY: Final = 20.0  # for running trials to send their states; a
 _SECONDS_TO_ASK: Final = 10.0  # of a store that is away, before trials start that nobody else can know of
 
 
-class TrialSource(Protocol):
-    """Gives out trials, in groups that train as one model, and takes their values."""
-
-    @property
-    def total(self) -> int:
-        """Trials in all; for an adaptive method, the most that it may suggest."""
-        ...
-
-    def next_group(self) -> Sequence[PlannedTrial] | None:
-        """The next group; an empty one if what follows depends on trials under way; None if there is none, ever."""
-        ...
-
-    def evaluated(self, planned: PlannedTrial, evaluation: Evaluation) -> EarlyStop | None:
-        """Note losses during training; returns why the trial should end now, None if it should not."""
-        ...
-
-    def ended(self, planned: PlannedTrial, summary: TrainingSummary | None) -> None:
-        """Take a trial's losses; None where it has none, because it failed or was stopped."""
-        ...
-
-
 class Coordinator:
     """Runs trials until their source is empty or the context says to end; a failing trial does not stop the others."""
 
     def __init__(self, context: RunContext, executor: Executor) -> None:
         self._context, self._executor = context, executor
         self._running: dict[str, TrialRun] = {}  # by cell
-        self._waiting: deque[tuple[TrialRun, Picture | Saved | JobDone]] = deque()  # not logged yet
+        self._arrivals = Arrivals()
         self._elsewhere: list[PlannedTrial] = []  # trials that other processes train
         self._unasked: deque[Sequence[PlannedTrial]] = deque()  # groups that start when the others can be asked
         self._look_at = 0.0  # when to look at them again
@@ -95,7 +75,7 @@ class Coordinator:
                 self._run(source)
             except TrackingError as error:
                 self._log_what_is_trained()
-                raise self._naming_what_is_kept(error) from error
+                raise self._backlog.with_what_is_kept(error) from error
             except Exception:
                 self._log_what_is_trained()
                 raise
@@ -110,7 +90,7 @@ class Coordinator:
         self._settle(source)
         while self._goes_on():
             self._turn(source)
-        self._log_waiting()
+        self._log_arrivals()
         if self._running:
             self._put_away(source)
         self._backlog.write_all()
@@ -141,11 +121,16 @@ class Coordinator:
         while self._running and (left := end - time.monotonic()) > 0:
             for cell, event in self._executor.events(min(left, _SECONDS_BETWEEN_LOOKS)):
                 self._take(cell, event, source)
-            self._log_waiting()
+            self._log_arrivals()
 
-    def _log_waiting(self) -> None:
-        while self._waiting:
-            self._log(*self._waiting.popleft())
+    def _log_arrivals(self) -> None:
+        while self._arrivals:
+            self._log(*self._arrivals.next())
+
+    def _log_rest_of(self, running: TrialRun) -> None:
+        """Log what has arrived of a trial that ends."""
+        for event in self._arrivals.take_all_of(running):
+            self._log(running, event)
 
     def _turn(self, source: TrialSource) -> None:
         """Take what the workers sent, give them more to do, and only then log one trial that is done, or one picture.
@@ -153,12 +138,12 @@ class Coordinator:
         Logging one takes tens of milliseconds; no worker and no accelerator should wait for it. What waits for a store
         that was away is written in the same way, one trial in each turn.
         """
-        for cell, event in self._executor.events(0.0 if self._waiting else _SECONDS_BETWEEN_LOOKS):
+        for cell, event in self._executor.events(0.0 if self._arrivals else _SECONDS_BETWEEN_LOOKS):
             self._take(cell, event, source)
         self._fill(source)
         self._settle(source)
-        if self._waiting:
-            self._log(*self._waiting.popleft())
+        if self._arrivals:
+            self._log(*self._arrivals.next())
         elif self._backlog.catch_up():
             self._membership.catch_up()
 
@@ -356,15 +341,12 @@ class Coordinator:
             case Usage():
                 running.log_usage(event)
             case Trained(summary=summary, replicas=replicas):
-                self._drop_waiting_state(running)
+                self._arrivals.drop_state_of(running)
                 # First, so that an adaptive method knows it before it suggests what trains next.
                 source.ended(running.planned, summary)
                 running.note_trained(replicas)
-            case Saved():
-                self._drop_waiting_state(running)
-                self._waiting.append((running, event))
-            case Picture() | JobDone():
-                self._waiting.append((running, event))
+            case Saved() | Picture() | JobDone():
+                self._arrivals.add(running, event)
             case JobStopped() if running.must_stop is None:
                 self._interrupt(cell, event)
             case JobStopped():
@@ -378,19 +360,7 @@ class Coordinator:
                 if not running.is_trained:
                     source.ended(running.planned, None)
 
-    def _drop_waiting_state(self, running: TrialRun) -> None:
-        """Forget a state that waits to be kept, because a newer one comes, or none is needed any more."""
-        rest = [(run, event) for run, event in self._waiting if run is not running or not isinstance(event, Saved)]
-        self._waiting = deque(rest)
-
-    def _log_rest_of(self, running: TrialRun) -> None:
-        """Log what waits of a trial that ends."""
-        mine = [event for run, event in self._waiting if run is running]
-        self._waiting = deque((run, event) for run, event in self._waiting if run is not running)
-        for event in mine:
-            self._log(running, event)
-
-    def _log(self, running: TrialRun, event: Picture | Saved | JobDone) -> None:
+    def _log(self, running: TrialRun, event: Arrival) -> None:
         if isinstance(event, Picture):
             running.log_picture(event)
         elif isinstance(event, Saved):
@@ -400,9 +370,9 @@ class Coordinator:
 
     def _log_what_is_trained(self) -> None:
         """Log the results that are waiting, as far as the store accepts them."""
-        while self._waiting:
+        while self._arrivals:
             try:
-                self._log(*self._waiting.popleft())
+                self._log(*self._arrivals.next())
             except TrackingError as error:
                 self._context.listener.notice(f"the result of a trained trial could not be stored: {error}")
 
@@ -410,7 +380,7 @@ class Coordinator:
         running = self._running[cell]
         try:
             if stopped is not None:
-                self._drop_waiting_state(running)
+                self._arrivals.drop_state_of(running)
             self._log_rest_of(running)
             running.interrupt(stopped)
         except TrackingError as error:
@@ -430,31 +400,7 @@ class Coordinator:
             self._context.listener.notice(f"{record.planned.name}: {what}")
         self._records[index] = record
 
-    def _naming_what_is_kept(self, error: TrackingError) -> TrackingError:
-        """The error that ends the sweep, with what becomes of the trials that have ended and are not written."""
-        ended = [run for run in (*self._backlog.ended, *self._running.values()) if run.has_ended]
-        for run in ended:
-            with contextlib.suppress(OSError):
-                run.keep()
-        kept = sum(run.is_kept for run in ended)
-        lost = [run.planned.name for run in ended if not run.is_kept]
-        said = str(error)
-        if kept:
-            trials = "1 trial that has ended waits" if kept == 1 else f"{kept} trials that have ended wait"
-            said += f"; {trials} in {self._context.unwritten.folder}, from where the same command writes what is there"
-        if lost:
-            said += f"; no place was left for {', '.join(lost)}, which must be trained again"
-        return TrackingError(said)
-
     def _end(self, cell: str, record: TrialRecord) -> None:
         self._running.pop(cell, None)  # a trial that was answered from the store has not been running
         self._records.append(record)
         self._context.listener.trial_ended(record)
-
-
-def deadline(seconds: float | None) -> Callable[[], bool]:
-    """Whether the time that starts now is not yet over; without a limit it never is."""
-    if seconds is None:
-        return lambda: True
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() < end

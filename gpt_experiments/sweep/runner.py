@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from gpt_experiments import names
 from gpt_experiments.config import Budget, Trial, Variant
 from gpt_experiments.corpus import Corpus
-from gpt_experiments.errors import ConfigError, StoreAwayError, TrackingError, without_secrets
+from gpt_experiments.errors import ConfigError, StoreAwayError, without_secrets
 from gpt_experiments.execution import make_executor
 from gpt_experiments.execution.protocol import Executor, Hardware
 from gpt_experiments.kernels import why_not_compiled
@@ -24,23 +22,24 @@ from gpt_experiments.records import (
     SweepListener,
     SweepStart,
     SweepSummary,
-    TrialRecord,
 )
 from gpt_experiments.signals import StopRequest
-from gpt_experiments.sweep.coordinator import Coordinator, TrialSource, deadline
+from gpt_experiments.sweep.coordinator import Coordinator
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.going_on import LeftTrials
+from gpt_experiments.sweep.leaving import end_alone, end_despite_errors, leave, write_plan
 from gpt_experiments.sweep.plan import Schedule, lost_notice, make_schedule, sweep_key
 from gpt_experiments.sweep.resources import RunOptions, find_hardware, group_limit
 from gpt_experiments.sweep.trial_list import ListSource, TrialList
 from gpt_experiments.sweep.trial_run import RunContext
+from gpt_experiments.sweep.trial_source import TrialSource, deadline
 from gpt_experiments.sweep.unwritten import Unwritten
 from gpt_experiments.sweep.yaml_source import dump_yaml
 from gpt_experiments.tracking import Claims, RunRecorder, Store, schema
 from gpt_experiments.tracking.finished import FinishedCells
 from gpt_experiments.tracking.left_trials import left_trials
 from gpt_experiments.tracking.pages import keep_views
-from gpt_experiments.tracking.parent_run import WantedSweep, leave_sweep, open_sweep
+from gpt_experiments.tracking.parent_run import WantedSweep, open_sweep
 from gpt_experiments.training import Evaluation, TrainingSummary
 
 
@@ -100,7 +99,7 @@ def run_sweep(
             parent.log_text(dump_yaml(definition.as_dict()), names.DEFINITION_FILE)
             if definition.looks is not None:
                 parent.set_tags({names.LOOKS: definition.looks})
-            _write_plan(parent, schedule.planned, [])
+            write_plan(parent, schedule.planned, [])
             keep_views(store, parent.run_id, is_running=True, notice=listener.notice)
             to_train = schedule.total - sum(not planned.needs_training for planned in schedule.planned)
             hardware = find_hardware(options, to_train)
@@ -110,14 +109,14 @@ def run_sweep(
             source, most = _GrowingPlan(schedule, parent), schedule.largest_group
             summary = session.run(source, to_train, definition.training.steps, most, definition.budget)
         except KeyboardInterrupt:
-            _end_despite_errors(partial(_end_alone, store, parent, partial(parent.kill, "interrupted twice")), listener)
+            end_despite_errors(partial(end_alone, store, parent, partial(parent.kill, "interrupted twice")), listener)
             raise
         except Exception as error:
             failing = partial(parent.fail, f"{type(error).__name__}: {error}")
-            _end_despite_errors(partial(_end_alone, store, parent, failing), listener)
+            end_despite_errors(partial(end_alone, store, parent, failing), listener)
             raise
         try:
-            summary = _leave(store, parent, schedule.planned, summary, listener)
+            summary = leave(store, parent, schedule.planned, summary, listener)
         finally:  # the trials are done, even if the sweep's own run cannot be closed
             listener.sweep_ended(summary)
     return summary
@@ -152,42 +151,6 @@ def _require_the_same_looks(definition: SweepDefinition, earlier: str | None) ->
             f"sweep {definition.name!r} was begun with --until-decided {earlier}, so its verdicts hold for that plan "
             f"alone, but got {definition.looks}; give the same, or copy its file under another name"
         )
-
-
-def _leave(
-    store: Store,
-    parent: RunRecorder,
-    planned: Iterable[PlannedTrial],
-    summary: SweepSummary,
-    listener: SweepListener,
-) -> SweepSummary:
-    """Close the sweep's run, unless something is left to do and other processes do it; returns the summary with them.
-
-    What is complete is closed in any case: the others may die before they see that nothing is left.
-    """
-    others = len(leave_sweep(store, parent))
-    if not others or summary.is_complete:
-        store.close_abandoned()
-        _write_plan(parent, planned, summary.trials)
-        _close_parent(parent, summary)
-    else:
-        who = "another process goes" if others == 1 else f"{others} other processes go"
-        listener.notice(f"{who} on with this sweep")
-    return dataclasses.replace(summary, others=others)
-
-
-def _end_alone(store: Store, parent: RunRecorder, end: Callable[[], None]) -> None:
-    """End the sweep's run, unless other processes go on with it."""
-    if not leave_sweep(store, parent):
-        end()
-
-
-def _end_despite_errors(end: Callable[[], None], listener: SweepListener) -> None:
-    """End the sweep's run after an error; if the store fails too, that must not hide the first error."""
-    try:
-        end()
-    except TrackingError as error:
-        listener.notice(f"the sweep's run stays RUNNING until the sweep is run again: {error}")
 
 
 def run_single(
@@ -249,7 +212,7 @@ class _GrowingPlan:
         group = self._schedule.next_group()
         if len(self._schedule.planned) > self._written:
             with contextlib.suppress(StoreAwayError):  # then with the next trials, or at the end
-                _write_plan(self._parent, self._schedule.planned, [])
+                write_plan(self._parent, self._schedule.planned, [])
                 self._written = len(self._schedule.planned)
         return group
 
@@ -354,27 +317,3 @@ def _close_abandoned(store: Store, listener: SweepListener) -> None:
     abandoned = store.close_abandoned()
     if abandoned:
         listener.notice(f"closed {len(abandoned)} runs as KILLED that a process left RUNNING when it died")
-
-
-def _write_plan(parent: RunRecorder, planned: Iterable[PlannedTrial], records: Iterable[TrialRecord]) -> None:
-    """Write the sweep's trials, and the run of each, as an artifact of its parent run."""
-    rows = [row.as_json() for row in schema.plan_rows(planned, records)]
-    parent.log_text(json.dumps(rows, indent=1), names.PLAN_FILE)
-
-
-def _close_parent(parent: RunRecorder, summary: SweepSummary) -> None:
-    """End the sweep's run: FINISHED only if every trial has a result; else with a tag that says what is missing."""
-    compared = [record for record in summary.trials if not record.planned.is_tuning]
-    losses = [record.summary.best_val_loss for record in compared if record.summary is not None]
-    if losses:
-        parent.log_metrics({names.BEST_VAL_LOSS: min(losses)})
-    if summary.is_complete:
-        parent.finish()
-    elif summary.interrupted:
-        parent.kill(f"interrupted with {summary.done} of {summary.total} trials done")
-    elif summary.timed_out:
-        parent.kill(f"out of time with {summary.done} of {summary.total} trials done")
-    elif summary.failed:
-        parent.fail(f"{len(summary.failed)} of {summary.total} trials failed")
-    else:
-        parent.fail(f"only {summary.done} of {summary.total} trials have a result; run the sweep again")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +75,32 @@ def test_what_one_process_must_see_is_not_trained_together(
 def test_a_joined_sweep_cannot_be_forced() -> None:
     with pytest.raises(ConfigError, match="join and force exclude each other"):
         RunOptions(join=True, force=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_one_of_two_that_train_together_is_killed_and_nothing_is_lost(
+    tmp_path: Path, text: str, store_uri: str
+) -> None:
+    (tmp_path / "text.txt").write_text(text[:3000])
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nmethod: grid\nbaseline: {n_head: 2, n_layer: 1, n_embed: 8, dropout: 0.0, block_size: 16}\n"
+        "levels: {n_head: [1, 2]}\nseeds: 2\ntraining: {steps: 60, batch_size: 2, eval_interval: 20}\n"
+    )
+    command = [sys.executable, "-m", "gpt_experiments", "sweep", str(tmp_path / "mine.yaml"), "--join"]
+    command += ["--data", str(tmp_path / "text.txt"), "--tracking-uri", store_uri, "--executor", "inline"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        second = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert first.stdout is not None
+        next(line for line in first.stdout if line.startswith("evaluated"))
+        first.kill()
+    output, _ = second.communicate(timeout=500)
+    assert second.returncode == 0, output
+    store = Store(store_uri)
+    runs = store.search(f"tags.`{names.KIND}` = 'trial'")
+    finished = Counter(run.data.tags[names.CELL] for run in runs if run.info.status == "FINISHED")
+    assert len(finished) == 4
+    assert set(finished.values()) == {1}
+    assert "RUNNING" not in {run.info.status for run in runs}
+    (parent,) = store.search(f"tags.`{names.KIND}` = 'sweep'")
+    assert parent.info.status == "FINISHED"
