@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ray_nodes() -> Iterator[Any]:
-    """A cluster of two nodes, with a core for each; it is ended with all of its processes."""
+    """A cluster of two nodes, with a core for each; it ends with the tests of this folder, as idle nodes cost CPU time."""
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
