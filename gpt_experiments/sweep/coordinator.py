@@ -391,6 +391,8 @@ class Coordinator:
         if running.is_behind:
             self._backlog.ended.append(running)
             self._late[len(self._records)] = running
+        else:
+            self._backlog.note_back()
         self._end(running.planned.cell, record)
 
     def _correct(self, index: int, record: TrialRecord) -> None:

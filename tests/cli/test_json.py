@@ -253,7 +253,7 @@ def test_an_interrupted_sweep_answers_too(place: Workplace, monkeypatch: pytest.
     interrupted = place.sweep("tiny", "--seeds", 3, status=130)
     assert interrupted["interrupted"]
     assert interrupted["counts"]["interrupted"] == 1
-    assert interrupted["notices"] == ["stopping: running trials are cancelled; finished ones are kept"]
+    assert interrupted["notices"] == ["stopping: trials that run are put away, to go on where they are next time"]
     assert interrupted["next_commands"][0]["purpose"] == "go on: train only what is missing"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(scope="package")
 def ray_nodes() -> Iterator[Any]:
-    """A cluster of two nodes, with a core for each; it ends with the tests of this folder, as idle nodes cost CPU time."""
+    """A cluster of two nodes, with a core for each; it ends with the tests of this folder, as idle nodes cost time."""
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -14,8 +13,8 @@ from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.files import WriteHere
 from gpt_experiments.execution.group_training import BrokenDeviceError, Step, Trainer, train_jobs
-from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, Notice
-from gpt_experiments.execution.worker import _train_group, warnings_as_notices
+from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, Notice, Placed
+from gpt_experiments.execution.worker import train_one_group, warnings_as_notices
 from gpt_experiments.parameters import Shape, TrainingSetup
 from gpt_experiments.training import Evaluation, Progress, TrainingResult
 from tests.support import trainers
@@ -129,22 +128,11 @@ def test_a_process_trains_on_unless_a_capture_has_failed_in_it(
         warnings.simplefilter("ignore")
         device = torch.device("cpu")
         writer = WriteHere(corpus, tmp_path, send)
-        assert _train_group([job], corpus, device, trainer, lambda key: None, writer, send) == goes_on
+        assert train_one_group([job], corpus, device, trainer, lambda key: None, writer, send) == goes_on
     assert isinstance(sent[-1][1], JobFailed if trainer is trainers.bug else JobDone)
 
 
-def test_a_process_whose_device_is_broken_ends_once_everything_is_reported(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At once, because an orderly end would use the device again."""
-
-    class Ended(BaseException):
-        pass
-
-    def end(status: int) -> None:
-        raise Ended
-
-    monkeypatch.setattr(os, "_exit", end)
+def test_a_device_that_breaks_is_an_error_once_everything_is_reported(corpus: Corpus, tmp_path: Path) -> None:
     sent: list[tuple[str, Event]] = []
 
     def send(key: str, event: Event) -> None:
@@ -152,9 +140,10 @@ def test_a_process_whose_device_is_broken_ends_once_everything_is_reported(
 
     writer, device = WriteHere(corpus, tmp_path, send), torch.device("cpu")
     jobs = jobs_of((1, trainers.UNLUCKY_SEED))
-    with pytest.raises(Ended):
-        _train_group(jobs, corpus, device, trainers.breaks_the_device, lambda key: None, writer, send)
-    assert [(key, type(event)) for key, event in sent] == [("0", JobFailed), ("1", JobFailed)]
+    with pytest.raises(BrokenDeviceError):
+        train_one_group(jobs, corpus, device, trainers.breaks_the_device, lambda key: None, writer, send)
+    ended = [(key, type(event)) for key, event in sent if not isinstance(event, Placed)]
+    assert ended == [("0", JobFailed), ("1", JobFailed)]
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
