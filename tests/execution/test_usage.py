@@ -35,7 +35,7 @@ def used(corpus: Corpus, seeds: list[int], trainer: Any = train_group, steps: in
     jobs = [Job(key=str(seed), trial=Trial(shape=SHAPE, seed=seed, training=setup), label="x") for seed in seeds]
     sent: list[tuple[str, Any]] = []
     for _ in train_in_steps(
-        jobs, corpus, CPU, trainer, lambda key: False, Keep(), lambda key, event: sent.append((key, event))
+        jobs, corpus, CPU, trainer, lambda key: None, Keep(), lambda key, event: sent.append((key, event))
     ):
         pass
     return [(key, event) for key, event in sent if isinstance(event, Usage)]
