@@ -42,5 +42,6 @@ def test_holms_correction_by_hand() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@pytest.mark.slow
 def test_holms_correction_is_that_of_statsmodels(p_values: list[float]) -> None:
     assert adjusted(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), rel=1e-12)

@@ -117,6 +117,7 @@ def test_a_request_that_comes_too_late_does_nothing(make: Make) -> None:
     assert isinstance(events["1"][-1], JobDone)
 
 
+@pytest.mark.slow
 def test_a_notice_is_given_once(make: Make) -> None:
     executor = make(trainers.not_captured)
     events = [*run(executor, [job(1)])["1"], *run(executor, [job(2)])["2"]]

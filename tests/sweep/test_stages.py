@@ -53,6 +53,7 @@ class Stops(Recorder):
             raise RuntimeError("killed")
 
 
+@pytest.mark.slow
 def test_only_what_is_undecided_gets_more_seeds(corpus: Corpus, store_uri: str) -> None:
     """Heads of two steps differ by next to nothing, which a wide margin calls equivalent; no margin is that narrow."""
     definition = TINY.with_overrides(until_decided=True, max_seeds=6, margin=0.001)
@@ -74,6 +75,7 @@ def test_only_what_is_undecided_gets_more_seeds(corpus: Corpus, store_uri: str) 
     assert all(record.run_id in {r.run_id for r in summary.trials} for record in again.trials)
 
 
+@pytest.mark.slow
 def test_a_wide_margin_decides_at_the_first_look_and_a_dry_run_knows_it_afterwards(
     corpus: Corpus, store_uri: str
 ) -> None:
