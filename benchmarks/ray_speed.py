@@ -1,7 +1,7 @@
 """Ray against local processes: the same trials on the same cores, in turn.
 
 It measures from the first group that is handed out to the last file that is back, with workers that have started. What
-starting takes is told apart. Ray is not running while local processes are measured. Beside the time on the wall it
+starting takes is shown apart. Ray is not running while local processes are measured. Beside the time on the wall it
 measures that of the processors, of all processes together, those of Ray included: where every core is busy, that
 decides how fast a sweep is, and other work on the machine disturbs it less.
 """

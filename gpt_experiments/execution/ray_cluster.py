@@ -38,7 +38,7 @@ from gpt_experiments.training import train_group
 _FEW: Final = 4  # workers that a cluster without room is asked for; an autoscaler sees them, and starts machines
 _MOST_BAD_STARTS: Final = 3  # in a row
 _SECONDS_IDLE: Final = 60.0  # until a worker with nothing to do is given back
-_SECONDS_WITHOUT_ROOM: Final = 60.0  # until the user is told
+_SECONDS_WITHOUT_ROOM: Final = 60.0  # until the user gets a notice of it
 _SECONDS_OF_A_WAIT: Final = 20.0  # of a worker for something to tell
 _SECONDS_TO_LEAVE: Final = 2.0
 

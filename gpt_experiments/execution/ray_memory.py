@@ -23,7 +23,7 @@ MOST_TRIES_AGAIN: Final = 3
 
 
 class JobMemory:
-    """What has been told of each job that has not ended, so that another worker can go on with it."""
+    """What its workers have said of each job that has not ended, so that another worker can go on with it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder  # states take too much memory, where there are many workers

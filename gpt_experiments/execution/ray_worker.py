@@ -106,7 +106,7 @@ class RayWorker:
     def train(self, jobs: Sequence[Job]) -> bool:
         """Train the jobs together; returns whether this process may train another group.
 
-        What happens to the jobs is told by `events`; files of the last ones may still be under way.
+        What happens to the jobs comes from `events`; files of the last ones may still be under way.
         """
         from gpt_experiments.execution.group_training import BrokenDeviceError
         from gpt_experiments.execution.worker import train_one_group

@@ -1,4 +1,4 @@
-"""What a store that is away has still to take: when it is tried again, and what the user is told meanwhile."""
+"""What a store that is away has still to take: when it is tried again, and which notices the user gets meanwhile."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_in_a_grid_of_one_seed_sizes_differ_by_their_luck_and_variants_of_one_si
     best = min(grid, key=lambda one: one.mean)
     could_be = set(contenders(grid, most=999).labels)
     same_size = {one.label for one in grid if one.label.split()[:3] == best.label.split()[:3]}
-    assert len(could_be & same_size) <= 3  # its dropout is told apart, though other sizes are not
+    assert len(could_be & same_size) <= 3  # its dropouts can be distinguished, though other sizes are not
     assert len(could_be - same_size) > 10
 
 
