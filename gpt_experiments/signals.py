@@ -12,9 +12,8 @@ from types import FrameType
 from typing import Any, Final
 
 _HANG_UP: Final = getattr(signal, "SIGHUP", None)  # Windows has none, and cannot hold signals back
-_OF_TERMINALS: Final = tuple(number for number in (signal.SIGINT, _HANG_UP) if number is not None)
 _CAN_HOLD_BACK: Final = hasattr(signal, "pthread_sigmask")
-_SIGNALS: Final = (*_OF_TERMINALS, signal.SIGTERM)
+_SIGNALS: Final = tuple(number for number in (signal.SIGINT, _HANG_UP, signal.SIGTERM) if number is not None)
 _SECONDS_OF_ECHO: Final = 1.0  # a shell and the system, or `timeout`, may each send a signal for one request
 
 
@@ -81,7 +80,7 @@ def interrupt_on_termination() -> Callable[[], bool]:
 
 @contextmanager
 def deferred_signals() -> Iterator[None]:
-    """A process that is started inside the block holds Ctrl-C and a hang-up back until it calls `leave_to_parent`.
+    """A process that is started inside the block holds these signals back until it calls `leave_to_parent`.
 
     Otherwise one that reaches the whole group would kill it while it loads, which looks like a trial that failed.
     What comes for this process meanwhile is handled at the end of the block.
@@ -90,7 +89,7 @@ def deferred_signals() -> Iterator[None]:
         yield
         return
     resource_tracker.ensure_running()  # Python starts it with the first process, and then lets signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
     finally:
@@ -98,11 +97,11 @@ def deferred_signals() -> Iterator[None]:
 
 
 def leave_to_parent() -> None:
-    """In a child process: ignore what a terminal sends to the whole group; the parent decides what it means."""
-    for number in _OF_TERMINALS:
+    """In a child process: ignore what a terminal, systemd or Slurm sends to all; the parent decides what it means."""
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if _CAN_HOLD_BACK:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_TERMINALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def _handle(handler: Any) -> dict[signal.Signals, Any]:

@@ -25,7 +25,7 @@ import torch
 from gpt_experiments.artifacts import write_trial_files
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.group_training import reason
-from gpt_experiments.execution.processes import death, serve_parent, worker_context
+from gpt_experiments.execution.processes import END, death, serve_parent, worker_context
 from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, TrialFiles
 from gpt_experiments.scratch import scratch_folder
 from gpt_experiments.training import TrainingResult, prepare_process
@@ -80,6 +80,7 @@ class FileWriter(Protocol):
     def expect(self, trials: int) -> None: ...
     def write(self, job: Job, result: TrainingResult) -> None: ...
     def close(self) -> None: ...
+    def abandon(self) -> None: ...
 
 
 class WriteHere:
@@ -97,6 +98,9 @@ class WriteHere:
 
     def close(self) -> None:
         """Nothing is left to write."""
+
+    def abandon(self) -> None:
+        """Nothing is being written."""
 
 
 class WriterPool:
@@ -150,16 +154,22 @@ class WriterPool:
         for thread in self._threads:
             thread.join()
 
-    def end_with_sigterm(self) -> None:
-        """From now on a SIGTERM ends the writers first, so that the folder they write into can be removed."""
+    def end_first(self) -> None:
+        """From now on the parent's request to end ends the writers first, so that their folder can be removed."""
+        if END is None:
+            return
 
         def end(number: int, frame: FrameType | None) -> None:
-            for process in self.processes:
-                process.kill()
+            self.abandon()
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
-        signal.signal(signal.SIGTERM, end)
+        signal.signal(END, end)
+
+    def abandon(self) -> None:
+        """End the writers whatever they do; Python would wait for them at this process's end."""
+        for process in self.processes:
+            process.kill()
 
     def _serve(self, writer: _Writer) -> None:
         with contextlib.suppress(OSError):  # no process could start: `write` tries again, and reports why

@@ -13,7 +13,7 @@ from typing import Final
 
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.group_training import Trainer
-from gpt_experiments.execution.processes import death, worker_context
+from gpt_experiments.execution.processes import death, end, worker_context
 from gpt_experiments.execution.protocol import Event, Hardware, Job, JobDone, JobFailed, JobStopped, Notice, StopJob
 from gpt_experiments.execution.worker import Free, Order, WorkerSetup, work
 from gpt_experiments.kernels import are_switched_on
@@ -102,7 +102,7 @@ class LocalExecutor:
         atexit.unregister(self.close)
         for worker in self._workers:
             if worker.keys or not worker.process.is_alive():
-                worker.process.terminate()
+                end(worker.process)
             else:
                 worker.send(None)
         for worker in self._workers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,6 +18,9 @@ from gpt_experiments.signals import leave_to_parent
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
 
+
+END: Final = getattr(signal, "SIGUSR1", None)
+"""Ends a child process; SIGTERM would not, as it may be meant for the parent. Windows has neither."""
 
 _LONGEST_PLACE: Final = 70  # bytes; the server listens at an address below it, which may have 107
 
@@ -37,7 +41,7 @@ def worker_context() -> ForkServerContext | SpawnContext:
 
 
 def serve_parent() -> None:
-    """Leave Ctrl-C and a closed terminal to the parent, and end at once when it ends, however that happens."""
+    """Leave Ctrl-C, SIGTERM and a closed terminal to the parent, and end at once when it ends, however that happens."""
     leave_to_parent()
     quieten_worker()
     parent = parent_process()
@@ -49,6 +53,15 @@ def serve_parent() -> None:
         os._exit(1)  # its results would be lost
 
     threading.Thread(target=wait, daemon=True, name="die-with-parent").start()
+
+
+def end(process: BaseProcess) -> None:
+    """Ask a child to end that has called `serve_parent`, or will."""
+    if END is None:
+        process.terminate()
+    elif process.is_alive() and process.pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, END)
 
 
 def death(process: BaseProcess, what: str, remedy: str) -> str:

@@ -112,7 +112,7 @@ def work(parent: Connection, corpus: Corpus, setup: WorkerSetup) -> None:
         writer.close()
         os._exit(1)  # an orderly end would use the device once more, and abort with a message on the user's screen
     except (BrokenPipeError, EOFError):
-        return
+        writer.abandon()
 
 
 class _Inbox:
@@ -254,5 +254,5 @@ def _make_writer(corpus: Corpus, setup: WorkerSetup, send: Send) -> FileWriter:
     if not setup.writers:
         return WriteHere(corpus, setup.folder, send)
     pool = WriterPool(corpus, setup.folder, setup.writers, send)
-    pool.end_with_sigterm()
+    pool.end_first()
     return pool

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gpt_experiments.config import Trial
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.execution.group_training import Trainer
 from gpt_experiments.execution.local import LocalExecutor
-from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, Notice
+from gpt_experiments.execution.protocol import Event, Job, JobDone, JobFailed, JobStopped, Notice
 from gpt_experiments.execution.worker import WorkerSetup
 from gpt_experiments.parameters import Shape, TrainingSetup
+from gpt_experiments.training import Progress
 from tests.support import trainers
 from tests.support.executors import hardware
 
@@ -57,6 +60,32 @@ def ended(executor: LocalExecutor, seeds: set[int]) -> list[tuple[str, Event]]:
         assert time.monotonic() < deadline, "waited in vain"
         events += executor.events(0.5)
     return events
+
+
+def test_a_signal_to_all_processes_leaves_the_workers_at_work_until_their_parent_decides(
+    make_executor: MakeExecutor,
+) -> None:
+    executor, before = make_executor(), set(psutil.Process().children(recursive=True))
+    long = Trial(shape=VARIANT, seed=1, training=TrainingSetup(steps=1_000_000, batch_size=2, eval_interval=1_000_000))
+    executor.submit((Job(key="1", trial=long, label="x"),))
+    events: list[Event] = []
+
+    def wait_for(arrived: Callable[[Event], bool]) -> None:
+        deadline = time.monotonic() + 200
+        while not any(map(arrived, events)):
+            assert time.monotonic() < deadline, "waited in vain"
+            events.extend(event for _, event in executor.events(0.5))
+
+    wait_for(lambda event: isinstance(event, Progress) and event.step > 0)
+    mine = set(psutil.Process().children(recursive=True)) - before
+    for number in (signal.SIGTERM, signal.SIGINT):
+        for process in mine:
+            process.send_signal(number)
+    time.sleep(0.5)
+    executor.stop("1", keep=True)
+    wait_for(lambda event: isinstance(event, JobStopped | JobFailed))
+    assert isinstance(events[-1], JobStopped), events[-1]
+    assert events[-1].state is not None
 
 
 def notices(events: list[tuple[str, Event]]) -> list[str]:

@@ -99,6 +99,15 @@ def one_done_and_others_running(uri: str) -> Callable[[], bool]:
     return lambda: {"FINISHED", "RUNNING"} <= {run.info.status for run in trials(uri)}
 
 
+def one_done_and_others_training(uri: str) -> Callable[[], bool]:
+    def arrived() -> bool:
+        found = trials(uri)
+        training = [run for run in found if run.info.status == "RUNNING" and names.VAL_LOSS in run.data.metrics]
+        return bool(training) and "FINISHED" in {run.info.status for run in found}
+
+    return arrived
+
+
 def assert_complete(uri: str) -> None:
     """Every cell has exactly one finished run, and nothing is left RUNNING."""
     found = trials(uri)
@@ -160,10 +169,12 @@ def test_an_interrupt_ends_within_seconds_and_the_same_command_continues(
     command: list[str], store_uri: str, number: signal.Signals, to_all: bool
 ) -> None:
     process = start(command)
-    wait_until(one_done_and_others_running(store_uri), process)
+    wait_until(one_done_and_others_training(store_uri), process)
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, number) if to_all else process.send_signal(number)
     assert "Traceback" not in assert_interrupted(process, store_uri, children)
+    killed = [run for run in trials(store_uri) if run.info.status == "KILLED"]
+    assert any(names.STATE in run.data.tags for run in killed)  # the workers lived on, and were asked
     if number != signal.SIGINT:
         return  # once is enough
 
