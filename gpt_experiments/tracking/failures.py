@@ -28,6 +28,8 @@ CERTIFICATE: Final = (
 
 # Each kind of failure is known by its text, because MLflow passes on texts of databases, servers and systems.
 _LOCKED: Final = re.compile(r"database (table |schema )?is locked|deadlock", re.I)
+# MLflow looks whether a tag is there and then inserts it, so two processes may insert the same; a second try finds it.
+_CLASH: Final = re.compile(r"unique constraint|unique key|duplicate (key|entry)", re.I)
 _FULL: Final = re.compile(r"disk is full|disk full|no space left|disk quota|disk i/o error|file too large", re.I)
 _UNWRITABLE: Final = re.compile(
     r"readonly database|read-only|permission denied|operation not permitted|unable to open database file", re.I
@@ -101,6 +103,8 @@ def waits_for(error: Exception) -> str | None:
     text = _message(error)
     if _LOCKED.search(text):
         return "another program has locked its database"
+    if _is_clash(error):
+        return "another program writes the same at the same moment"
     if _is_of_the_disk(error, text) or _RUN_GONE.search(text) or _is_tls(error):
         return None
     if _status(error) in _AWAY_STATUSES or _is_away(error, text):
@@ -108,9 +112,9 @@ def waits_for(error: Exception) -> str | None:
     return None
 
 
-def is_locked(error: Exception) -> bool:
-    """Whether another program has locked the store's database, which passes within seconds as a rule."""
-    return bool(_LOCKED.search(_message(error)))
+def passes_soon(error: Exception) -> bool:
+    """Whether another program's write to the database is in the way, which takes no more than seconds as a rule."""
+    return bool(_LOCKED.search(_message(error))) or _is_clash(error)
 
 
 def is_absent(error: Exception) -> bool:
@@ -199,6 +203,11 @@ def _is_of_object_store(error: Exception) -> bool:
 
 def _is_of_database(error: Exception) -> bool:
     return any(isinstance(link, SQLAlchemyError) for link in _chain(error))
+
+
+def _is_clash(error: Exception) -> bool:
+    is_known = getattr(error, "error_code", None) == "RESOURCE_ALREADY_EXISTS"  # a name that stays taken
+    return not is_known and bool(_CLASH.search(_message(error)))
 
 
 def _is_away(error: Exception, text: str) -> bool:

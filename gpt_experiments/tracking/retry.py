@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 from mlflow import MlflowClient
 
-from gpt_experiments.tracking.failures import is_locked, waits_for
+from gpt_experiments.tracking.failures import passes_soon, waits_for
 
 _LONGEST_WAIT: Final = 300.0  # seconds
 _WAIT_AFTER_STOP: Final = 10.0  # seconds, once the user has asked to stop
@@ -31,7 +31,7 @@ def say(text: str) -> None:
 
 
 class RetryPolicy:
-    """Repeats calls that fail for a temporary reason: a locked database, a server that is away.
+    """Repeats calls that fail for a temporary reason: another program's write to the database, a server that is away.
 
     Attributes:
         notice: takes a sentence for the user.
@@ -70,8 +70,8 @@ class RetryPolicy:
         """In the block a call that fails because the store is away fails at once, for its caller to repeat it later.
 
         So do all calls in the next seconds, without a try of their own; then `probe` is asked first. So a caller with
-        other things to do loses no time, even where a server does not refuse but stays silent. Only a database that
-        another program has locked is waited for, as that takes seconds.
+        other things to do loses no time, even where a server does not refuse but stays silent. Only another program's
+        write to the database is waited for, as that takes seconds.
         """
         self._waits = False
         try:
@@ -126,7 +126,7 @@ class RetryPolicy:
             try:
                 return function()
             except Exception as error:
-                if not is_locked(error) or time.monotonic() > until or self._failure is not None:
+                if not passes_soon(error) or time.monotonic() > until or self._failure is not None:
                     raise
             time.sleep(_SHORTEST_PAUSE)
 

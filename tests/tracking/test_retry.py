@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
@@ -21,7 +22,7 @@ from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import MissingError, RunDeletedError, TrackingError
 from gpt_experiments.model import load_checkpoint
 from gpt_experiments.tracking import Store, model_folder
-from gpt_experiments.tracking.failures import as_tracking_error
+from gpt_experiments.tracking.failures import as_tracking_error, waits_for
 from gpt_experiments.tracking.retry import RetryPolicy
 from tests.support.mlflow_server import Server
 from tests.support.processes import in_child
@@ -51,6 +52,46 @@ def test_what_passes_is_waited_for_with_a_word_before_and_after() -> None:
     assert RetryPolicy(notices.append).call(Busy(2)) == 7
     assert notices[0] == "waiting for the tracking store, for up to 300 s: another program has locked its database"
     assert "answers again" in notices[1]
+
+
+def test_processes_that_write_the_same_at_once_all_succeed(store_uri: str) -> None:
+    """MLflow looks whether a tag, parameter or corpus is there, and then inserts it: the second one is an error."""
+    store, together, failures = Store(store_uri), threading.Barrier(3), []
+    run_id = store.start_run(kind="trial", run_name="x", params={}).run_id
+    experiment_id, corpus = store.experiment.experiment_id, Dataset("corpus", "1", "local", "{}")
+    store.client.create_registered_model("m")
+
+    def write() -> None:
+        try:
+            for name in "abcde":
+                together.wait(60)
+                store.client.set_tag(run_id, name, "1")
+                store.client.set_experiment_tag(experiment_id, name, "1")
+                store.client.log_param(run_id, name, "1")
+                store.client.set_registered_model_tag("m", name, "1")
+            store.client.log_inputs(run_id, [DatasetInput(corpus)])
+        except Exception as error:
+            failures.append(error)
+            together.abort()
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    run = store.client.get_run(run_id)
+    assert {"a", "b", "c", "d", "e"} <= run.data.tags.keys()
+    assert run.data.params == dict.fromkeys("abcde", "1")
+    assert [each.dataset.name for each in run.inputs.dataset_inputs] == ["corpus"]
+
+
+def test_a_name_that_is_taken_is_not_waited_for(store_uri: str) -> None:
+    client = Store(store_uri).client
+    client.create_registered_model("m")
+    with pytest.raises(MlflowException, match="already exists") as error:
+        client.create_registered_model("m")
+    assert waits_for(error.value) is None
 
 
 def test_after_a_wait_in_vain_nobody_waits_again() -> None:
