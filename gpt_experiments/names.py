@@ -17,6 +17,7 @@ EARLIER_PRETRAINED: Final = "baseline"  # the kind of a pre-trained model's run,
 KIND: Final = "gpt.kind"
 SWEEP: Final = "gpt.sweep"  # the sweep's name
 SWEEP_KEY: Final = "gpt.sweep_key"  # the sweep's identity: what must be equal for two invocations to be one sweep
+PLANNED: Final = "gpt.planned"  # of a sweep: a digest of its definition, which must be equal for all that join it
 LOOKS: Final = "gpt.looks"  # what its planned looks depend on, where a sweep trains until it is decided
 SWEEPS: Final = "gpt.sweeps"  # of a trial: the run ids of all sweeps that it belongs to, also of those that reuse it
 VARIANT: Final = "gpt.variant"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from gpt_experiments import names
-from gpt_experiments.config import Budget, Trial, Variant
+from gpt_experiments.config import Budget, Trial, Variant, identity
 from gpt_experiments.corpus import Corpus
 from gpt_experiments.errors import ConfigError, StoreAwayError, without_secrets
 from gpt_experiments.execution import make_executor
@@ -67,6 +67,7 @@ def run_sweep(
         wanted = WantedSweep(
             name=definition.name,
             key=key,
+            planned=identity({name: value for name, value in definition.as_dict().items() if name != "description"}),
             params=schema.sweep_params(
                 method=definition.method,
                 baseline=definition.baseline_variant,

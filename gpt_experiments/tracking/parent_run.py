@@ -37,6 +37,7 @@ class WantedSweep:
 
     Attributes:
         key: its identity.
+        planned: a digest of its definition.
         take_over: go on with it also if its run is marked as running by a process that cannot be checked from here;
             the trials that it was training are then closed as KILLED.
         join: work at it together with others, which may have begun it.
@@ -44,6 +45,7 @@ class WantedSweep:
 
     name: str
     key: str
+    planned: str
     params: Mapping[str, object]
     notes: Mapping[str, str]
     take_over: bool = False
@@ -57,14 +59,15 @@ def open_sweep(store: Store, wanted: WantedSweep) -> RunRecorder:
     join it.
 
     Raises:
-        TrackingError: a living process trains that sweep, and they do not join each other; or without `take_over` one
-            of another host that left no heartbeat, as earlier versions did.
+        TrackingError: a living process trains that sweep, and they do not join each other, or not by the same
+            definition; or without `take_over` one of another host that left no heartbeat, as earlier versions did.
     """
     while True:
         found = _runs_of(store, wanted.key)
         running = found[0] if found and is_trained_by_others(found[0]) else None
         if running is not None:
             if wanted.join and life_of(running.data.tags) is Life.ALIVE:
+                _check_definition(wanted, running)
                 joined = _join(store, running)
                 if joined is not None:
                     return joined
@@ -164,7 +167,7 @@ def _join(store: Store, run: Run) -> RunRecorder | None:
 def _opened(store: Store, wanted: WantedSweep, ticket: RunRecorder) -> RunRecorder:
     """Turn the ticket into the sweep's run, or reopen the run that there is."""
     earlier = _runs_of(store, wanted.key)
-    tags = {**wanted.notes, names.CLAIM: names.HOLDS, **joined_tags()}
+    tags = {**wanted.notes, names.PLANNED: wanted.planned, names.CLAIM: names.HOLDS, **joined_tags()}
     if not earlier:
         ticket.log_params(wanted.params)
         ticket.set_tags(tags)
@@ -195,6 +198,17 @@ def _close_trials_of(store: Store, parent: Run) -> None:
     for run in store.search(condition):
         if run.data.tags.get(names.OWNER, "") in owners:
             store.recorder(run.info.run_id).kill(reason)
+
+
+def _check_definition(wanted: WantedSweep, run: Run) -> None:
+    """Raise a TrackingError if the sweep is trained by another plan: who leaves last closes it by its own."""
+    if run.data.tags.get(names.PLANNED, wanted.planned) != wanted.planned:
+        who = provenance.described(_owners(run.data.tags)[0])
+        raise TrackingError(
+            f"sweep {wanted.name!r} is being trained by {who} by another definition, which is artifact "
+            f"{names.DEFINITION_FILE} of run {run.info.run_id}; start the same command with the same file, or wait "
+            "until it ends, or give this sweep another name"
+        )
 
 
 def _check_take_over(wanted: WantedSweep, run: Run) -> None:

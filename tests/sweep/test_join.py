@@ -30,7 +30,7 @@ SWEEP = SweepDefinition(
     training=TrainingSetup(steps=4, batch_size=2, eval_interval=2),
 )
 JOINED = RunOptions(device="cpu", executor="inline", join=True)
-WANTED = WantedSweep(name="together", key="key", params={}, notes={}, join=True)
+WANTED = WantedSweep(name="together", key="key", planned="plan", params={}, notes={}, join=True)
 
 
 def test_who_joins_gets_the_same_run_and_only_the_last_one_finds_nobody_left(store_uri: str) -> None:
@@ -46,6 +46,21 @@ def test_who_joins_gets_the_same_run_and_only_the_last_one_finds_nobody_left(sto
         assert leave_sweep(store, joined) == [owner]
     assert leave_sweep(store, joined) == [], "the other one has died"
     assert [run.info.run_id for run in store.search(f"tags.`{names.KIND}` = 'sweep'")] == [first.run_id]
+
+
+def test_who_joins_must_have_the_same_definition(store_uri: str, corpus: Corpus) -> None:
+    store = Store(store_uri)
+    trained = run_sweep(SWEEP, corpus, store, JOINED, Recorder())
+    (parent,) = store.search(f"tags.`{names.KIND}` = 'sweep'")
+    with another_process() as owner:
+        leave_to(store, parent.info.run_id, owner)
+        join_as(store, parent.info.run_id, owner)
+        more = dataclasses.replace(SWEEP, levels={"n_head": (1, 2, 4)})
+        with pytest.raises(TrackingError, match=r"by another definition, which is artifact sweep\.yaml of run"):
+            run_sweep(more, corpus, store, JOINED, Recorder())
+        same = dataclasses.replace(SWEEP, description="in other words")
+        assert run_sweep(same, corpus, store, JOINED, Recorder()).total == trained.total
+    assert run_sweep(more, corpus, store, JOINED, Recorder()).total == 3, "once the others have ended, it is extended"
 
 
 def test_a_sweep_of_a_silent_host_goes_on_without_a_word(store_uri: str) -> None:

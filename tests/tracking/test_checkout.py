@@ -14,7 +14,7 @@ from gpt_experiments.tracking import Store
 from gpt_experiments.tracking.checkout import Checkout, Uncommitted, checkout_of
 from gpt_experiments.tracking.parent_run import WantedSweep, open_sweep
 
-SWEEP = WantedSweep(name="grid", key="key", params={}, notes={})
+SWEEP = WantedSweep(name="grid", key="key", planned="plan", params={}, notes={})
 DIRTY = "mlflow.source.git.dirty"
 
 

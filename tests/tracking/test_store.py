@@ -56,7 +56,9 @@ def client(store_uri: str) -> MlflowClient:
 
 
 def open_sweep(store: Store, key: str, **how: Any) -> RunRecorder:
-    return parent_run.open_sweep(store, WantedSweep(name="grid", key=key, **{"params": {}, "notes": {}, **how}))
+    return parent_run.open_sweep(
+        store, WantedSweep(name="grid", key=key, planned="plan", **{"params": {}, "notes": {}, **how})
+    )
 
 
 def finished_run(store: Store, cell: str, variant: Shape, **options: str) -> str:
