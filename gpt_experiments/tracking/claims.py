@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from mlflow.entities import Run
 
 from gpt_experiments import names
+from gpt_experiments.errors import RunDeletedError
 from gpt_experiments.records import FinishedTrial
 from gpt_experiments.tracking import provenance
 from gpt_experiments.tracking.agreement import Answer, answer, asker_of, withdraw
@@ -81,8 +83,7 @@ class Claims:
             if cell in others.finished or cell in others.failed:
                 answers[cell] = Answer.WITHDRAW
             elif mine_is is None or mine_is.info.status != "RUNNING":
-                # A person has deleted it, which is found when it is written; or it was thought dead, and has to go.
-                answers[cell] = Answer.HOLD if mine_is is None else Answer.WITHDRAW
+                answers[cell] = Answer.WITHDRAW  # its process was thought dead, or a person has deleted it
             else:
                 answers[cell] = answer(asker_of(mine_is), [asker_of(run) for run in self._living(runs[cell])])
         return answers, others
@@ -132,9 +133,9 @@ class Claims:
             self._store.client.set_tag(run_id, names.CLAIM, names.HOLDS)
 
     def withdraw(self, run_id: str) -> None:
-        """Delete a run that has asked in vain."""
+        """Delete a run that has asked in vain, if nobody else has."""
         self._store.heartbeats.remove(run_id)
-        with as_tracking_errors(self._store.uri):
+        with suppress(RunDeletedError), as_tracking_errors(self._store.uri):
             withdraw(self._store.client, run_id)
 
     def _runs_of(self, cells: Iterable[str]) -> dict[str, list[Run]]:

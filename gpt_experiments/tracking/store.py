@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -11,9 +12,10 @@ from typing import Any, Final
 from mlflow.entities import Experiment, Run
 
 from gpt_experiments import names
-from gpt_experiments.errors import TrackingError
+from gpt_experiments.errors import RunDeletedError, TrackingError
 from gpt_experiments.records import FinishedTrial, StoppedTrial
 from gpt_experiments.tracking import provenance
+from gpt_experiments.tracking.agreement import asker_of, withdraw
 from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
 from gpt_experiments.tracking.connection import database_file, opening_lock, probe, require_name, resolve_uri
 from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command
@@ -161,13 +163,20 @@ class Store:
         return [run.info.run_id for run in ours if self.close_if_dead(run)]
 
     def close_if_dead(self, run: Run) -> bool:
-        """End a RUNNING run as KILLED if the process that writes it is dead; returns whether it was."""
+        """End a RUNNING run as KILLED if the process that writes it is dead; returns whether it did.
+
+        One that has only asked for its cell or its sweep is deleted instead: it says nothing to anybody.
+        """
         if life_of(run.data.tags) is not Life.DEAD:
             return False
         run_id = run.info.run_id
         with as_tracking_errors(self.uri):
             again = self.client.get_run(run_id)  # meanwhile another process may have closed it, and continued it
             if again.info.status != "RUNNING" or life_of(again.data.tags) is not Life.DEAD:
+                return False
+            if not asker_of(again).holds:
+                with suppress(RunDeletedError), as_tracking_errors(self.uri):  # where another process was faster
+                    withdraw(self.client, run_id)
                 return False
             self.client.set_tag(run_id, names.FAILURE, "abandoned: the process that wrote this run died")
             self.client.set_terminated(run_id, "KILLED")

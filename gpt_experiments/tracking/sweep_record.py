@@ -15,6 +15,7 @@ from gpt_experiments import names
 from gpt_experiments.config import BUDGETED, MARGIN, Budget, Variant
 from gpt_experiments.errors import ConfigError, MissingError, TrackingError
 from gpt_experiments.parameters import TRAINING, Shape, TrainingSetup, check_value
+from gpt_experiments.tracking.agreement import asker_of
 from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_json, read_text
@@ -62,12 +63,13 @@ def find_sweep(store: Store, reference: str | None) -> Run:
     Raises:
         TrackingError: there is no such sweep; the message says what there is instead.
     """
-    sweeps = store.search(f"tags.`{names.KIND}` = 'sweep'")
+    is_sweep = f"tags.`{names.KIND}` = 'sweep'"
+    sweeps = [run for run in store.search(is_sweep) if asker_of(run).holds]
     found = [run for run in sweeps if _is_meant(run, reference)]
     if found:
         return max(found, key=lambda run: run.info.end_time or time.time() * 1000)  # one that runs is the newest
-    deleted = [run for run in search_deleted(store, f"tags.`{names.KIND}` = 'sweep'") if _is_meant(run, reference)]
-    if deleted:
+    gone = search_deleted(store, is_sweep)
+    if deleted := [run for run in gone if asker_of(run).holds and _is_meant(run, reference)]:
         newest = deleted[0]
         raise TrackingError(
             f"sweep {newest.data.tags.get(names.SWEEP, '')!r} of experiment {store.experiment.name!r} is deleted; "

@@ -11,8 +11,10 @@ import psutil
 import pytest
 
 from gpt_experiments import names
+from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking import Store, provenance
 from gpt_experiments.tracking.leases import Heartbeats, Life, life_of
+from gpt_experiments.tracking.sweep_record import find_sweep
 from tests.support.left import FAR, another_process, leave_to
 
 
@@ -66,6 +68,20 @@ def test_a_process_of_this_host_that_died_is_dead_at_once(store: Store) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows suspends no processes")
+@pytest.mark.parametrize("kind", ["trial", "sweep"])
+def test_what_a_dead_process_had_only_asked_for_is_deleted(store: Store, kind: names.Kind) -> None:
+    held = store.start_run(kind="sweep", run_name="x", sweep="x", params={})
+    held.finish()
+    asked = store.start_run(kind=kind, run_name="x", sweep="x", params={}, tags={names.CLAIM: names.ASKED}).run_id
+    assert find_sweep(store, "x").info.run_id == held.run_id, "nor is it the newest sweep while its process lives"
+    leave_to(store, asked, FAR, silent=301)
+    assert store.close_abandoned() == []
+    assert store.client.get_run(asked).info.lifecycle_stage == "deleted"
+    store.client.delete_run(held.run_id)
+    with pytest.raises(TrackingError, match=f"restore its run with.*{held.run_id}"):
+        find_sweep(store, "x")
+
+
 def test_a_suspended_process_is_dead_once_it_is_silent_for_too_long() -> None:
     with another_process() as owner:
         process = psutil.Process(int(owner.split("|")[1]))
