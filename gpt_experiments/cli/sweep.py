@@ -109,9 +109,15 @@ def sweep(
     """Train every variant of a sweep as MLflow runs.
 
     NAME_OR_FILE is one-at-a-time, grid, quick, fair, or the path of a YAML file. Run it again and it continues: a trial
-    that has a finished run is not trained again, nor one that the same pruner has stopped.
+    that has a finished run is not trained again, nor one that the same pruner has stopped. With --status it may also be
+    the name or the run id of any sweep in the store.
     """
-    from gpt_experiments.sweep.definition_file import load_definition
+    from gpt_experiments.sweep.definition_file import load_definition, sweep_name
+
+    if status:
+        from gpt_experiments.cli.status import sweep_status
+
+        return sweep_status(sweep_name(definition), tracking_uri, experiment)
 
     wanted = load_definition(definition).with_overrides(
         steps=steps,
@@ -123,11 +129,6 @@ def sweep(
         until_decided=until_decided,
         max_seeds=max_seeds,
     )
-
-    if status:
-        from gpt_experiments.cli.status import sweep_status
-
-        return sweep_status(wanted.name, tracking_uri, experiment)
 
     from gpt_experiments.sweep.resources import (
         RunOptions,  # not earlier: a mistyped name is reported before torch is loaded

@@ -49,6 +49,16 @@ def load_definition(name_or_path: str) -> SweepDefinition:
     return _Reader(read_yaml(path)).definition()
 
 
+def sweep_name(reference: str) -> str:
+    """The name of the sweep that a YAML file defines; what is no file is the name or the run id of a stored sweep.
+
+    Raises:
+        ConfigError: the file is missing or breaks a rule.
+    """
+    is_file = Path(reference).suffix in (".yaml", ".yml") or _exists(Path(reference))
+    return load_definition(reference).name if is_file else reference
+
+
 def shipped_definitions() -> dict[str, Path]:
     """The definitions that come with the program, by name: inside an installed wheel, or a checkout's `sweeps/`."""
     package = Path(__file__).parent.parent

@@ -168,6 +168,8 @@ def test_the_status_of_a_sweep_says_who_trains_what(place: Workplace, tiny: dict
     where = ("sweep", place.folder / "tiny.yaml", "--status", "--tracking-uri", place.uri)
     ended = place.ask("sweep with --status", *where)
     assert (ended["state"], ended["planned"], ended["done"], ended["workers"]) == ("finished", 2, 2, [])
+    for reference in (tiny["name"], tiny["run_id"]):  # where the file is on another machine
+        assert place.ask("sweep with --status", "sweep", reference, *where[2:])["run_id"] == tiny["run_id"]
     with another_process() as owner:
         run_id = store.start_run(kind="trial", run_name="x", params={}, tags={names.CELL: trial["cell"]}).run_id
         leave_to(store, run_id, owner, silent=12)
