@@ -13,7 +13,7 @@ from gpt_experiments.records import FinishedTrial, Outcome
 from gpt_experiments.sweep.definition import SweepDefinition
 from gpt_experiments.sweep.methods import History
 from gpt_experiments.sweep.methods.space import Space
-from gpt_experiments.tracking.schema import PlanRow
+from gpt_experiments.tracking.plan_rows import PlanRow
 
 
 def trials_of(

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from gpt_experiments import names
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.records import PlannedTrial, SweepListener, SweepSummary, TrialRecord
-from gpt_experiments.tracking import RunRecorder, Store, schema
+from gpt_experiments.tracking import RunRecorder, Store
 from gpt_experiments.tracking.parent_run import leave_sweep
+from gpt_experiments.tracking.plan_rows import plan_rows
 
 
 def leave(
@@ -51,7 +52,7 @@ def end_despite_errors(end: Callable[[], None], listener: SweepListener) -> None
 
 def write_plan(parent: RunRecorder, planned: Iterable[PlannedTrial], records: Iterable[TrialRecord]) -> None:
     """Write the sweep's trials, and the run of each, as an artifact of its parent run."""
-    rows = [row.as_json() for row in schema.plan_rows(planned, records)]
+    rows = [row.as_json() for row in plan_rows(planned, records)]
     parent.log_text(json.dumps(rows, indent=1), names.PLAN_FILE)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 from mlflow.entities import Run
@@ -21,11 +21,11 @@ from gpt_experiments.tracking.character_losses import character_losses, differs_
 from gpt_experiments.tracking.failures import as_tracking_errors
 from gpt_experiments.tracking.finished import FinishedRuns
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
-from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_numbers, read_text
+from gpt_experiments.tracking.plan_rows import PlanRow
+from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_text
 from gpt_experiments.tracking.runs import get_run
 from gpt_experiments.tracking.schema import (
     SUMMARY_METRICS,
-    PlanRow,
     budget_of,
     early_stop,
     finished_trial,
@@ -37,11 +37,7 @@ from gpt_experiments.tracking.schema import (
 )
 from gpt_experiments.tracking.store import Store
 from gpt_experiments.tracking.sweep_record import SweepRecord, find_sweep
-
-_POSITION_COLUMNS: Final = ("run_id", "characters_seen", "val_loss")
-_CURVE_COLUMNS: Final = ("run_id", "step", names.TRAIN_LOSS, names.VAL_LOSS)
-_HEAD_COLUMNS: Final = ("run_id", "layer", "head", *names.HEAD_SCORES, "name", "repeat_length")
-_WHOLE: Final = {"characters_seen": 1, "layer": 1, "head": 1, "repeat_length": 0}  # from which number on
+from gpt_experiments.tracking.trial_reader import curves_of, heads_of, positions_of, samples_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +139,7 @@ def read_sweep(store: Store, reference: str | None = None) -> SweepResults:
             tuning=tuning,
             parameters=tuple(columns),
             curves=curves_of(store, finished, left_out),
-            positions=_tables(store, finished, names.POSITIONS_FILE, _POSITION_COLUMNS, left_out),
+            positions=positions_of(store, finished, left_out),
             heads=heads_of(store, finished, left_out),
             samples=samples_of(store, finished, left_out),
             character_losses=character_losses(
@@ -315,65 +311,3 @@ def _outcome(trial: StoredTrial) -> str:
     if trial.stop is not None:
         return STOPPED
     return "failed" if trial.has_failed else "missing"
-
-
-def curves_of(store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut) -> pd.DataFrame:
-    """Losses over steps of every run: `run_id`, `step`, `train_loss`, `val_loss`.
-
-    A step that was logged twice counts once, and a value that is not finite is NaN.
-
-    Args:
-        runs: each with the name under which `left_out` gets what cannot be read of it.
-    """
-    rows: list[tuple[str, int, float, float]] = []
-    for run, whose in runs:
-        train, val = (
-            {
-                metric.step: metric.value if is_finite(metric.value) else math.nan
-                for metric in store.client.get_metric_history(run.info.run_id, name)
-            }
-            for name in (names.TRAIN_LOSS, names.VAL_LOSS)
-        )
-        for name, values in ((names.TRAIN_LOSS, train), (names.VAL_LOSS, val)):
-            if not values:
-                left_out.add(f"the metric {name}", "is missing", whose)
-            elif any(map(math.isnan, values.values())):
-                left_out.add(f"a value of {name}", "is not finite", whose)
-        rows += [
-            (run.info.run_id, step, train.get(step, math.nan), val.get(step, math.nan))
-            for step in sorted(train.keys() | val.keys())
-        ]
-    frame = pd.DataFrame(rows, columns=list(_CURVE_COLUMNS))
-    return frame.astype({"train_loss": float, "val_loss": float})
-
-
-def _tables(
-    store: Store, runs: Sequence[tuple[Run, str]], artifact: str, columns: Sequence[str], left_out: LeftOut
-) -> pd.DataFrame:
-    """The CSV of every run that has it, one below the other."""
-    rows: list[dict[str, Any]] = []
-    for run, whose in runs:
-        try:
-            table = read_numbers(run, artifact, store.uri, columns[1:], whole=_WHOLE)
-        except UnreadableError as error:
-            left_out.add(artifact, str(error), whose)
-        else:
-            rows += [{"run_id": run.info.run_id, **row} for row in table]
-    frame = pd.DataFrame(rows, columns=list(columns))
-    return frame.astype({column: float for column in columns if column not in ("run_id", "name")})
-
-
-def heads_of(store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut) -> pd.DataFrame:
-    """The scores of the attention heads of every run that has them; see `curves_of`."""
-    return _tables(store, runs, names.HEADS_FILE, _HEAD_COLUMNS, left_out)
-
-
-def samples_of(store: Store, runs: Sequence[tuple[Run, str]], left_out: LeftOut) -> dict[str, str]:
-    """The sample of every run that has one; see `curves_of`."""
-    samples = {}
-    for run, whose in runs:
-        try:
-            samples[run.info.run_id] = read_text(run, names.SAMPLE_FILE, store.uri)
-        except UnreadableError as error:
-            left_out.add(names.SAMPLE_FILE, str(error), whose)
-    return samples

@@ -18,11 +18,10 @@ from gpt_experiments.tracking.facts import facts_of
 from gpt_experiments.tracking.failures import as_tracking_errors, first_line, is_absent
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID, mlflow_tags
 from gpt_experiments.tracking.models import download_checkpoint
-from gpt_experiments.tracking.reader import curves_of
 from gpt_experiments.tracking.run_files import LeftOut
 from gpt_experiments.tracking.runs import failure_of, open_store_of, require_active
 from gpt_experiments.tracking.schema import kind_of, problem_of, variant_of
-from gpt_experiments.tracking.trial_reader import evaluations_of
+from gpt_experiments.tracking.trial_reader import curves_of, evaluations_of
 
 _MOST_THREADS: Final = 1024
 _KIND_REMEDY: Final = {

@@ -14,8 +14,8 @@ from gpt_experiments.tracking import provenance
 from gpt_experiments.tracking.finished import FinishedCells
 from gpt_experiments.tracking.leases import Life, life_of, processes_of, silence
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
+from gpt_experiments.tracking.plan_rows import PlanRow
 from gpt_experiments.tracking.run_files import LeftOut
-from gpt_experiments.tracking.schema import PlanRow
 from gpt_experiments.tracking.store import Store
 from gpt_experiments.tracking.sweep_record import SweepRecord, find_sweep
 

@@ -18,10 +18,10 @@ from gpt_experiments.parameters import TRAINING, Shape, TrainingSetup, check_val
 from gpt_experiments.tracking.agreement import asker_of
 from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
+from gpt_experiments.tracking.plan_rows import PlanRow
 from gpt_experiments.tracking.run_files import LeftOut, UnreadableError, read_json, read_text
 from gpt_experiments.tracking.runs import get_run
 from gpt_experiments.tracking.schema import (
-    PlanRow,
     baseline_of,
     budget_of,
     has_only_tuned,

@@ -14,7 +14,7 @@ from gpt_experiments.parameters import PARAMETERS, Shape, TrainingSetup
 from gpt_experiments.records import FinishedTrial, Outcome, PlannedTrial, TrialRecord
 from gpt_experiments.tracking import Store, schema
 from gpt_experiments.tracking.facts import facts_of
-from gpt_experiments.tracking.schema import PlanRow
+from gpt_experiments.tracking.plan_rows import PlanRow, plan_rows
 from gpt_experiments.training import TrainingSummary
 from tests.support.variants import make_variant
 
@@ -111,7 +111,7 @@ def test_a_plan_is_read_back_as_it_was_written(corpus: Corpus) -> None:
         run_id="earlier", parent_run_id=None, cell=done.cell, variant=done.variant, seed=7, summary=SUMMARY
     )
     record = TrialRecord(planned=ended, outcome=Outcome.FAILED, run_id="r", reason="diverged")
-    rows = schema.plan_rows([ended, waiting, dataclasses.replace(done, done=earlier)], [record])
+    rows = plan_rows([ended, waiting, dataclasses.replace(done, done=earlier)], [record])
     assert [(row.run_id, row.outcome) for row in rows] == [("r", "failed"), (None, None), ("earlier", "reused")]
     assert [
         PlanRow.from_json(row, TrainingSetup()) for row in json.loads(json.dumps([row.as_json() for row in rows]))
