@@ -19,7 +19,7 @@ from gpt_experiments.sweep import trial_log
 from gpt_experiments.sweep.log_writer import LogWriter
 from gpt_experiments.sweep.trial_log import TrialLog
 from gpt_experiments.tracking import Store, provenance
-from gpt_experiments.tracking.host_lock import remove_and_release
+from gpt_experiments.tracking.locks import remove_and_release
 
 FOLDER_VARIABLE: Final = "GPT_EXPERIMENTS_UNWRITTEN_DIR"
 """The environment variable that names another place for what could not be written."""

@@ -1,4 +1,4 @@
-"""Reaches the tracking store: checks its address and that it answers, and locks it while it is created."""
+"""Reaches the tracking store: checks its address and that it answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import mlflow
 import requests
-from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine, make_url
@@ -30,7 +29,6 @@ from gpt_experiments.tracking.failures import (
     is_refusal,
     reason_of_silence,
 )
-from gpt_experiments.tracking.host_lock import remove_and_release
 from gpt_experiments.tracking.mlflow_internals import (
     DATABASE_ENGINES,
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
@@ -44,7 +42,6 @@ from gpt_experiments.tracking.retry import RetryPolicy
 
 _SECONDS_TO_REACH_A_SERVER: Final = (4, 10)  # the first try, and a second one after a notice
 _SECONDS_TO_PROBE: Final = 2
-_SECONDS_FOR_THE_LOCK: Final = (5, 295)  # likewise
 _SECONDS_TO_CONNECT: Final = 10  # to a database; otherwise a firewall that drops packets costs minutes
 _WITH_TIMEOUT: Final = ("psycopg", "psycopg2", "pymysql", "mysqldb")  # drivers that accept such a limit
 _LONGEST_ADDRESS: Final = 1000  # characters
@@ -125,40 +122,6 @@ def as_default_store(uri: str) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None is what it begins with
-
-
-@contextmanager
-def opening_lock(uri: str, retries: RetryPolicy) -> Iterator[None]:
-    """A lock between processes: several that make the tables of a fresh SQLite store at once would break it.
-
-    It is a file beside the database while it is held. Where none can be written there, no table can be made either.
-
-    Raises:
-        TrackingError: another process holds it for minutes.
-    """
-    file = database_file(uri)
-    if file is None or not os.access(file.parent, os.W_OK):
-        yield
-        return
-    path = file.with_name(file.name + ".lock")
-    lock = FileLock(path, mode=0o666)
-    for number, seconds in enumerate(_SECONDS_FOR_THE_LOCK):
-        try:
-            lock.acquire(timeout=seconds)
-            break
-        except Timeout as error:
-            if number:
-                raise TrackingError(
-                    f"another process holds {path} for minutes; end what holds that store open, then delete that file"
-                ) from error
-            retries.notice(f"waiting for another process that opens the same store (it holds {path})")
-        except PermissionError:  # another user left the file, and only that user may open it
-            yield
-            return
-    try:
-        yield
-    finally:
-        remove_and_release(lock)
 
 
 def _server_address(uri: str) -> str:

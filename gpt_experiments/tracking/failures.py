@@ -28,8 +28,10 @@ CERTIFICATE: Final = (
 
 # Each kind of failure is known by its text, because MLflow passes on texts of databases, servers and systems.
 _LOCKED: Final = re.compile(r"database (table |schema )?is locked|deadlock", re.I)
-# MLflow looks whether a tag is there and then inserts it, so two processes may insert the same; a second try finds it.
-_CLASH: Final = re.compile(r"unique constraint|unique key|duplicate (key|entry)", re.I)
+# MLflow looks whether a tag or a table is there and then makes it, so two processes may make it; a second try finds it.
+_CLASH: Final = re.compile(
+    r"unique constraint|unique key|duplicate (key|entry)|(table|relation) \S+ already exists", re.I
+)
 _FULL: Final = re.compile(r"disk is full|disk full|no space left|disk quota|disk i/o error|file too large", re.I)
 _UNWRITABLE: Final = re.compile(
     r"readonly database|read-only|permission denied|operation not permitted|unable to open database file", re.I

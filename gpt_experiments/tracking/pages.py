@@ -13,7 +13,7 @@ from gpt_experiments import names
 from gpt_experiments.errors import TrackingError
 from gpt_experiments.tracking.description import description, is_ours, page_of
 from gpt_experiments.tracking.failures import as_tracking_errors
-from gpt_experiments.tracking.host_lock import host_lock
+from gpt_experiments.tracking.locks import host_lock
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, mlflow_tags
 from gpt_experiments.tracking.store import Store
 from gpt_experiments.tracking.views import (

@@ -17,9 +17,10 @@ from gpt_experiments.records import FinishedTrial, StoppedTrial
 from gpt_experiments.tracking import provenance
 from gpt_experiments.tracking.agreement import asker_of, withdraw
 from gpt_experiments.tracking.checkpoints import runs_without_checkpoint
-from gpt_experiments.tracking.connection import database_file, opening_lock, probe, require_name, resolve_uri
+from gpt_experiments.tracking.connection import database_file, probe, require_name, resolve_uri
 from gpt_experiments.tracking.failures import as_tracking_errors, mlflow_command
 from gpt_experiments.tracking.leases import Heartbeats, Life, beat, life_of
+from gpt_experiments.tracking.locks import opening_lock
 from gpt_experiments.tracking.mlflow_internals import MLFLOW_PARENT_RUN_ID
 from gpt_experiments.tracking.recorder import RunRecorder
 from gpt_experiments.tracking.relocation import Move, artifact_location, find_move, repair_moved_store

@@ -21,7 +21,8 @@ from filelock import FileLock
 
 from gpt_experiments.errors import ConfigError, TrackingError, without_secrets
 from gpt_experiments.tracking import Store
-from gpt_experiments.tracking.connection import database_file, opening_lock, resolve_uri
+from gpt_experiments.tracking.connection import database_file, resolve_uri
+from gpt_experiments.tracking.locks import opening_lock
 from gpt_experiments.tracking.retry import RetryPolicy
 from tests.support.processes import in_child
 
@@ -185,7 +186,7 @@ def test_nothing_is_left_beside_a_fresh_store_and_nothing_is_printed(
 
 
 def test_the_lock_excludes_and_who_waits_for_it_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpt_experiments.tracking.connection._SECONDS_FOR_THE_LOCK", (0.1, 30))
+    monkeypatch.setattr("gpt_experiments.tracking.locks._SECONDS_TO_OPEN", (0.1, 30))
     uri, notices, order = f"sqlite:///{tmp_path}/mlflow.db", [], []
     with FileLock(tmp_path / "mlflow.db.lock") as held:
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from gpt_experiments.tracking.parent_run import WantedSweep
 from gpt_experiments.tracking.provenance import is_dead
 from gpt_experiments.training import TrainingSummary
 from tests.support.left import leave_to
+from tests.support.postgres import postgres
 from tests.support.stores import finished_trials
 
 SUMMARY = TrainingSummary(
@@ -277,8 +279,13 @@ def test_a_run_that_is_older_than_a_hyperparameter_is_read(store: Store, monkeyp
 
 
 @pytest.mark.slow
-def test_processes_may_open_a_fresh_store_at_once(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_processes_may_open_a_fresh_store_at_once(tmp_path: Path, kind: str) -> None:
+    with nullcontext(f"sqlite:///{tmp_path}/mlflow.db") if kind == "sqlite" else postgres() as uri:
+        open_at_once(uri)
+
+
+def open_at_once(uri: str) -> None:
     script = "import sys; from gpt_experiments.tracking import Store; print(Store(sys.argv[1]).experiment.name)"
     processes = [
         subprocess.Popen([sys.executable, "-c", script, uri], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
