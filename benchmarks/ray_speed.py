@@ -28,7 +28,7 @@ from gpt_experiments.sweep.resources import RunOptions, find_hardware
 
 ROUNDS = 2
 TRIALS = 4
-STEPS = 20  # of the study's baseline, a tenth of a second each on one core
+STEPS = 150  # of the study's baseline, a tenth of a second each on one core
 
 
 def jobs(count: int, steps: int, first_seed: int = 1) -> deque[Job]:
