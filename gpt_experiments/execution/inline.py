@@ -87,7 +87,8 @@ class InlineExecutor:
                 self._broken = failure(error)
                 return
             yield
-        release_memory(self._device)
+        if self._device.type != "cpu":
+            release_memory(self._device)  # half a second where much else is loaded; a CPU's memory is free already
 
     def _note(self, key: str, event: Event) -> None:
         if isinstance(event, Notice):
