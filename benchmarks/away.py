@@ -1,6 +1,8 @@
 """A tracking server on PostgreSQL is killed in the middle of a sweep and stays away for a minute: what is lost?
 
-    python benchmarks/away.py [--seconds 60]
+    python benchmarks/away.py [--seconds 60] [--silent]
+
+With `--silent` it is suspended instead: it takes connections, and does not answer.
 
 The sweep is a real process with local workers. It needs PostgreSQL (Debian's package `postgresql`) and `psycopg`. What
 it prints is for a page of this folder.
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,20 +44,21 @@ STEPS = [0, 100, 200, 300]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="for how long the server stays away")
-    away = parser.parse_args().seconds
+    parser.add_argument("--silent", action="store_true", help="suspend it instead of killing it")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, postgres() as database:
         folder = Path(name)
         server = Server(folder, database, ["--artifacts-destination", str(folder / "artifacts")])
         server.start()
         try:
-            _sweep(folder, server, away)
+            _sweep(folder, server, given.seconds, silent=given.silent)
             _count(Store(server.uri))
         finally:
             server.stop()
 
 
-def _sweep(folder: Path, server: Server, away: float) -> None:
-    """Run the sweep, and kill the server as soon as a trial is finished."""
+def _sweep(folder: Path, server: Server, away: float, *, silent: bool) -> None:
+    """Run the sweep, and kill or suspend the server as soon as a trial is finished."""
     (folder / "away.yaml").write_text(DEFINITION)
     (folder / "text.txt").write_text(generated_text(40_000))
     arguments = ["sweep", str(folder / "away.yaml"), "--data", str(folder / "text.txt"), "--device", "cpu"]
@@ -72,9 +76,10 @@ def _sweep(folder: Path, server: Server, away: float) -> None:
     for line in sweep.stdout:
         print(f"{time.monotonic() - began:6.1f} s  {line.rstrip()}", flush=True)
         if coming_back is None and line.startswith("finished "):
-            server.stop(signal.SIGKILL)
-            print(f"{time.monotonic() - began:6.1f} s  THE SERVER IS KILLED", flush=True)
-            coming_back = threading.Timer(away, server.start)
+            server.send(signal.SIGSTOP) if silent else server.stop(signal.SIGKILL)
+            print(f"{time.monotonic() - began:6.1f} s  THE SERVER IS {'SILENT' if silent else 'KILLED'}", flush=True)
+            bring_back = partial(server.send, signal.SIGCONT) if silent else server.start
+            coming_back = threading.Timer(away, bring_back)
             coming_back.start()
     assert coming_back is not None
     coming_back.join()

@@ -29,16 +29,15 @@ from gpt_experiments.records import Outcome, PlannedTrial, TrialRecord
 from gpt_experiments.sweep.arrivals import Arrival, Arrivals
 from gpt_experiments.sweep.backlog import Backlog
 from gpt_experiments.sweep.claiming import Claiming
+from gpt_experiments.sweep.elsewhere import Elsewhere
 from gpt_experiments.sweep.going_on import GoingOn
 from gpt_experiments.sweep.trial_run import RunContext, TrialRun, failed_elsewhere, stopped_record
 from gpt_experiments.sweep.trial_source import TrialSource
-from gpt_experiments.tracking import Claims, Others
+from gpt_experiments.tracking import Others
 from gpt_experiments.tracking.membership import Membership
 from gpt_experiments.training import Evaluation, Progress
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5  # at the stop request and the deadline
-_PAUSE_FOR_A_LOOK: Final = 20  # times as long as the look took
-_SECONDS_BETWEEN_CLAIMS: Final = 2.0  # at the results of other processes that this one waits for
 _SECONDS_TO_PUT_AWAY: Final = 20.0  # for running trials to send their states; a container needs a grace of 30
 _SECONDS_TO_ASK: Final = 10.0  # of a store that is away, before trials start that nobody else can know of
 
@@ -46,22 +45,21 @@ _SECONDS_TO_ASK: Final = 10.0  # of a store that is away, before trials start th
 class Coordinator:
     """Runs trials until their source is empty or the context says to end; a failing trial does not stop the others."""
 
-    def __init__(self, context: RunContext, executor: Executor) -> None:
-        self._context, self._executor = context, executor
+    def __init__(self, context: RunContext, executor: Executor, source: TrialSource) -> None:
+        self._context, self._executor, self._source = context, executor, source
         self._running: dict[str, TrialRun] = {}  # by cell
         self._arrivals = Arrivals()
-        self._elsewhere: list[PlannedTrial] = []  # trials that other processes train
         self._unasked: deque[Sequence[PlannedTrial]] = deque()  # groups that start when the others can be asked
-        self._look_at = 0.0  # when to look at them again
-        self._claiming = Claiming(context.claims, context.listener.notice) if context.claims else None
-        self._known_processes: set[str] = set()  # those that have been named to the listener
-        self._membership = Membership(context.store, context.parent_run_id, context.listener.notice)
+        claims, notice = context.claims, context.listener.notice
+        self._claiming = Claiming(claims, notice) if claims else None
+        self._elsewhere = Elsewhere(claims, notice) if claims else None
+        self._membership = Membership(context.store, context.parent_run_id, notice)
         self._records: list[TrialRecord] = []
         self._backlog = Backlog(context, lambda: self._running.values())
         self._late: dict[int, TrialRun] = {}  # not written when their trial ended, by the index of its record
         self._is_exhausted = False  # whether the source has said that it has no more; only that ends a sweep as done
 
-    def run(self, source: TrialSource) -> list[TrialRecord]:
+    def run(self) -> list[TrialRecord]:
         """Run the trials; returns how each of them ended, in that order.
 
         While the store is away, trials go on and new ones start; what is to be written waits for it.
@@ -72,7 +70,7 @@ class Coordinator:
         """
         with self._context.store.retries.without_waiting():
             try:
-                self._run(source)
+                self._run()
             except TrackingError as error:
                 self._log_what_is_trained()
                 raise self._backlog.with_what_is_kept(error) from error
@@ -85,14 +83,14 @@ class Coordinator:
                     self._interrupt(cell)
         return self._records
 
-    def _run(self, source: TrialSource) -> None:
-        self._fill(source)
-        self._settle(source)
+    def _run(self) -> None:
+        self._fill()
+        self._settle()
         while self._goes_on():
-            self._turn(source)
+            self._turn()
         self._log_arrivals()
         if self._running:
-            self._put_away(source)
+            self._put_away()
         self._backlog.write_all()
         self._membership.catch_up()
         for index, run in self._late.items():
@@ -106,21 +104,22 @@ class Coordinator:
         """
         if self._context.must_stop() or not self._context.may_start():
             return False
-        return bool(self._running or self._elsewhere or self._unasked) or not self._is_exhausted
+        waits = self._unasked or (self._elsewhere is not None and self._elsewhere.trials)
+        return bool(self._running or waits) or not self._is_exhausted
 
-    def _put_away(self, source: TrialSource) -> None:
+    def _put_away(self) -> None:
         """Ask the trials that run for their states, and close their runs with them; what is over by then is kept.
 
         A trial that does not answer in time goes on next time from the state that is kept of it, if there is one.
         """
-        self._settle(source, at_the_end=True)
+        self._settle(at_the_end=True)
         self._context.listener.notice("stopping: trials that run are put away, to go on where they are next time")
         for cell in self._running:
             self._executor.stop(cell, keep=True)
         end = time.monotonic() + _SECONDS_TO_PUT_AWAY
         while self._running and (left := end - time.monotonic()) > 0:
             for cell, event in self._executor.events(min(left, _SECONDS_BETWEEN_LOOKS)):
-                self._take(cell, event, source)
+                self._take(cell, event)
             self._log_arrivals()
 
     def _log_arrivals(self) -> None:
@@ -132,51 +131,51 @@ class Coordinator:
         for event in self._arrivals.take_all_of(running):
             self._log(running, event)
 
-    def _turn(self, source: TrialSource) -> None:
+    def _turn(self) -> None:
         """Take what the workers sent, give them more to do, and only then log one trial that is done, or one picture.
 
         Logging one takes tens of milliseconds; no worker and no accelerator should wait for it. What waits for a store
         that was away is written in the same way, one trial in each turn.
         """
         for cell, event in self._executor.events(0.0 if self._arrivals else _SECONDS_BETWEEN_LOOKS):
-            self._take(cell, event, source)
-        self._fill(source)
-        self._settle(source)
+            self._take(cell, event)
+        self._fill()
+        self._settle()
         if self._arrivals:
             self._log(*self._arrivals.next())
         elif self._backlog.catch_up():
             self._membership.catch_up()
 
-    def _fill(self, source: TrialSource) -> None:
+    def _fill(self) -> None:
         """Answer trials from the store and start groups of others, as long as there is room and time."""
-        claims = self._context.claims
+        elsewhere = self._elsewhere
         while self._has_room:
-            group = self._unasked.popleft() if self._unasked else source.next_group()
+            group = self._unasked.popleft() if self._unasked else self._source.next_group()
             if group is None:
                 self._is_exhausted = True
             if not group:
                 break
             for planned in group:
                 if not planned.needs_training:
-                    self._answer(planned, source)
+                    self._answer(planned)
             to_train = [planned for planned in group if planned.needs_training]
-            if to_train and claims is None:
+            if elsewhere is None:
                 self._start(to_train)
-            elif to_train and claims is not None and not self._begin(to_train, claims, source):
+            elif to_train and not self._begin(to_train, elsewhere):
                 break
-        if claims and self._elsewhere and self._has_room and time.monotonic() > self._look_at:
-            alone = [[planned] for planned in self._elsewhere]
+        if elsewhere is not None and elsewhere.is_due and self._has_room:
+            alone = [[planned] for planned in elsewhere.trials]
             try:
-                self._elsewhere = self._start_what_is_free(alone, claims, source)
+                elsewhere.trials = self._start_what_is_free(alone, elsewhere)
             except StoreAwayError as error:
                 self._backlog.note_away(error)
                 if not self._running and self._backlog.is_too_long:
                     raise
 
-    def _begin(self, group: Sequence[PlannedTrial], claims: Claims, source: TrialSource) -> bool:
+    def _begin(self, group: Sequence[PlannedTrial], elsewhere: Elsewhere) -> bool:
         """Start what no other process trains of a new group, or all while nobody can be asked; False if not yet."""
         try:
-            self._elsewhere += self._start_what_is_free([group], claims, source)
+            elsewhere.trials += self._start_what_is_free([group], elsewhere)
         except StoreAwayError as error:
             self._backlog.note_away(error)
             if self._backlog.seconds_away < _SECONDS_TO_ASK:
@@ -189,39 +188,35 @@ class Coordinator:
     def _has_room(self) -> bool:
         return self._executor.has_room and not self._context.must_stop() and self._context.may_start()
 
-    def _start_what_is_free(
-        self, groups: Sequence[Sequence[PlannedTrial]], claims: Claims, source: TrialSource
-    ) -> list[PlannedTrial]:
+    def _start_what_is_free(self, groups: Sequence[Sequence[PlannedTrial]], elsewhere: Elsewhere) -> list[PlannedTrial]:
         """Start trials that no other process trains, answer those that one has finished, and return the rest.
 
         Raises:
             StoreAwayError: nobody can be asked; none is started.
         """
         left: list[PlannedTrial] = []
-        began = time.monotonic()
-        self._look_at = began + _SECONDS_BETWEEN_CLAIMS
-        others = claims.look([planned.cell for group in groups for planned in group])
-        self._look_at += _PAUSE_FOR_A_LOOK * (time.monotonic() - began)  # many that wait must not keep a store busy
-        going_on = self._what_is_left(itertools.chain(*groups))
+        trials = list(itertools.chain(*groups))
+        others = elsewhere.look(trials)
+        going_on = self._what_is_left(trials)
         for group in groups:
             open_ones = [planned for planned in group if planned.cell not in others.ended]
             free = [planned for planned in open_ones if self._is_free(planned.cell, others)]
             left += [planned for planned in open_ones if planned not in free]
             if free and self._has_room:
-                tickets = claims.tickets([planned.cell for planned in free if planned.cell in going_on])
+                tickets = elsewhere.claims.tickets([planned.cell for planned in free if planned.cell in going_on])
                 left += [planned for planned in free if planned.cell in going_on and planned.cell not in tickets]
                 self._start([planned for planned in free if planned not in left], going_on)
-                claims.give_back(tickets)
+                elsewhere.claims.give_back(tickets)
             else:
                 left += free
         self._backlog.note_back()
-        for planned in itertools.chain(*groups):
+        for planned in trials:
             if planned.cell in others.finished:
-                self._answer(dataclasses.replace(planned, done=others.finished[planned.cell]), source)
+                self._answer(dataclasses.replace(planned, done=others.finished[planned.cell]))
             elif planned.cell in others.failed:
                 self._end(planned.cell, failed_elsewhere(planned, *others.failed[planned.cell]))
-                source.ended(planned, None)
-        self._say_who_trains(left, others)
+                self._source.ended(planned, None)
+        elsewhere.name(left, others)
         return left
 
     def _is_free(self, cell: str, others: Others) -> bool:
@@ -229,7 +224,7 @@ class Coordinator:
         is_leaving = self._claiming is not None and self._claiming.is_leaving(cell)
         return cell not in others.training and cell not in self._running and not is_leaving
 
-    def _settle(self, source: TrialSource, *, at_the_end: bool = False) -> None:
+    def _settle(self, *, at_the_end: bool = False) -> None:
         """Let those trials count whose cells are clearly this process's, and end those whose cells are another's.
 
         Args:
@@ -246,7 +241,7 @@ class Coordinator:
         def hold(running: TrialRun, events: Sequence[Event]) -> None:
             self._context.listener.trial_started(running.planned)
             for event in events:
-                self._take(running.planned.cell, event, source)
+                self._take(running.planned.cell, event)
 
         try:
             claiming.settle(hold, self._leave)
@@ -261,20 +256,10 @@ class Coordinator:
         planned = running.planned
         self._executor.stop(planned.cell)
         del self._running[planned.cell]
-        self._elsewhere.append(planned)
+        if self._elsewhere is not None:
+            self._elsewhere.trials.append(planned)
 
-    def _say_who_trains(self, trials: Iterable[PlannedTrial], others: Others) -> None:
-        """Notify the listener, once for each process, that this sweep waits for its results."""
-        for planned in trials:
-            process = others.training.get(planned.cell)
-            if process is not None and process not in self._known_processes:
-                self._known_processes.add(process)
-                self._context.listener.notice(
-                    f"{process} also trains trials of this sweep, such as {planned.name}; "
-                    "they are not trained twice: this sweep waits for their results"
-                )
-
-    def _answer(self, planned: PlannedTrial, source: TrialSource) -> None:
+    def _answer(self, planned: PlannedTrial) -> None:
         """End a trial with what the store has of it: the results of its finished run, or that it was stopped."""
         done, stopped = planned.done, planned.stopped
         if done is not None:
@@ -284,7 +269,7 @@ class Coordinator:
             assert stopped is not None
             record = stopped_record(planned, stopped.run_id, stopped.stop)
         self._end(planned.cell, record)
-        source.ended(planned, record.summary)
+        self._source.ended(planned, record.summary)
 
     def _what_is_left(self, trials: Iterable[PlannedTrial]) -> Mapping[str, GoingOn]:
         left = self._context.left
@@ -318,7 +303,7 @@ class Coordinator:
             state=left.data if left else None,
         )
 
-    def _take(self, cell: str, event: Event, source: TrialSource) -> None:
+    def _take(self, cell: str, event: Event) -> None:
         listener = self._context.listener
         if isinstance(event, Notice):  # about a group, of which the trial that it names may have ended
             listener.notice(event.text)
@@ -334,7 +319,7 @@ class Coordinator:
             case Evaluation():
                 running.log_evaluation(event)
                 listener.trial_evaluated(running.planned, event)
-                stop = source.evaluated(running.planned, event)
+                stop = self._source.evaluated(running.planned, event)
                 if stop is not None:
                     running.must_stop = stop
                     self._executor.stop(cell)
@@ -343,7 +328,7 @@ class Coordinator:
             case Trained(summary=summary, replicas=replicas):
                 self._arrivals.drop_state_of(running)
                 # First, so that an adaptive method knows it before it suggests what trains next.
-                source.ended(running.planned, summary)
+                self._source.ended(running.planned, summary)
                 running.note_trained(replicas)
             case Saved() | Picture() | JobDone():
                 self._arrivals.add(running, event)
@@ -351,14 +336,14 @@ class Coordinator:
                 self._interrupt(cell, event)
             case JobStopped():
                 self._end_run(running, running.stop())
-                source.ended(running.planned, None)
+                self._source.ended(running.planned, None)
             case JobFailed() if self._context.must_stop():
                 self._interrupt(cell)  # what stops this process may have ended the worker too
             case JobFailed():
                 self._log_rest_of(running)
                 self._end_run(running, running.fail(event))
                 if not running.is_trained:
-                    source.ended(running.planned, None)
+                    self._source.ended(running.planned, None)
 
     def _log(self, running: TrialRun, event: Arrival) -> None:
         if isinstance(event, Picture):

@@ -285,7 +285,7 @@ class _Session:
             left=None if self.options.force else LeftTrials(self.store, self.corpus, hardware, self.listener.notice),
         )
         with self.store.retries.during_sweep(self.listener.notice, context.must_stop):
-            records = Coordinator(context, executor).run(source)
+            records = Coordinator(context, executor, source).run()
         was_cut = any(record.outcome == Outcome.INTERRUPTED for record in records)
         return SweepSummary(
             name=self.name,

@@ -61,8 +61,13 @@ class Server:
                 assert time.monotonic() < deadline, (self._folder / "server.log").read_text()
                 time.sleep(0.3)
 
+    def send(self, number: int) -> None:
+        """Send a signal to all its processes."""
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
+
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process is not None:
-            os.killpg(self._process.pid, number)
+            self.send(number)
             self._process.wait(timeout=60)
             self._process = None

@@ -92,7 +92,7 @@ def run_groups(
         may_start=lambda: True,
         unwritten=Unwritten(store),
     )
-    return {report.planned.trial.seed: report for report in Coordinator(context, executor).run(source)}
+    return {report.planned.trial.seed: report for report in Coordinator(context, executor, source).run()}
 
 
 def all_runs(store: Store) -> list[Run]:
