@@ -39,16 +39,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from gpt_experiments import names  # noqa: E402
-from gpt_experiments.config import Trial  # noqa: E402
 from gpt_experiments.corpus import Corpus  # noqa: E402
 from gpt_experiments.execution import files  # noqa: E402
-from gpt_experiments.model import Checkpoint, save_checkpoint  # noqa: E402
 from gpt_experiments.sweep.definition_file import load_definition  # noqa: E402
 from gpt_experiments.sweep.resources import RunOptions  # noqa: E402
 from gpt_experiments.sweep.runner import run_sweep  # noqa: E402
 from gpt_experiments.tracking import Store  # noqa: E402
-from gpt_experiments.training import TrainingResult  # noqa: E402
 from tests.conftest import generated_text  # noqa: E402
+from tests.support.few_files import write_checkpoint  # noqa: E402
 from tests.support.postgres import postgres  # noqa: E402
 
 DEFINITION = """
@@ -154,20 +152,11 @@ def start(file: Path, uri: str, cores: list[int], number: int, *, join: bool) ->
 def train(file: Path, uri: str, core: int, join: bool) -> None:
     """Train the sweep of a file in this process; its exit status is that of the command."""
     os.sched_setaffinity(0, {core})
-    files.write_trial_files = only_a_checkpoint
+    files.write_trial_files = write_checkpoint
     corpus = Corpus.from_text(file.with_name("text.txt").read_text(), name="text")
     options = RunOptions(device="cpu", executor="inline", join=join, attention_over_training=False)
     summary = run_sweep(load_definition(str(file)), corpus, Store(uri), options, Silent())
     os._exit(0 if summary.is_complete else 1)
-
-
-def only_a_checkpoint(
-    result: TrainingResult, trial: Trial, corpus: Corpus, label: str, folder: Path
-) -> dict[str, list[float]]:
-    """In place of all files of a trial, which take longer than its training here."""
-    folder.mkdir(parents=True)
-    save_checkpoint(Checkpoint(model=result.model, tokenizer=corpus.tokenizer), folder / names.CHECKPOINT_FOLDER)
-    return {}
 
 
 def statuses(running: list[BaseProcess]) -> Counter[str]:

@@ -32,15 +32,16 @@ name: tiny
 method: one-at-a-time
 baseline: {n_head: 2, n_layer: 1, n_embed: 16, dropout: 0.1, block_size: 32}
 levels: {n_head: [1, 4], n_layer: [2, 3]}
-training: {steps: 400, batch_size: 4, eval_interval: 100}
+training: {steps: 600, batch_size: 4, eval_interval: 100}
 """
 
 
 @pytest.fixture
 def command(tmp_path: Path, text: str, store_uri: str) -> list[str]:
     (tmp_path / "tiny.yaml").write_text(DEFINITION)
-    (tmp_path / "text.txt").write_text(text)
+    (tmp_path / "text.txt").write_text(text[:10_000])
     program = [sys.executable, "-m", "gpt_experiments", "sweep", str(tmp_path / "tiny.yaml")]
+    program.append("--no-attention-over-training")
     return [*program, "--data", str(tmp_path / "text.txt"), "--tracking-uri", store_uri, "--device", "cpu"]
 
 

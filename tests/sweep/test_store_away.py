@@ -102,6 +102,7 @@ def assert_whole(store: Store, run_id: str) -> None:
     assert len(run.outputs.model_outputs) == 1
 
 
+@pytest.mark.usefixtures("all_files")
 @pytest.mark.parametrize(
     ("is_full", "reason"),
     [(False, "it does not answer"), pytest.param(True, "its disk is full", marks=pytest.mark.slow)],
@@ -131,6 +132,7 @@ def test_trials_that_end_while_the_store_is_away_wait_on_disk_and_the_next_sweep
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("all_files")
 def test_a_store_that_comes_back_gets_everything_but_what_another_process_has_finished(
     store_uri: str, corpus: Corpus, place: Path
 ) -> None:
