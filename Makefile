@@ -8,9 +8,10 @@ READY := $(VENV)/.ready
 # Tests run in as many processes as there are CPU cores, up to four, as each takes more than a GiB; the tests of one
 # file stay together, since they share what was made for them.
 AT_ONCE := -n logical --maxprocesses 4 --dist loadfile
+LONGEST_FIRST := --no-loadscope-reorder # tests/conftest.py puts the files with slow tests first
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep ui test test-all bench lint setup
+.PHONY: help sweep ui test test-ci test-all bench lint setup
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,10 +27,13 @@ ui: $(READY) ## compare the runs of this folder in MLflow's pages
 	@$(VENV_PYTHON) -m gpt_experiments ui
 
 test: $(READY) ## run the tests that take no more than a few seconds each
-	$(VENV_PYTHON) -m pytest $(AT_ONCE) -m "not slow and not network and not browser"
+	$(VENV_PYTHON) -m pytest $(AT_ONCE) -m "not slow and not network and not browser and not thorough"
 
-test-all: test ## run every test; needs the package index, Chromium for those in a browser, and PostgreSQL for those of a shared store
-	$(VENV_PYTHON) -m pytest $(AT_ONCE) -m "slow or network or browser"
+test-ci: $(READY) ## run what every change must pass; needs the package index, Chromium and PostgreSQL
+	$(VENV_PYTHON) -m pytest $(AT_ONCE) $(LONGEST_FIRST) -m "not thorough"
+
+test-all: $(READY) ## run every test, as before a release; needs the same
+	$(VENV_PYTHON) -m pytest $(AT_ONCE) $(LONGEST_FIRST)
 
 bench: $(READY) ## measure how fast training is here, against the plain way; some minutes
 	@$(VENV_PYTHON) -m gpt_experiments bench

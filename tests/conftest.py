@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,12 @@ def generated_text(n_chars: int, seed: int = 0) -> str:
         speeches.append(f"{rng.choice(_SPEAKERS)}:\n" + "\n".join(lines) + "\n\n")
         length += len(speeches[-1])
     return "".join(speeches)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: with several processes, a long file that begins last keeps one of them alone."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,6 +11,7 @@ import pytest
 PAGE = Path(__file__).parents[1] / "benchmarks" / "champion.py"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_the_loss_of_a_champion_has_no_bias_where_all_variants_are_equal(seeds: int) -> None:

@@ -49,6 +49,7 @@ def test_intervals_cover_and_false_alarms_are_rare() -> None:
     assert alarms <= 0.17  # two of twelve: at a true rate of 5 % more are seen twice in a hundred times
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 5])
 def test_intervals_cover_at_95_percent_and_the_family_error_stays_at_5(seeds: int) -> None:

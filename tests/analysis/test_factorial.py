@@ -99,6 +99,7 @@ def false_verdicts(*, own_seeds: bool, seeds: int = 1, sweeps: int = 40) -> floa
     return sum(map(any_false, range(sweeps))) / sweeps
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize(("own_seeds", "seeds"), [(True, 1), (True, 2), (False, 1)])
 def test_false_verdicts_of_a_grid_are_rare_whatever_a_seed_does_to_a_size(own_seeds: bool, seeds: int) -> None:

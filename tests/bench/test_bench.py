@@ -193,6 +193,7 @@ def test_the_command_times_steps_and_writes_every_single_time(tmp_path: Path, te
     assert result["sweep"] is None
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # the sweeps compile their kernels anew, and other tests use the same cores
 def test_the_command_times_sweeps_workers_and_what_a_sweep_costs_beside_its_training(

@@ -26,7 +26,10 @@ def fresh(store: Store, sweep: str) -> list[Run]:
     return store.search(f"tags.`{names.CONFIRMS}` = '{sweep}'")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.thorough), (signal.SIGINT, 130)],
+)
 def test_what_is_finished_stays_and_the_rest_is_trained(
     number: signal.Signals, status: int, store_uri: str, tmp_path: Path, text: str
 ) -> None:

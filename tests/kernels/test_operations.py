@@ -367,6 +367,7 @@ def test_kernels_that_cannot_be_kept_are_compiled_for_the_process_with_a_warning
 
 
 @compiled
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_trial_trains_where_kernels_cannot_be_kept_and_the_user_learns_the_cure(
     tmp_path: Path, read_only_package: dict[str, str]

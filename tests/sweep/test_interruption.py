@@ -164,7 +164,12 @@ def assert_interrupted(process: subprocess.Popen[str], uri: str, children: list[
 
 @pytest.mark.parametrize(
     ("number", "to_all"),
-    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGHUP, True)],
+    [
+        (signal.SIGINT, True),
+        (signal.SIGTERM, True),
+        pytest.param(signal.SIGTERM, False, marks=pytest.mark.thorough),
+        pytest.param(signal.SIGHUP, True, marks=pytest.mark.thorough),
+    ],
 )
 def test_an_interrupt_ends_within_seconds_and_the_same_command_continues(
     command: list[str], store_uri: str, number: signal.Signals, to_all: bool
@@ -200,6 +205,7 @@ def test_a_closed_terminal_ends_the_sweep_with_its_runs_closed(command: list[str
     assert_interrupted(terminal.process, store_uri, children)
 
 
+@pytest.mark.thorough
 def test_under_nohup_a_sweep_goes_on_without_its_terminal(command: list[str], store_uri: str, tmp_path: Path) -> None:
     terminal = Terminal(["sh", "-c", f'exec nohup "$@" > "{tmp_path}/out" 2>&1', "sh", *command])
     wait_until(lambda: terminal.read() or bool(trials(store_uri)), terminal.process)
@@ -209,6 +215,7 @@ def test_under_nohup_a_sweep_goes_on_without_its_terminal(command: list[str], st
     assert_complete(store_uri)
 
 
+@pytest.mark.thorough
 def test_a_sweep_that_nobody_can_hear_any_more_loses_no_work(command: list[str], store_uri: str) -> None:
     terminal = Terminal(command, controlling=False)  # as under setsid: no SIGHUP, but writing fails
     wait_until(lambda: terminal.read() or bool(trials(store_uri)), terminal.process)

@@ -248,6 +248,7 @@ def server(store_uri: str, tmp_path: Path) -> Iterator[Server]:
     server.stop()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
     server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
