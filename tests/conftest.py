@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections import Counter
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 let_threads_sleep()  # before the first test loads PyTorch, since tests run beside one another
+gc.set_threshold(100_000, 50, 100)  # as the program does, since much is loaded that stays
 
 _SYLLABLES = tuple("ba be co da el fa gr ho in ke lo ma ne os pe qu ra st ta ul ve wy xa yo ze".split())
 _SPEAKERS = ("First Miller", "ANSELM", "KEZIA", "JOVAN", "Brick Layer")
