@@ -12,7 +12,7 @@ from tests.support.few_files import write_checkpoint
 _WRITER = "gpt_experiments.execution.files.write_trial_files"
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _few_files() -> Iterator[None]:
     """Trials that train in this process leave only their checkpoints."""
     with pytest.MonkeyPatch.context() as patch:

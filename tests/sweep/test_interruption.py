@@ -138,7 +138,8 @@ def test_sigkill_in_the_middle_loses_only_what_was_running(
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert alive == []
     before = {run.info.run_id for run in trials(store_uri) if run.info.status == "FINISHED"}
-    assert any(run.info.status == "RUNNING" for run in trials(store_uri))
+    left = {run.info.run_id for run in trials(store_uri) if run.info.status == "RUNNING"}
+    assert left
     assert len(scratch_folders(place)) == 1
 
     process = start(command)
@@ -147,7 +148,9 @@ def test_sigkill_in_the_middle_loses_only_what_was_running(
     assert "KILLED" in output
     assert_complete(store_uri)
     assert before <= {run.info.run_id for run in trials(store_uri) if run.info.status == "FINISHED"}
-    assert Counter(run.info.status for run in trials(store_uri))["KILLED"] in (1, 2)
+    for run in trials(store_uri):
+        if run.info.run_id in left:  # closed, or, where a state was kept, gone on with
+            assert run.info.status == "KILLED" or names.CONTINUED in run.data.tags
     assert scratch_folders(place) == []
 
 
